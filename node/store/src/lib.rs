@@ -1,0 +1,16 @@
+//! Kith's store: the log is the mailbox.
+//!
+//! redb for everything small, files named by their hash for everything large, one writer thread with group commit. Synchronous: every
+//! call may block on the disk, and every writing call returns only when what it wrote is durable.
+
+pub mod account;
+pub mod blob;
+pub mod contact;
+pub mod feed;
+pub mod folder;
+pub mod mailbox;
+pub mod queue;
+pub mod secret;
+pub mod store;
+
+pub use store::{OpenError, Options, Store, StoreError, Transaction};

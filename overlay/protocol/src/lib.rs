@@ -1,0 +1,13 @@
+//! The Kith protocol: keys, addresses, records, envelopes, wire and delivery.
+//!
+//! Everything here is pure: time and randomness are arguments, there is no I/O, no clock, no thread, no hash map whose
+//! order could differ between two runs. The daemon and the simulator drive the very same code.
+//!
+//! `PROTOCOL.md` beside this crate's folder is the specification as implemented.
+
+pub mod address;
+pub mod codec;
+pub mod event;
+pub mod ids;
+pub mod limits;
+pub mod record;
