@@ -6,8 +6,13 @@
 //! `PROTOCOL.md` beside this crate's folder is the specification as implemented.
 
 pub mod address;
+mod body;
 pub mod codec;
+mod contexts;
+pub mod envelope;
 pub mod event;
 pub mod ids;
+pub mod kem;
 pub mod limits;
+pub mod noise;
 pub mod record;

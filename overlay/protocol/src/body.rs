@@ -1,0 +1,137 @@
+//! The inside of an envelope: a letter in chunks, each under its own nonce, so that none can be cut off, moved, repeated or added.
+//!
+//! STREAM (Hoang, Reyhanitabar, Rogaway, Vizár 2015) as age v1 uses it: ChaCha20-Poly1305 with an 11-byte big-endian counter and a last-chunk
+//! flag as the nonce. Memory use is one chunk, whatever the length.
+
+use std::io::{self, Read, Write};
+
+use chacha20poly1305::aead::inout::InOutBuf;
+use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit};
+use zeroize::Zeroizing;
+
+use crate::contexts;
+use crate::envelope::{CHUNK_BYTES, COMMIT_BYTES, NONCE_BYTES, TAG_BYTES};
+
+/// The keys of a body, from its file key and nonce.
+pub(crate) struct BodyKeys {
+    cipher: ChaCha20Poly1305,
+    /// What the envelope shows, so that it opens under one file key only.
+    pub(crate) commit: [u8; COMMIT_BYTES],
+}
+
+impl BodyKeys {
+    pub(crate) fn derive(file_key: &[u8; 32], nonce: &[u8; NONCE_BYTES]) -> Self {
+        let key = contexts::derive(contexts::BODY, &[file_key, nonce]);
+        let commit = contexts::derive(contexts::COMMIT, &[file_key, nonce]);
+        Self { cipher: ChaCha20Poly1305::new((&*key).into()), commit: *commit }
+    }
+}
+
+/// The nonce of chunk `counter`.
+fn chunk_nonce(counter: u64, last: bool) -> [u8; 12] {
+    let mut nonce = [0; 12];
+    nonce[3..11].copy_from_slice(&counter.to_be_bytes());
+    nonce[11] = u8::from(last);
+    nonce
+}
+
+/// Seals what is written to it, chunk by chunk. [`ChunkWriter::finish`] must be called: it writes the last chunk.
+pub(crate) struct ChunkWriter<'a, W> {
+    keys: &'a BodyKeys,
+    out: W,
+    counter: u64,
+    chunk: Zeroizing<Vec<u8>>,
+}
+
+impl<'a, W: Write> ChunkWriter<'a, W> {
+    pub(crate) fn new(keys: &'a BodyKeys, out: W) -> Self {
+        Self { keys, out, counter: 0, chunk: Zeroizing::new(Vec::with_capacity(CHUNK_BYTES + TAG_BYTES)) }
+    }
+
+    /// Adds up to a chunk's worth straight from `from`, at most `limit` bytes; returns how many (0: `from` is at its end, or `limit` is 0).
+    pub(crate) fn fill(&mut self, from: &mut impl Read, limit: u64) -> io::Result<&[u8]> {
+        if self.chunk.len() == CHUNK_BYTES {
+            self.seal(false)?;
+        }
+        let start = self.chunk.len();
+        let room = u64::try_from(CHUNK_BYTES - start).unwrap_or(0).min(limit);
+        from.by_ref().take(room).read_to_end(&mut self.chunk)?;
+        Ok(&self.chunk[start..])
+    }
+
+    /// Adds bytes.
+    pub(crate) fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let limit = bytes.len() as u64;
+            self.fill(&mut bytes, limit)?;
+        }
+        Ok(())
+    }
+
+    /// Seals the last chunk and gives the writer back.
+    pub(crate) fn finish(mut self) -> io::Result<W> {
+        self.seal(true)?;
+        Ok(self.out)
+    }
+
+    fn seal(&mut self, last: bool) -> io::Result<()> {
+        let nonce = chunk_nonce(self.counter, last);
+        let tag = self
+            .keys
+            .cipher
+            .encrypt_inout_detached(&nonce.into(), &[], InOutBuf::from(self.chunk.as_mut_slice()))
+            .map_err(|_| io::Error::other("a chunk is too long to seal"))?;
+        self.out.write_all(&self.chunk)?;
+        self.out.write_all(&tag)?;
+        self.chunk.clear();
+        self.counter += 1;
+        Ok(())
+    }
+}
+
+/// Why a body did not open.
+#[derive(Debug)]
+pub(crate) enum ChunkError {
+    /// A tag is wrong, or bytes are missing.
+    Altered,
+    /// Reading failed.
+    Read(io::Error),
+}
+
+/// Opens a body of `letter` bytes chunk by chunk.
+pub(crate) struct ChunkReader<'a, R> {
+    keys: &'a BodyKeys,
+    from: R,
+    counter: u64,
+    left: u64,
+    chunk: Zeroizing<Vec<u8>>,
+}
+
+impl<'a, R: Read> ChunkReader<'a, R> {
+    pub(crate) fn new(keys: &'a BodyKeys, from: R, letter: u64) -> Self {
+        Self { keys, from, counter: 0, left: letter, chunk: Zeroizing::new(vec![0; CHUNK_BYTES]) }
+    }
+
+    /// The next chunk, verified; `None` after the last one.
+    pub(crate) fn next_chunk(&mut self) -> Result<Option<&mut [u8]>, ChunkError> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let length = CHUNK_BYTES.min(usize::try_from(self.left).unwrap_or(CHUNK_BYTES));
+        let last = self.left == length as u64;
+        let chunk = &mut self.chunk[..length];
+        let mut tag = [0; TAG_BYTES];
+        self.from.read_exact(chunk).and_then(|()| self.from.read_exact(&mut tag)).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => ChunkError::Altered,
+            _ => ChunkError::Read(error),
+        })?;
+        let nonce = chunk_nonce(self.counter, last);
+        self.keys
+            .cipher
+            .decrypt_inout_detached(&nonce.into(), &[], InOutBuf::from(&mut *chunk), &tag.into())
+            .map_err(|_| ChunkError::Altered)?;
+        self.counter += 1;
+        self.left -= length as u64;
+        Ok(Some(chunk))
+    }
+}
