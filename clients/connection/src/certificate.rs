@@ -1,0 +1,244 @@
+//! The node's own small certificate authority and the leaf that its ports show.
+//!
+//! The authority is made once and never again: people install it in their programs. It may only vouch for this machine and private networks.
+//! The leaf renews itself from it. Both lie under `<home>/tls/`, each with its key in one file, so that no crash separates them.
+
+mod files;
+mod leaf;
+mod names;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256};
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::CertificateDer;
+use tracing::{info, warn};
+
+use crate::shutdown::Shutdown;
+use files::Pair;
+pub use names::Names;
+
+/// How often the leaf is looked after.
+const LOOK: Duration = Duration::from_secs(6 * 60 * 60);
+const DAY: i64 = 24 * 60 * 60;
+/// The authority's life; ten years with their leap days.
+const AUTHORITY_DAYS: i64 = 3653;
+/// 2026-01-01: no certificate of ours is older, whatever a clock that starts in 1970 says.
+const EARLIEST: i64 = 1_767_225_600;
+/// 2200-01-01: a clock beyond it is broken.
+const LATEST: i64 = 7_258_118_400;
+
+/// Why there is no certificate. Nothing is ever made anew over something damaged.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// A file cannot be read or written.
+    #[error("cannot use {}: {error}; check that the folder belongs to the user that runs kith", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: std::io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{} is damaged; restore it from a backup, or remove it and let every mail program accept the new one", path.display())]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+    },
+    /// Making or using a certificate failed.
+    #[error("cannot make a certificate: {0}")]
+    Making(String),
+}
+
+/// The SHA-256 of a certificate: what people compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl Fingerprint {
+    fn of(certificate: &CertificateDer<'_>) -> Self {
+        let mut bytes = [0; 32];
+        if let Some(suite) = ring::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256.tls13() {
+            bytes.copy_from_slice(suite.common.hash_provider.hash(certificate).as_ref());
+        }
+        Self(bytes)
+    }
+}
+
+impl core::fmt::Display for Fingerprint {
+    /// `AB:CD:…`, as programs show it.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        for (index, byte) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str(":")?;
+            }
+            write!(f, "{byte:02X}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The authority, and the leaf as it is now. Share it in an `Arc`.
+pub struct Certificates {
+    folder: PathBuf,
+    authority: Pair,
+    leaf: RwLock<Leaf>,
+}
+
+struct Leaf {
+    pair: Pair,
+    key: Arc<CertifiedKey>,
+}
+
+impl core::fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Certificates").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+impl Certificates {
+    /// Opens what lies in `<home>/tls/`, making the authority and the leaf where there are none, and renewing the leaf where it is due.
+    ///
+    /// # Errors
+    /// The files cannot be read, written or understood. Nothing is overwritten then.
+    pub fn open(home: &Path, names: &Names, now: SystemTime) -> Result<Self, CertificateError> {
+        let folder = home.join("tls");
+        files::make_folder(&folder)?;
+        let now = seconds(now);
+        let authority = match Pair::read(&folder.join("authority.pem"))? {
+            Some(pair) => pair,
+            None => {
+                let pair = make_authority(now)?;
+                pair.write(&folder.join("authority.pem"))?;
+                info!("made a certificate authority for this node");
+                pair
+            }
+        };
+        // For people to install: public, and made again if it is gone.
+        files::write_public(&folder.join("authority.crt"), authority.certificate_pem.as_bytes())?;
+        let path = folder.join("leaf.pem");
+        let pair = match Pair::read(&path)? {
+            Some(pair) if !leaf::is_due(&pair, &authority, names, now) => pair,
+            older => leaf::renew(&path, &authority, older.as_ref(), names, now)?,
+        };
+        let key = leaf::certified(&pair, &authority)?;
+        Ok(Self { folder, authority, leaf: RwLock::new(Leaf { pair, key }) })
+    }
+
+    /// Renews the leaf if its time comes or a name is missing; whether it did. Connections from then on see the new one.
+    ///
+    /// # Errors
+    /// As [`Certificates::open`]; the old leaf stays in use.
+    pub fn renew_if_due(&self, names: &Names, now: SystemTime) -> Result<bool, CertificateError> {
+        let now = seconds(now);
+        let current = self.leaf.read().unwrap_or_else(PoisonError::into_inner).pair.clone();
+        if !leaf::is_due(&current, &self.authority, names, now) {
+            return Ok(false);
+        }
+        let pair = leaf::renew(&self.folder.join("leaf.pem"), &self.authority, Some(&current), names, now)?;
+        let key = leaf::certified(&pair, &self.authority)?;
+        *self.leaf.write().unwrap_or_else(PoisonError::into_inner) = Leaf { pair, key };
+        Ok(true)
+    }
+
+    /// Looks after the leaf until the node stops. `names` is asked each time, since addresses change.
+    pub async fn keep_renewed(self: Arc<Self>, names: impl Fn() -> Names + Send + Sync + 'static, mut shutdown: Shutdown) {
+        let names = Arc::new(names);
+        loop {
+            tokio::select! {
+                () = shutdown.requested() => return,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            let (this, names) = (Arc::clone(&self), Arc::clone(&names));
+            match tokio::task::spawn_blocking(move || this.renew_if_due(&names(), SystemTime::now())).await {
+                Ok(Ok(true)) => info!("renewed the certificate"),
+                Ok(Ok(false)) => {}
+                Ok(Err(error)) => warn!(%error, "cannot renew the certificate"),
+                Err(_) => warn!("renewing the certificate ended by a fault of ours"),
+            }
+        }
+    }
+
+    /// The authority's certificate, PEM: what people install.
+    #[must_use]
+    pub fn authority_pem(&self) -> &str {
+        &self.authority.certificate_pem
+    }
+
+    /// The authority's certificate, DER.
+    #[must_use]
+    pub fn authority_der(&self) -> &CertificateDer<'static> {
+        &self.authority.certificate
+    }
+
+    /// The authority's fingerprint: the same for ten years.
+    #[must_use]
+    pub fn authority_fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.authority.certificate)
+    }
+
+    /// The fingerprint of the certificate that the ports show now.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.leaf.read().unwrap_or_else(PoisonError::into_inner).pair.certificate)
+    }
+
+    /// What the ports need for TLS 1.2 and 1.3; it always shows the newest leaf.
+    ///
+    /// # Errors
+    /// The TLS library refuses its own defaults.
+    pub fn server_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, CertificateError> {
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| CertificateError::Making(error.to_string()))?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::<Self>::clone(self));
+        Ok(Arc::new(config))
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.leaf.read().unwrap_or_else(PoisonError::into_inner).key))
+    }
+}
+
+fn making(error: impl core::fmt::Display) -> CertificateError {
+    CertificateError::Making(error.to_string())
+}
+
+fn make_authority(now: i64) -> Result<Pair, CertificateError> {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(making)?;
+    let mut params = CertificateParams::default();
+    // Programs tell authorities apart by their names: two nodes on a network must not share one.
+    let mark = u32::from_be_bytes(rand::random());
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, format!("Kith node {mark:08x}"));
+    params.distinguished_name.push(DnType::OrganizationName, "Kith");
+    params.serial_number = Some(leaf::serial());
+    leaf::set_life(&mut params, EARLIEST, now.max(EARLIEST) + AUTHORITY_DAYS * DAY);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.name_constraints = Some(names::constraints());
+    let certificate = params.self_signed(&key).map_err(making)?;
+    Ok(Pair::new(&certificate, &key))
+}
+
+/// The authority as rcgen wants it.
+fn issuer(authority: &Pair) -> Result<Issuer<'static, KeyPair>, CertificateError> {
+    let key = KeyPair::try_from(&authority.key).map_err(making)?;
+    Issuer::from_ca_cert_der(&authority.certificate, key).map_err(making)
+}
+
+fn seconds(time: SystemTime) -> i64 {
+    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    i64::try_from(seconds).map_or(LATEST, |seconds| seconds.min(LATEST))
+}
+
+#[cfg(test)]
+mod tests;

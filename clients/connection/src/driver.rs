@@ -1,0 +1,139 @@
+//! Runs a sans-network session on a connection: what SMTP and POP3 have in common.
+
+use bytes::BytesMut;
+use kith_store::account::Account;
+use tracing::debug;
+
+use crate::connection::{Connection, ConnectionError};
+use crate::gatekeeper::{Gatekeeper, LoginRefusal};
+use crate::pace::Waiting;
+use crate::sasl::Credentials;
+
+/// What a session wants after a step. Whatever it wrote to `output` goes to the client first.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// More input.
+    Read(Waiting),
+    /// To go on at once: its output was cut into pieces so that memory stays bounded, or it has more input to look at.
+    Continue,
+    /// A TLS handshake. What the client sent after its request is thrown away.
+    StartTls,
+    /// A password checked; the answer goes to [`Session::login_answered`].
+    Login(Credentials),
+    /// The end.
+    Close,
+}
+
+/// Why a session is ended from outside: time for a last word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The client was silent or too slow for too long.
+    TimedOut,
+    /// The node is stopping.
+    ShuttingDown,
+    /// The place was needed for somebody else.
+    Evicted,
+}
+
+/// A protocol's side of a conversation: bytes in, bytes out. Its calls may block on the store; the driver runs them on threads that may block.
+pub trait Session: Send + 'static {
+    /// The first words.
+    fn greet(&mut self, output: &mut BytesMut);
+    /// Consumes what it can of `input`, and at least enough that it stays bounded.
+    fn step(&mut self, input: &mut BytesMut, output: &mut BytesMut) -> Step;
+    /// TLS is on: forget what the client said before.
+    fn tls_started(&mut self);
+    /// The outcome of [`Step::Login`].
+    fn login_answered(&mut self, outcome: Result<Account, LoginRefusal>, output: &mut BytesMut);
+    /// Last words before an end that comes from outside; nothing where the protocol has none at this point.
+    fn farewell(&mut self, ending: Ending, output: &mut BytesMut);
+}
+
+/// Carries on the conversation until it ends, and closes the connection. `service` is for the log.
+pub async fn drive<S: Session>(service: &'static str, mut connection: Connection, session: S, gatekeeper: &Gatekeeper) {
+    let peer = connection.peer().ip();
+    let mut talk = Talk { session, input: BytesMut::new(), output: BytesMut::new() };
+    talk.session.greet(&mut talk.output);
+    let ended = converse(service, &mut connection, talk, gatekeeper).await;
+    match ended {
+        Ok(()) | Err(ConnectionError::Broken(_)) => {}
+        Err(error) => debug!(service, %peer, %error, "connection ended"),
+    }
+    connection.close().await;
+}
+
+/// A session with its buffers: they travel together to the blocking threads and back.
+struct Talk<S> {
+    session: S,
+    input: BytesMut,
+    output: BytesMut,
+}
+
+async fn converse<S: Session>(
+    service: &'static str,
+    connection: &mut Connection,
+    mut talk: Talk<S>,
+    gatekeeper: &Gatekeeper,
+) -> Result<(), ConnectionError> {
+    let mut step = Step::Continue;
+    loop {
+        if !talk.output.is_empty() {
+            connection.write(&talk.output).await?;
+            talk.output.clear();
+        }
+        match step {
+            Step::Close => return Ok(()),
+            Step::Continue => {}
+            Step::StartTls => {
+                talk.input.clear();
+                connection.start_tls().await?;
+                talk.session.tls_started();
+            }
+            Step::Login(credentials) => {
+                let login = gatekeeper.login(service, connection.peer().ip(), credentials);
+                let outcome = connection.while_admitted(login).await?;
+                if outcome.is_ok() {
+                    connection.logged_in();
+                }
+                connection.touch();
+                talk.session.login_answered(outcome, &mut talk.output);
+                step = Step::Continue;
+                continue;
+            }
+            Step::Read(waiting) => match connection.read(&mut talk.input, waiting).await {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) => {
+                    if let Some(ending) = ending(&error) {
+                        talk.session.farewell(ending, &mut talk.output);
+                        connection.write(&talk.output).await?;
+                    }
+                    return Err(error);
+                }
+            },
+        }
+        let work = tokio::task::spawn_blocking(move || {
+            let step = talk.session.step(&mut talk.input, &mut talk.output);
+            (talk, step)
+        });
+        // Not raced with an eviction: what the session has begun with the store it finishes.
+        match work.await {
+            Ok((back, next)) => (talk, step) = (back, next),
+            Err(error) => {
+                if error.is_panic() {
+                    std::panic::resume_unwind(error.into_panic());
+                }
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn ending(error: &ConnectionError) -> Option<Ending> {
+    match error {
+        ConnectionError::TimedOut => Some(Ending::TimedOut),
+        ConnectionError::ShuttingDown => Some(Ending::ShuttingDown),
+        ConnectionError::Evicted => Some(Ending::Evicted),
+        ConnectionError::Handshake(_) | ConnectionError::NoTls | ConnectionError::Broken(_) => None,
+    }
+}

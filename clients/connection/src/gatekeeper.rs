@@ -1,0 +1,281 @@
+//! Checks passwords for all ports, and slows guessing: each failure makes the next attempt from that address, or on that name, wait longer.
+//!
+//! Names and passwords never reach the log.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use kith_store::Store;
+use kith_store::account::{Account, LoginError};
+use tokio::sync::Semaphore;
+use tokio::time::sleep_until;
+use tracing::{info, warn};
+
+use crate::admission::shared_part;
+use crate::sasl::Credentials;
+
+/// Passwords checked at the same time; each takes argon2's memory.
+const CHECKS_MAX: usize = 2;
+/// Failing addresses and names remembered.
+const REMEMBERED_MAX: usize = 4096;
+/// One failure is forgotten after each of these.
+const FORGET: Duration = Duration::from_secs(120);
+/// The wait after the first failure; it doubles with every further one.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// Longest wait of an address.
+const ADDRESS_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Longest wait of a name: short, so that a stranger's guessing does not lock the owner out.
+const NAME_WAIT_MAX: Duration = Duration::from_secs(4);
+/// Longest wait on the loopback, where all programs of the machine share an address.
+const LOOPBACK_WAIT_MAX: Duration = Duration::from_secs(2);
+/// Whoever would have to wait longer than this is sent away at once, since attempts in parallel queue up.
+const QUEUE_MAX: Duration = Duration::from_secs(60);
+
+/// Why nobody was let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoginRefusal {
+    /// Wrong name or password.
+    #[error("wrong name or password")]
+    Wrong,
+    /// Too many failed attempts: later.
+    #[error("too many failed logins; wait a minute and try again")]
+    TooMany,
+    /// The store failed: later.
+    #[error("the password cannot be checked at the moment; try again later")]
+    Unavailable,
+}
+
+/// Lets people in.
+pub struct Gatekeeper {
+    store: Store,
+    checks: Semaphore,
+    slowing: Mutex<Slowing>,
+}
+
+impl core::fmt::Debug for Gatekeeper {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Gatekeeper")
+    }
+}
+
+impl Gatekeeper {
+    /// Checks against this store's accounts.
+    #[must_use]
+    pub fn new(store: Store) -> Self {
+        Self { store, checks: Semaphore::new(CHECKS_MAX), slowing: Mutex::new(Slowing::new()) }
+    }
+
+    /// Checks a password, after whatever wait earlier failures have earned. `service` is for the log. Cancel-safe.
+    ///
+    /// # Errors
+    /// Nobody is let in; the text says to a person why.
+    pub async fn login(&self, service: &'static str, peer: IpAddr, credentials: Credentials) -> Result<Account, LoginRefusal> {
+        let reserved = self.slowing().reserve(peer, &credentials.name, Instant::now());
+        let Some(start) = reserved else {
+            info!(service, %peer, "login refused: too many attempts");
+            return Err(LoginRefusal::TooMany);
+        };
+        sleep_until(start.into()).await;
+        let Ok(_permit) = self.checks.acquire().await else { return Err(LoginRefusal::Unavailable) };
+        let store = self.store.clone();
+        let checked = tokio::task::spawn_blocking(move || {
+            let outcome = store.login(&credentials.name, &credentials.password);
+            (outcome, credentials.name)
+        });
+        let Ok((outcome, name)) = checked.await else { return Err(LoginRefusal::Unavailable) };
+        match outcome {
+            Ok(account) => {
+                self.slowing().succeeded(&name);
+                Ok(account)
+            }
+            Err(LoginError::Wrong) => {
+                let failures = self.slowing().failed(peer, &name, Instant::now());
+                info!(service, %peer, failures, "login failed");
+                Err(LoginRefusal::Wrong)
+            }
+            Err(LoginError::Unavailable) => {
+                warn!(service, "the store cannot check passwords");
+                Err(LoginRefusal::Unavailable)
+            }
+        }
+    }
+
+    fn slowing(&self) -> MutexGuard<'_, Slowing> {
+        self.slowing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who has failed how often: pure, time is an argument.
+struct Slowing {
+    hasher: RandomState,
+    addresses: HashMap<IpAddr, Failures>,
+    /// By a keyed hash of the name, so that names are not kept and a collision cannot be made on purpose.
+    names: HashMap<u64, Failures>,
+}
+
+#[derive(Clone, Copy)]
+struct Failures {
+    count: u32,
+    last: Instant,
+    /// The earliest moment of the next attempt.
+    next: Instant,
+}
+
+impl Slowing {
+    fn new() -> Self {
+        Self { hasher: RandomState::new(), addresses: HashMap::new(), names: HashMap::new() }
+    }
+
+    /// When an attempt may be made; the ones after it come later. `None`: too late to wait for.
+    fn reserve(&mut self, peer: IpAddr, name: &str, now: Instant) -> Option<Instant> {
+        let (address, name) = (shared_part(peer), self.name_key(name));
+        let (address_max, name_max) = waits(address);
+        let by_address = self.addresses.get_mut(&address);
+        let by_name = self.names.get_mut(&name);
+        let start = [by_address.as_deref(), by_name.as_deref()]
+            .into_iter()
+            .flatten()
+            .map(|failures| failures.next)
+            .fold(now, Instant::max);
+        if start.saturating_duration_since(now) > QUEUE_MAX {
+            return None;
+        }
+        for (failures, max) in [(by_address, address_max), (by_name, name_max)] {
+            if let Some(failures) = failures {
+                failures.next = start + wait(failures.current(now), max);
+            }
+        }
+        Some(start)
+    }
+
+    /// Counts a failure; returns how many that makes for the address.
+    fn failed(&mut self, peer: IpAddr, name: &str, now: Instant) -> u32 {
+        let (address, name) = (shared_part(peer), self.name_key(name));
+        let (address_max, name_max) = waits(address);
+        note(&mut self.names, name, name_max, now);
+        note(&mut self.addresses, address, address_max, now)
+    }
+
+    /// The owner is here: guesses at the name no longer hold it up. Those of the address stand, lest somebody with an account
+    /// of his own buys himself free attempts at others.
+    fn succeeded(&mut self, name: &str) {
+        let name = self.name_key(name);
+        self.names.remove(&name);
+    }
+
+    fn name_key(&self, name: &str) -> u64 {
+        self.hasher.hash_one(name.to_ascii_lowercase())
+    }
+}
+
+impl Failures {
+    /// The count with what time has forgotten taken off.
+    fn current(&self, now: Instant) -> u32 {
+        let forgotten = now.saturating_duration_since(self.last).as_secs() / FORGET.as_secs();
+        self.count.saturating_sub(u32::try_from(forgotten).unwrap_or(u32::MAX))
+    }
+}
+
+fn note<K: std::hash::Hash + Eq + Copy>(map: &mut HashMap<K, Failures>, key: K, max: Duration, now: Instant) -> u32 {
+    if map.len() >= REMEMBERED_MAX && !map.contains_key(&key) {
+        map.retain(|_, failures| failures.current(now) > 0);
+        if map.len() >= REMEMBERED_MAX
+            && let Some(least) =
+                map.iter().min_by_key(|(_, failures)| (failures.current(now), failures.last)).map(|(key, _)| *key)
+        {
+            map.remove(&least);
+        }
+    }
+    let failures = map.entry(key).or_insert(Failures { count: 0, last: now, next: now });
+    failures.count = failures.current(now).saturating_add(1);
+    failures.last = now;
+    failures.next = failures.next.max(now + wait(failures.count, max));
+    failures.count
+}
+
+fn waits(address: IpAddr) -> (Duration, Duration) {
+    if address.is_loopback() { (LOOPBACK_WAIT_MAX, LOOPBACK_WAIT_MAX) } else { (ADDRESS_WAIT_MAX, NAME_WAIT_MAX) }
+}
+
+fn wait(failures: u32, max: Duration) -> Duration {
+    match failures {
+        0 => Duration::ZERO,
+        failures => FIRST_WAIT.saturating_mul(2u32.saturating_pow(failures - 1)).min(max),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STRANGER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 1, 66));
+    const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    /// Guesses one after the other; returns how long that takes.
+    fn guess(slowing: &mut Slowing, peer: IpAddr, attempts: u32, start: Instant) -> Duration {
+        let mut now = start;
+        for attempt in 0..attempts {
+            now = slowing.reserve(peer, &format!("name{attempt}"), now).unwrap();
+            slowing.failed(peer, &format!("name{attempt}"), now);
+        }
+        now - start
+    }
+
+    #[test]
+    fn a_strangers_guesses_take_longer_and_longer() {
+        let now = Instant::now();
+        assert_eq!(guess(&mut Slowing::new(), STRANGER, 1, now), Duration::ZERO);
+        assert_eq!(guess(&mut Slowing::new(), STRANGER, 3, now), Duration::from_millis(1500));
+        assert!(guess(&mut Slowing::new(), STRANGER, 20, now) > Duration::from_secs(300));
+    }
+
+    #[test]
+    fn the_loopback_is_slowed_gently() {
+        let taken = guess(&mut Slowing::new(), LOOPBACK, 20, Instant::now());
+        assert!(taken > Duration::from_secs(20) && taken < Duration::from_secs(45));
+    }
+
+    #[test]
+    fn attempts_in_parallel_wait_for_each_other_or_are_sent_away() {
+        let (mut slowing, now) = (Slowing::new(), Instant::now());
+        for _ in 0..8 {
+            slowing.failed(STRANGER, "mum", now);
+        }
+        let starts: Vec<_> = (0..20).map_while(|_| slowing.reserve(STRANGER, "mum", now)).collect();
+        assert!(starts.len() <= 3, "{}", starts.len());
+        assert!(starts.is_sorted());
+    }
+
+    #[test]
+    fn many_addresses_guessing_at_one_name_are_slowed_but_do_not_lock_it() {
+        let (mut slowing, now) = (Slowing::new(), Instant::now());
+        for last in 1..200 {
+            slowing.failed(IpAddr::from([10, 0, 0, last]), "mum", now);
+        }
+        let start = slowing.reserve(IpAddr::from([10, 0, 1, 1]), "MUM", now).unwrap();
+        assert_eq!(start - now, NAME_WAIT_MAX);
+        slowing.succeeded("Mum");
+        assert_eq!(slowing.reserve(IpAddr::from([10, 0, 1, 2]), "mum", now), Some(now));
+    }
+
+    #[test]
+    fn failures_are_forgotten_in_time() {
+        let (mut slowing, now) = (Slowing::new(), Instant::now());
+        guess(&mut slowing, STRANGER, 5, now);
+        let later = now + FORGET * 6 + ADDRESS_WAIT_MAX;
+        assert_eq!(slowing.reserve(STRANGER, "mum", later), Some(later));
+        assert_eq!(slowing.failed(STRANGER, "mum", later), 1);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let (mut slowing, now) = (Slowing::new(), Instant::now());
+        for number in 0..(REMEMBERED_MAX as u32 + 50) {
+            slowing.failed(IpAddr::from(number.to_be_bytes()), &number.to_string(), now);
+        }
+        assert!(slowing.addresses.len() <= REMEMBERED_MAX && slowing.names.len() <= REMEMBERED_MAX);
+    }
+}
