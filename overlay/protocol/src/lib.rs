@@ -16,3 +16,4 @@ pub mod kem;
 pub mod limits;
 pub mod noise;
 pub mod record;
+pub mod wire;
