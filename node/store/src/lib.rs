@@ -6,11 +6,17 @@
 pub mod account;
 pub mod blob;
 pub mod contact;
+pub mod disk;
+mod error;
 pub mod feed;
 pub mod folder;
 pub mod mailbox;
+mod migrate;
 pub mod queue;
+mod schema;
 pub mod secret;
 pub mod store;
+mod writer;
 
-pub use store::{OpenError, Options, Store, StoreError, Transaction};
+pub use disk::Disk;
+pub use store::{Class, OpenError, Options, Store, StoreError, Transaction};

@@ -1,7 +1,21 @@
 //! Opening, writing, closing: the one concrete store.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::thread::JoinHandle;
+
+use redb::{Database, Key, ReadOnlyTable, ReadTransaction, ReadableDatabase, TableDefinition, Value};
+
+use crate::blob::Registry;
+use crate::disk::{Backend, Disk, Lock, Trouble, Watch};
+pub use crate::error::{Class, OpenError, StoreError};
+use crate::feed::Feed;
+use crate::schema::{self, meta};
+pub use crate::writer::Transaction;
+use crate::writer::{self, Job};
 
 /// How to open a store.
 #[derive(Clone, Debug)]
@@ -12,82 +26,307 @@ pub struct Options {
     pub passphrase: Option<zeroize::Zeroizing<Vec<u8>>>,
 }
 
-/// Why a store cannot be opened. The text says what to do.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// Another process has it.
-    #[error("another kith runs on {}; stop it first, or use another --home", home.display())]
-    Busy {
-        /// The home.
-        home: PathBuf,
-    },
-}
-
-/// Why a call failed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// No space, or over a quota. Nothing was written.
-    #[error("the disk is full")]
-    DiskFull,
-    /// No such thing.
-    #[error("{0} does not exist")]
-    NotFound(&'static str),
-    /// The name is taken.
-    #[error("{0} exists already")]
-    Exists(&'static str),
-    /// The call's arguments make no sense; the text says which.
-    #[error("{0}")]
-    Invalid(String),
-    /// Reading or writing failed, or a sync did: the handle is dead, restart.
-    #[error("the store failed: {0}")]
-    Broken(String),
-    /// What was read does not match its checksum: run `kith verify`.
-    #[error("damaged: {0}; run `kith verify`")]
-    Damaged(String),
-}
-
 /// The store of one home: cheap to clone, safe to share between threads.
 #[derive(Clone)]
 pub struct Store {
-    pub(crate) _inner: Arc<()>,
+    handle: Arc<Handle>,
 }
 
-/// A writing transaction: whatever happens in it becomes durable as one, or not at all. The methods are spread over the
-/// modules: `account.rs`, `contact.rs`, `mailbox.rs`, `queue.rs`, `secret.rs`.
-pub struct Transaction<'a> {
-    pub(crate) _inner: &'a (),
+/// Owns the writer thread: when the last clone goes, the store closes.
+struct Handle {
+    core: Arc<Core>,
+    jobs: Mutex<Option<SyncSender<Box<dyn Job>>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What readers and the writer share.
+pub(crate) struct Core {
+    pub(crate) disk: Disk,
+    pub(crate) feed: Feed,
+    pub(crate) staged: Registry,
+    /// Numbers the files in `staging/`; they begin anew with every start, since leftovers are removed then.
+    pub(crate) next_staging: AtomicU64,
+    options: Options,
+    /// `None` when closed, or while it could not be opened anew after trouble. Readers hold it shared while they read: opening
+    /// anew waits for them, so that no reader follows pages that the new writer takes for free.
+    opened: RwLock<Option<Opened>>,
+    closed: AtomicBool,
+    /// Why the handle is dead; set once.
+    broken: OnceLock<String>,
+    lock: Mutex<Option<Lock>>,
+}
+
+struct Opened {
+    database: Database,
+    watch: Watch,
+}
+
+/// The open database, held against being opened anew.
+pub(crate) struct Held<'a> {
+    guard: RwLockReadGuard<'a, Option<Opened>>,
+}
+
+impl Held<'_> {
+    fn opened(&self) -> Result<&Opened, StoreError> {
+        self.guard.as_ref().ok_or_else(closed)
+    }
+
+    pub(crate) fn database(&self) -> Result<&Database, StoreError> {
+        Ok(&self.opened()?.database)
+    }
+
+    /// The worst that happened to the file.
+    pub(crate) fn trouble(&self) -> Trouble {
+        self.guard.as_ref().map_or(Trouble::None, |opened| opened.watch.trouble())
+    }
+}
+
+/// A view of the last commit.
+pub(crate) struct Reader {
+    transaction: ReadTransaction,
+}
+
+impl Reader {
+    /// Opens a table for reading.
+    pub(crate) fn table<K: Key + 'static, V: Value + 'static>(
+        &self,
+        definition: TableDefinition<'static, K, V>,
+    ) -> Result<ReadOnlyTable<K, V>, StoreError> {
+        Ok(self.transaction.open_table(definition)?)
+    }
 }
 
 impl Store {
     /// Opens the home's store, making it (0700, files 0600) where there is none. Milliseconds, also after a crash.
-    pub fn open(_home: &Path, _options: Options) -> Result<Self, OpenError> {
-        todo!()
+    ///
+    /// # Errors
+    /// [`OpenError`]; its text says what to do.
+    pub fn open(home: &Path, options: Options) -> Result<Self, OpenError> {
+        Self::open_on(Disk::real(home), options)
+    }
+
+    /// [`Store::open`] on any disk: the file system's, or a simulated one.
+    ///
+    /// # Errors
+    /// [`OpenError`]; its text says what to do.
+    pub fn open_on(disk: Disk, options: Options) -> Result<Self, OpenError> {
+        let core = Arc::new(Core::open(disk, options)?);
+        let (jobs, thread) = writer::start(Arc::clone(&core))
+            .map_err(|error| OpenError::Io { home: core.disk.home().to_path_buf(), error: error.to_string() })?;
+        let handle = Handle { core, jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)) };
+        Ok(Self { handle: Arc::new(handle) })
+    }
+
+    /// For what outlives a call without keeping the writer alive.
+    pub(crate) fn core_shared(&self) -> Arc<Core> {
+        Arc::clone(&self.handle.core)
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        &self.handle.core
     }
 
     /// Runs `work` on the writer thread, together with whatever else waits there, and returns when it is durable.
     /// An error from `work` leaves nothing of it behind and does not disturb the others in the group.
-    /// `work` may be run more than once; only the last run counts.
+    /// `work` may be run more than once; only the last run counts. It must not call the store, only its transaction.
+    ///
+    /// # Errors
+    /// What `work` returns; [`StoreError::DiskFull`], [`StoreError::Broken`] or [`StoreError::Damaged`] from below.
     pub fn write<T: Send + 'static>(
         &self,
-        _work: impl FnMut(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnMut(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        todo!()
+        let jobs = self.handle.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(closed)?;
+        writer::submit(&jobs, work)
+    }
+
+    /// Reads the last commit. Damage that makes the database library give up comes out as [`StoreError::Damaged`].
+    pub(crate) fn read<T>(&self, work: impl FnOnce(&Reader) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.core().read(work)
     }
 
     /// The home's folder.
     pub fn home(&self) -> &Path {
-        todo!()
+        self.core().disk.home()
     }
 
     /// Where envelopes in transit lie: `<home>/spool`. Not part of any promise: what is lost there is sealed or fetched again.
     pub fn spool(&self) -> PathBuf {
-        todo!()
+        self.home().join(schema::SPOOL_DIR)
     }
 
     /// Finishes what is in flight and closes; later calls fail with `Broken`.
     pub fn close(&self) {
-        todo!()
+        self.handle.close();
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Store({})", self.home().display())
+    }
+}
+
+impl Handle {
+    fn close(&self) {
+        // Without a sender the writer finishes what is queued and ends.
+        drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the store's writer ended by a panic");
+        }
+        self.core.close();
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Core {
+    fn open(disk: Disk, options: Options) -> Result<Self, OpenError> {
+        let home = disk.home().to_path_buf();
+        let io = |error: std::io::Error| OpenError::Io { home: home.clone(), error: error.to_string() };
+        disk.make_dir("").map_err(io)?;
+        let lock = disk.lock().map_err(io)?.ok_or_else(|| OpenError::Busy { home: home.clone() })?;
+        for folder in [schema::BLOBS_DIR, schema::STAGING_DIR, schema::SPOOL_DIR] {
+            disk.make_dir(folder).map_err(io)?;
+        }
+        for left in disk.list(schema::STAGING_DIR).map_err(io)? {
+            disk.remove(&format!("{}/{left}", schema::STAGING_DIR)).map_err(io)?;
+        }
+        if !disk.exists(schema::DATABASE).map_err(io)? {
+            create(&disk, options.cache_bytes).map_err(|error| of_store(&home, error))?;
+        }
+        let opened = Opened::open(&disk, options.cache_bytes).map_err(|error| of_store(&home, error))?;
+        let format = guarded(|| opened.format()).map_err(|error| of_store(&home, error))?;
+        crate::migrate::check(&home, format)?;
+        Ok(Self {
+            disk,
+            feed: Feed::default(),
+            staged: Registry::default(),
+            next_staging: AtomicU64::new(0),
+            options,
+            opened: RwLock::new(Some(opened)),
+            closed: AtomicBool::new(false),
+            broken: OnceLock::new(),
+            lock: Mutex::new(Some(lock)),
+        })
+    }
+
+    /// The open database; opened anew where trouble asks for it.
+    pub(crate) fn hold(&self) -> Result<Held<'_>, StoreError> {
+        for _ in 0..2 {
+            if let Some(why) = self.broken.get() {
+                return Err(StoreError::Broken(why.clone()));
+            }
+            let guard = self.opened.read().unwrap_or_else(PoisonError::into_inner);
+            match guard.as_ref().map(|opened| opened.watch.trouble()) {
+                Some(Trouble::None) => return Ok(Held { guard }),
+                Some(Trouble::Fatal) => return Err(self.fail("a write to the disk failed")),
+                Some(Trouble::Read | Trouble::Full) | None => {}
+            }
+            drop(guard);
+            self.open_anew()?;
+        }
+        Err(StoreError::Broken("the database cannot be read".to_owned()))
+    }
+
+    fn open_anew(&self) -> Result<(), StoreError> {
+        let mut slot = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(closed());
+        }
+        if slot.as_ref().is_some_and(|opened| opened.watch.trouble() == Trouble::None) {
+            return Ok(());
+        }
+        drop(slot.take());
+        *slot = Some(Opened::open(&self.disk, self.options.cache_bytes)?);
+        tracing::warn!("the database was opened anew after trouble with the disk");
+        Ok(())
+    }
+
+    /// Declares the handle dead, once and for all.
+    pub(crate) fn fail(&self, why: &str) -> StoreError {
+        if self.broken.set(why.to_owned()).is_ok() {
+            tracing::error!(error = why, "the store failed; restart the node");
+        }
+        StoreError::Broken(why.to_owned())
+    }
+
+    pub(crate) fn read<T>(&self, work: impl FnOnce(&Reader) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let held = self.hold()?;
+        guarded(|| {
+            let reader = Reader { transaction: held.database()?.begin_read()? };
+            work(&reader)
+        })
+    }
+
+    fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        drop(self.opened.write().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// The passphrase the store was opened with.
+    #[expect(dead_code, reason = "the keys' module reads it")]
+    pub(crate) fn passphrase(&self) -> Option<&[u8]> {
+        self.options.passphrase.as_ref().map(|passphrase| passphrase.as_slice())
+    }
+}
+
+impl Opened {
+    fn open(disk: &Disk, cache_bytes: usize) -> Result<Self, StoreError> {
+        let file = disk.open(schema::DATABASE).map_err(|error| StoreError::of_io(&error))?;
+        if file.len().map_err(|error| StoreError::of_io(&error))? == 0 {
+            return Err(StoreError::damaged("the database file is empty"));
+        }
+        let watch = Watch::default();
+        let backend = Backend::new(file, watch.clone());
+        let database = guarded(|| Ok(Database::builder().set_cache_size(cache_bytes).create_with_backend(backend)?))?;
+        Ok(Self { database, watch })
+    }
+
+    fn format(&self) -> Result<u64, StoreError> {
+        let table = self.database.begin_read()?.open_table(schema::META)?;
+        let format = table.get(meta::FORMAT)?.ok_or_else(|| StoreError::damaged("the format number is missing"))?;
+        Ok(format.value())
+    }
+}
+
+/// Makes the database under another name first: a crash in the middle leaves nothing that looks like a store.
+pub(crate) fn create(disk: &Disk, cache_bytes: usize) -> Result<(), StoreError> {
+    let io = |error: std::io::Error| StoreError::of_io(&error);
+    let file = disk.create(schema::DATABASE_NEW).map_err(io)?;
+    let backend = Backend::new(file, Watch::default());
+    let database = Database::builder().set_cache_size(cache_bytes).create_with_backend(backend)?;
+    let mut transaction = database.begin_write()?;
+    transaction.set_quick_repair(true);
+    schema::create_all(&transaction)?;
+    transaction.open_table(schema::META)?.insert(meta::FORMAT, schema::FORMAT)?;
+    transaction.commit()?;
+    drop(database);
+    disk.rename(schema::DATABASE_NEW, schema::DATABASE).map_err(io)?;
+    disk.sync_dir("").map_err(io)
+}
+
+/// Runs what reads pages that may be damaged: the database library asserts in places where bytes lie.
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(StoreError::damaged("a page of the database is not what was written")))
+}
+
+fn closed() -> StoreError {
+    StoreError::Broken("it is closed".to_owned())
+}
+
+fn of_store(home: &Path, error: StoreError) -> OpenError {
+    let home = home.to_path_buf();
+    match error {
+        StoreError::Damaged(what) => OpenError::Damaged { home, what },
+        other => OpenError::Io { home, error: other.to_string() },
     }
 }

@@ -1,0 +1,115 @@
+//! Reading a message, after its bytes were checked against its name.
+
+use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::Arc;
+
+use super::BlobHash;
+use crate::StoreError;
+use crate::disk::File;
+use crate::store::Core;
+
+/// Reads a stored message; bounded memory whatever its size.
+pub struct BlobReader {
+    size: u64,
+    position: u64,
+    source: Source,
+}
+
+enum Source {
+    Bytes(Arc<[u8]>),
+    File(File),
+}
+
+/// Files are hashed in pieces of this size.
+const PIECE_BYTES: usize = 65_536;
+
+impl BlobReader {
+    /// Total bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Bytes that are in memory and were hashed there.
+    pub(super) fn of_bytes(bytes: Arc<[u8]>) -> Self {
+        Self { size: bytes.len() as u64, position: 0, source: Source::Bytes(bytes) }
+    }
+
+    /// Bytes from redb: hashed anew.
+    pub(super) fn of_checked(hash: &BlobHash, size: u64, bytes: Arc<[u8]>) -> Result<Self, StoreError> {
+        if bytes.len() as u64 != size || blake3::hash(&bytes).as_bytes() != &hash.0 {
+            return Err(StoreError::damaged("a message is not what was stored"));
+        }
+        Ok(Self::of_bytes(bytes))
+    }
+
+    /// A file: hashed at its first use since the start.
+    pub(super) fn of_file(core: &Core, hash: &BlobHash, size: Option<u64>) -> Result<Self, StoreError> {
+        let file = core.disk.open(&hash.path()).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => StoreError::damaged("a message's file is missing"),
+            _ => StoreError::of_io(&error),
+        })?;
+        let len = file.len().map_err(|error| StoreError::of_io(&error))?;
+        if size.is_some_and(|size| size != len) {
+            return Err(StoreError::damaged("a message's file has the wrong size"));
+        }
+        let reader = Self { size: len, position: 0, source: Source::File(file) };
+        if !core.staged.is_whole(hash) {
+            reader.check(hash)?;
+            core.staged.note_whole(*hash);
+        }
+        Ok(reader)
+    }
+
+    fn check(&self, hash: &BlobHash) -> Result<(), StoreError> {
+        let mut hasher = blake3::Hasher::new();
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut position = 0;
+        while position < self.size {
+            let count = self.read_at(position, &mut piece).map_err(|error| StoreError::of_io(&error))?;
+            if count == 0 {
+                break;
+            }
+            hasher.update(piece.get(..count).unwrap_or_default());
+            position += count as u64;
+        }
+        if hasher.finalize().as_bytes() == &hash.0 { Ok(()) } else { Err(StoreError::damaged("a message is not what was stored")) }
+    }
+
+    fn read_at(&self, position: u64, out: &mut [u8]) -> io::Result<usize> {
+        match &self.source {
+            Source::File(file) => file.read_at(position, out),
+            Source::Bytes(bytes) => {
+                let rest = usize::try_from(position).ok().and_then(|start| bytes.get(start..)).unwrap_or_default();
+                let count = rest.len().min(out.len());
+                out[..count].copy_from_slice(&rest[..count]);
+                Ok(count)
+            }
+        }
+    }
+}
+
+impl Read for BlobReader {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let count = self.read_at(self.position, buf)?;
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+impl Seek for BlobReader {
+    fn seek(&mut self, pos: SeekFrom) -> io::Result<u64> {
+        let target = match pos {
+            SeekFrom::Start(position) => Some(position),
+            SeekFrom::End(delta) => self.size.checked_add_signed(delta),
+            SeekFrom::Current(delta) => self.position.checked_add_signed(delta),
+        };
+        self.position = target.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.position)
+    }
+}
+
+impl std::fmt::Debug for BlobReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BlobReader({} bytes at {})", self.size, self.position)
+    }
+}

@@ -1,0 +1,158 @@
+//! Writing a message: in memory while it is small, then to a file in `staging/`, hashed on the way.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{BlobHash, INLINE_BYTES_MAX};
+use crate::disk::File;
+use crate::schema::{BLOBS_DIR, STAGING_DIR};
+use crate::StoreError;
+use crate::store::Core;
+
+/// Bytes being written that nothing mentions yet. Memory use is bounded (64 KiB); the rest goes to a temporary file. Dropped: gone.
+pub struct Stage {
+    core: Arc<Core>,
+    hasher: blake3::Hasher,
+    size: u64,
+    /// The whole message while it is small, afterwards what the file does not have yet.
+    buffer: Vec<u8>,
+    file: Option<Temporary>,
+}
+
+/// A file in `staging/`, removed when dropped.
+struct Temporary {
+    core: Arc<Core>,
+    path: String,
+    file: File,
+    written: u64,
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // Gone already once it has its final name; what else is left is removed at the next start.
+        drop(self.core.disk.remove(&self.path));
+    }
+}
+
+/// Complete bytes waiting to be mentioned by a transaction: in memory and committed with it where they are few, otherwise a synced
+/// file. Cheap to clone. When the last clone is dropped without having been mentioned, a sweep removes the file.
+#[derive(Clone)]
+pub struct Staged {
+    /// The name.
+    pub hash: BlobHash,
+    /// Bytes.
+    pub size: u64,
+    held: Arc<Holding>,
+}
+
+struct Holding {
+    core: Arc<Core>,
+    hash: BlobHash,
+    bytes: Option<Arc<[u8]>>,
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        self.core.staged.release(&self.hash);
+    }
+}
+
+impl std::fmt::Debug for Staged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Staged({} bytes)", self.size)
+    }
+}
+
+impl Staged {
+    /// The bytes, where they are few enough to live in redb.
+    pub(crate) fn bytes(&self) -> Option<&[u8]> {
+        self.held.bytes.as_deref()
+    }
+}
+
+/// Copies to a file go in pieces of this size.
+const WRITE_BYTES: usize = 65_536;
+
+impl Write for Stage {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let count = buf.len().min(WRITE_BYTES);
+        let piece = buf.get(..count).unwrap_or_default();
+        if self.buffer.len() + piece.len() > WRITE_BYTES {
+            self.spill()?;
+        }
+        self.hasher.update(piece);
+        self.buffer.extend_from_slice(piece);
+        self.size += piece.len() as u64;
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stage {
+    pub(super) fn new(core: Arc<Core>) -> Self {
+        Self { core, hasher: blake3::Hasher::new(), size: 0, buffer: Vec::new(), file: None }
+    }
+
+    /// Bytes written so far.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Moves what is buffered to the file.
+    fn spill(&mut self) -> io::Result<()> {
+        let temporary = match self.file.take() {
+            Some(temporary) => temporary,
+            None => {
+                let path = format!("{STAGING_DIR}/{}", self.core.next_staging.fetch_add(1, Ordering::Relaxed));
+                let file = self.core.disk.create(&path)?;
+                Temporary { core: Arc::clone(&self.core), path, file, written: 0 }
+            }
+        };
+        let temporary = self.file.insert(temporary);
+        temporary.file.write_all_at(temporary.written, &self.buffer)?;
+        temporary.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Completes the bytes. Disk full comes out here (or from `write`) as [`StoreError::DiskFull`] (`ErrorKind::StorageFull`).
+    ///
+    /// # Errors
+    /// [`StoreError::DiskFull`]; [`StoreError::Broken`] where the file cannot be written or synced.
+    pub fn finish(mut self) -> Result<Staged, StoreError> {
+        let hash = BlobHash(*self.hasher.finalize().as_bytes());
+        if self.size <= INLINE_BYTES_MAX {
+            let bytes = Arc::<[u8]>::from(std::mem::take(&mut self.buffer));
+            return Ok(self.hold(hash, Some(bytes)));
+        }
+        self.spill().map_err(|error| StoreError::of_io(&error))?;
+        let staged = self.hold(hash, None);
+        if let Some(temporary) = self.file.take() {
+            temporary.settle(&hash).map_err(|error| StoreError::of_io(&error))?;
+        }
+        Ok(staged)
+    }
+
+    /// From here on the file of that name is not removed.
+    fn hold(&self, hash: BlobHash, bytes: Option<Arc<[u8]>>) -> Staged {
+        self.core.staged.hold(hash, bytes.as_ref());
+        Staged { hash, size: self.size, held: Arc::new(Holding { core: Arc::clone(&self.core), hash, bytes }) }
+    }
+}
+
+impl Temporary {
+    /// Syncs the file and gives it its final, durable name. The same bytes may have it already; then this replaces them by themselves.
+    fn settle(self, hash: &BlobHash) -> io::Result<()> {
+        let disk = &self.core.disk;
+        self.file.sync()?;
+        if disk.make_dir(&hash.folder())? {
+            disk.sync_dir(BLOBS_DIR)?;
+        }
+        disk.rename(&self.path, &hash.path())?;
+        disk.sync_dir(&hash.folder())
+    }
+}

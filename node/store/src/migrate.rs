@@ -1,0 +1,17 @@
+//! Formats of the store: which one a file has, and whether this Kith can serve it.
+//!
+//! There has been one format so far. A store of a newer one is left alone: serving it could lose what it says.
+
+use std::path::Path;
+
+use crate::error::OpenError;
+use crate::schema::FORMAT;
+
+/// Refuses what cannot be served.
+pub(crate) fn check(home: &Path, found: u64) -> Result<(), OpenError> {
+    match found {
+        FORMAT => Ok(()),
+        0 => Err(OpenError::Damaged { home: home.to_path_buf(), what: "format 0 has never existed".to_owned() }),
+        _ => Err(OpenError::Newer { home: home.to_path_buf(), found, known: FORMAT }),
+    }
+}

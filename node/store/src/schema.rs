@@ -1,0 +1,106 @@
+//! Every table: what its rows mean, when they change, what never does.
+//!
+//! One redb file, `store.redb`, beside `blobs/` (large messages), `staging/` (messages being written), `spool/` (envelopes in
+//! transit) and `lock`. Numbers in keys sort by value. Rows marked *view* follow from the log: `kith verify` recomputes them,
+//! `kith repair` rebuilds them. All other rows are the only copy of what they say.
+
+use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
+
+use crate::StoreError;
+
+/// The layout below. Grows by one with every change that an older Kith could not read; `migrate.rs` brings older stores up.
+pub(crate) const FORMAT: u64 = 1;
+
+/// The database file, and the name it has while it is being made.
+pub(crate) const DATABASE: &str = "store.redb";
+pub(crate) const DATABASE_NEW: &str = "store.redb.new";
+/// Folders beside it.
+pub(crate) const BLOBS_DIR: &str = "blobs";
+pub(crate) const STAGING_DIR: &str = "staging";
+pub(crate) const SPOOL_DIR: &str = "spool";
+
+/// Keys of [`META`].
+pub(crate) mod meta {
+    /// [`super::FORMAT`] of this file. Set when the file is made, changed by migration alone.
+    pub(crate) const FORMAT: &str = "format";
+    /// The number of the body that was stored last. Only grows.
+    pub(crate) const BODY: &str = "body";
+}
+
+/// What happens to each table's rows when a damaged file is copied.
+pub(crate) trait CopyRows {
+    /// Copies what can be read of a table; tells how many rows, and whether something could not be read.
+    fn copied(&mut self, table: &'static str, rows: u64, complete: bool);
+}
+
+macro_rules! tables {
+    ($($(#[$doc:meta])* $name:ident: $key:ty => $value:ty = $text:literal;)*) => {
+        $($(#[$doc])* pub(crate) const $name: TableDefinition<'static, $key, $value> = TableDefinition::new($text);)*
+
+        /// Makes every table, so that readers never meet a missing one.
+        pub(crate) fn create_all(transaction: &WriteTransaction) -> Result<(), StoreError> {
+            $(transaction.open_table($name)?;)*
+            Ok(())
+        }
+
+        /// Copies every row that can be read.
+        pub(crate) fn copy_all(from: &ReadTransaction, to: &WriteTransaction, seen: &mut dyn CopyRows) -> Result<(), StoreError> {
+            $({
+                let mut target = to.open_table($name)?;
+                let mut rows = 0;
+                let mut complete = true;
+                match from.open_table($name) {
+                    Ok(source) => match source.iter() {
+                        Ok(entries) => for entry in entries {
+                            let Ok((key, value)) = entry else { complete = false; break };
+                            target.insert(key.value(), value.value())?;
+                            rows += 1;
+                        },
+                        Err(_) => complete = false,
+                    },
+                    Err(_) => complete = false,
+                }
+                seen.copied($text, rows, complete);
+            })*
+            Ok(())
+        }
+    };
+}
+
+tables! {
+    /// Name → number: see [`meta`]; and the last id given of each kind (`account`, `entry`, …), which only grow.
+    META: &str => u64 = "meta";
+
+    /// (account, offset) → [`crate::log::Entry`] in CBOR. **The log**: offsets ascend by one from 1 within an account and are
+    /// never reused; the offset is the MODSEQ. An entry never changes; a scrubbed one is gone while its offset stays used.
+    LOG: (u32, u64) => &[u8] = "log";
+    /// Account → the offset that its next log entry gets (only grows). *View*, but for the tail of scrubbed offsets.
+    LOG_END: u32 => u64 = "log_end";
+
+    /// (account, folder id) → [`crate::folder::FolderRow`]. *View*, but for the mark of `\Recent`.
+    FOLDERS: (u32, u64) => &[u8] = "folders";
+    /// (account, full name) → folder id. *View*.
+    FOLDER_NAMES: (u32, &str) => u64 = "folder_names";
+    /// (account, full name) → nothing: subscribed names; they outlive folders. *View*.
+    SUBSCRIPTIONS: (u32, &str) => () = "subscriptions";
+    /// (account, folder id, UID) → [`crate::folder::Placement`]: one message in one folder. *View*.
+    PLACEMENTS: (u32, u64, u32) => &[u8] = "placements";
+    /// (account, folder id, MODSEQ, UID) → 0: the message last changed then; 1: it vanished then. One row for each UID ever
+    /// given. *View*.
+    CHANGES: (u32, u64, u64, u32) => u8 = "changes";
+    /// (account, offset of a `Store` entry) → placements of that message, where there are two or more. *View*.
+    COPIES: (u32, u64) => u32 = "copies";
+    /// (account, slot 0–255) → keyword as first spelled. The slot is its bit in placements. *View* up to the numbering.
+    KEYWORDS: (u32, u8) => &str = "keywords";
+
+    /// BLAKE3 hash → (mentions ≥ 1, bytes, number in [`BODIES`] or 0 for a file in `blobs/`). A mention is an unscrubbed `Store`
+    /// entry or a queue entry; the row goes with the last one. *View* as to the mentions.
+    BLOBS: [u8; 32] => (u64, u64, u64) = "blobs";
+    /// Number → the bytes of a message of at most [`crate::blob::INLINE_BYTES_MAX`]. Never changes.
+    BODIES: u64 => &[u8] = "bodies";
+
+    /// (account, sender's key, letter) → wall ms when it came: letters that need not be delivered again.
+    LETTERS: (u32, [u8; 32], [u8; 16]) => i64 = "letters";
+    /// (wall ms, account, sender's key, letter) → nothing: [`LETTERS`] by age, to forget the oldest.
+    LETTERS_BY_AGE: (i64, u32, [u8; 32], [u8; 16]) => () = "letters_by_age";
+}

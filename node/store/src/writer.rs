@@ -1,0 +1,250 @@
+//! The one writer: jobs gather while the previous commit is being synced, and are committed as one.
+//!
+//! A commit runs every waiting job in one redb transaction, syncs, and only then answers. A job that fails after it has written
+//! something ends the transaction: those before it are run again and committed without it, those behind it follow in the next
+//! one; so nothing of it stays, and each job is run twice at most for every failure before it. A job that fails without having
+//! written costs nothing. Small messages travel inside the same transaction, so that a mail costs one commit and no other sync.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use redb::{Key, ReadableTable, Table, TableDefinition, Value, WriteTransaction};
+
+use crate::blob::BlobHash;
+use crate::disk::Trouble;
+use crate::error::StoreError;
+use crate::feed::Topic;
+use crate::schema;
+use crate::store::Core;
+
+/// Jobs in one commit at most.
+const GROUP_JOBS_MAX: usize = 256;
+/// Jobs that may wait; whoever comes later waits for a place.
+const WAITING_JOBS_MAX: usize = 1024;
+/// Space that new mail leaves free, so that acknowledging, reading and removing go on when the disk is full: this, or
+/// [`RESERVE_SHARE`] of a small disk.
+const RESERVE_BYTES: u64 = 16 << 20;
+/// See [`RESERVE_BYTES`].
+const RESERVE_SHARE: u64 = 16;
+
+/// A writing transaction: whatever happens in it becomes durable as one, or not at all. The methods are spread over the
+/// modules: `account.rs`, `contact.rs`, `mailbox.rs`, `queue.rs`, `secret.rs`.
+pub struct Transaction<'a> {
+    database: &'a WriteTransaction,
+    core: &'a Core,
+    room: bool,
+    wrote: bool,
+    marks: Marks,
+}
+
+/// What is to be done after the commit.
+#[derive(Debug, Default)]
+struct Marks {
+    topics: BTreeSet<Topic>,
+    /// Blob files whose last mention went.
+    unmentioned: Vec<BlobHash>,
+}
+
+impl<'a> Transaction<'a> {
+    /// Opens a table for writing. One handle a table at a time: drop it before opening it again.
+    pub(crate) fn table<K: Key + 'static, V: Value + 'static>(
+        &mut self,
+        definition: TableDefinition<'static, K, V>,
+    ) -> Result<Table<'a, K, V>, StoreError> {
+        self.wrote = true;
+        Ok(self.database.open_table(definition)?)
+    }
+
+    /// Opens a table that this use only reads; a job that fails after no more than that costs the group nothing.
+    pub(crate) fn view<K: Key + 'static, V: Value + 'static>(
+        &self,
+        definition: TableDefinition<'static, K, V>,
+    ) -> Result<Table<'a, K, V>, StoreError> {
+        Ok(self.database.open_table(definition)?)
+    }
+
+    /// The next number of a kind (a key of [`schema::META`]): ascending from 1, never reused.
+    pub(crate) fn next_number(&mut self, kind: &str) -> Result<u64, StoreError> {
+        let mut table = self.table(schema::META)?;
+        let number = table.get(kind)?.map_or(0, |row| row.value()) + 1;
+        table.insert(kind, number)?;
+        Ok(number)
+    }
+
+    /// The feed tells of this topic after the commit.
+    pub(crate) fn touch(&mut self, topic: Topic) {
+        self.marks.topics.insert(topic);
+    }
+
+    /// A blob file that nothing mentions any more, to be removed after the commit.
+    pub(crate) fn forget_file(&mut self, hash: BlobHash) {
+        self.marks.unmentioned.push(hash);
+    }
+
+    /// Refuses new mail when the disk is nearly full; whatever frees space or settles a fate does not ask.
+    pub(crate) fn need_room(&self) -> Result<(), StoreError> {
+        if self.room { Ok(()) } else { Err(StoreError::DiskFull) }
+    }
+
+    /// Unix seconds by the disk's clock.
+    pub(crate) fn now(&self) -> i64 {
+        self.core.disk.now()
+    }
+}
+
+/// Something to be run in a transaction and answered afterwards.
+pub(crate) trait Job: Send {
+    fn run(&mut self, transaction: &mut Transaction<'_>) -> Result<(), StoreError>;
+    fn answer(self: Box<Self>, outcome: Result<(), StoreError>);
+}
+
+struct Work<T, F> {
+    work: F,
+    result: Option<T>,
+    reply: SyncSender<Result<T, StoreError>>,
+}
+
+impl<T: Send, F: FnMut(&mut Transaction<'_>) -> Result<T, StoreError> + Send> Job for Work<T, F> {
+    fn run(&mut self, transaction: &mut Transaction<'_>) -> Result<(), StoreError> {
+        self.result = Some((self.work)(transaction)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<(), StoreError>) {
+        let Self { work, result, reply } = *self;
+        // What the work holds (staged messages) is let go before whoever asked goes on.
+        drop(work);
+        let result = outcome.and_then(|()| result.ok_or_else(|| StoreError::Broken("a job was not run".to_owned())));
+        // Whoever asked may be gone; what was committed stays so.
+        drop(reply.send(result));
+    }
+}
+
+/// Hands work to the writer and waits until it is durable.
+pub(crate) fn submit<T: Send + 'static>(
+    jobs: &SyncSender<Box<dyn Job>>,
+    work: impl FnMut(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let (reply, answer) = sync_channel(1);
+    let gone = || StoreError::Broken("the writer has ended".to_owned());
+    jobs.send(Box::new(Work { work, result: None, reply })).map_err(|_| gone())?;
+    answer.recv().map_err(|_| gone())?
+}
+
+/// Starts the writer. It ends when the last sender is dropped and everything queued has been answered.
+pub(crate) fn start(core: Arc<Core>) -> io::Result<(SyncSender<Box<dyn Job>>, JoinHandle<()>)> {
+    let (sender, receiver) = sync_channel(WAITING_JOBS_MAX);
+    let thread = std::thread::Builder::new().name("kith-store".to_owned()).spawn(move || serve(&core, &receiver))?;
+    Ok((sender, thread))
+}
+
+fn serve(core: &Core, jobs: &Receiver<Box<dyn Job>>) {
+    while let Ok(first) = jobs.recv() {
+        let mut group = VecDeque::from([first]);
+        while group.len() < GROUP_JOBS_MAX {
+            let Ok(next) = jobs.try_recv() else { break };
+            group.push_back(next);
+        }
+        commit_group(core, group);
+    }
+}
+
+/// Why a transaction was given up.
+enum Abort {
+    /// The job of that index failed after it had written.
+    Job(usize, StoreError),
+    /// Nothing in this group can be committed.
+    All(StoreError),
+}
+
+fn commit_group(core: &Core, mut group: VecDeque<Box<dyn Job>>) {
+    let mut limit = group.len();
+    // The outcome of the job at `limit`, told only when those before it are durable: it may have seen what they did.
+    let mut failed: Option<StoreError> = None;
+    while !group.is_empty() {
+        match attempt(core, &mut group, limit) {
+            Ok((outcomes, marks)) => {
+                core.feed.publish(&marks.topics);
+                for outcome in outcomes.into_iter().chain(failed.take().map(Err)) {
+                    if let Some(job) = group.pop_front() {
+                        job.answer(outcome);
+                    }
+                }
+                for hash in &marks.unmentioned {
+                    core.remove_unmentioned(hash);
+                }
+                limit = group.len();
+            }
+            Err(Abort::Job(index, error)) => {
+                limit = index;
+                failed = Some(error);
+            }
+            Err(Abort::All(error)) => {
+                for job in group.drain(..) {
+                    job.answer(Err(error.clone()));
+                }
+            }
+        }
+    }
+}
+
+type Done = (Vec<Result<(), StoreError>>, Marks);
+
+/// Runs the first `limit` jobs and commits them.
+fn attempt(core: &Core, group: &mut VecDeque<Box<dyn Job>>, limit: usize) -> Result<Done, Abort> {
+    if limit == 0 {
+        return Ok((Vec::new(), Marks::default()));
+    }
+    let held = core.hold().map_err(Abort::All)?;
+    let attempted = catch_unwind(AssertUnwindSafe(|| {
+        let mut database = held.database().and_then(|database| Ok(database.begin_write()?)).map_err(Abort::All)?;
+        database.set_quick_repair(true);
+        run(core, &database, group, limit).and_then(|(outcomes, marks, wrote)| {
+            if wrote {
+                database.commit().map_err(|error| Abort::All(error.into()))?;
+            }
+            Ok((outcomes, marks))
+        })
+    }));
+    let attempted = attempted.unwrap_or_else(|_| Err(Abort::All(StoreError::damaged("a page is not what was written"))));
+    match (attempted, held.trouble()) {
+        (Ok(done), _) => Ok(done),
+        (Err(abort), Trouble::None) => Err(abort),
+        (Err(Abort::Job(_, error) | Abort::All(error)), Trouble::Read) => Err(Abort::All(error)),
+        (Err(_), Trouble::Full) => Err(Abort::All(StoreError::DiskFull)),
+        (Err(Abort::Job(_, error) | Abort::All(error)), Trouble::Fatal) => Err(Abort::All(core.fail(&error.to_string()))),
+    }
+}
+
+fn run(
+    core: &Core,
+    database: &WriteTransaction,
+    group: &mut VecDeque<Box<dyn Job>>,
+    limit: usize,
+) -> Result<(Vec<Result<(), StoreError>>, Marks, bool), Abort> {
+    let room = core.disk.space().is_ok_and(|space| space.free >= RESERVE_BYTES.min(space.total / RESERVE_SHARE));
+    let mut outcomes = Vec::with_capacity(limit);
+    let mut kept = Marks::default();
+    let mut wrote = false;
+    for (index, job) in group.iter_mut().take(limit).enumerate() {
+        let mut transaction = Transaction { database, core, room, wrote: false, marks: Marks::default() };
+        // A panic counts as a failure of this job alone; its writes go with the transaction.
+        let outcome = catch_unwind(AssertUnwindSafe(|| job.run(&mut transaction)))
+            .unwrap_or_else(|_| Err(StoreError::damaged("a row is not what was written")));
+        match outcome {
+            Err(error) if transaction.wrote => return Err(Abort::Job(index, error)),
+            Err(error) => outcomes.push(Err(error)),
+            Ok(()) => {
+                wrote |= transaction.wrote;
+                kept.topics.append(&mut transaction.marks.topics);
+                kept.unmentioned.append(&mut transaction.marks.unmentioned);
+                outcomes.push(Ok(()));
+            }
+        }
+    }
+    Ok((outcomes, kept, wrote))
+}
