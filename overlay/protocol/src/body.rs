@@ -41,29 +41,48 @@ pub(crate) struct ChunkWriter<'a, W> {
     out: W,
     counter: u64,
     chunk: Zeroizing<Vec<u8>>,
+    filled: usize,
 }
 
 impl<'a, W: Write> ChunkWriter<'a, W> {
     pub(crate) fn new(keys: &'a BodyKeys, out: W) -> Self {
-        Self { keys, out, counter: 0, chunk: Zeroizing::new(Vec::with_capacity(CHUNK_BYTES + TAG_BYTES)) }
+        Self { keys, out, counter: 0, chunk: Zeroizing::new(vec![0; CHUNK_BYTES]), filled: 0 }
     }
 
-    /// Adds up to a chunk's worth straight from `from`, at most `limit` bytes; returns how many (0: `from` is at its end, or `limit` is 0).
-    pub(crate) fn fill(&mut self, from: &mut impl Read, limit: u64) -> io::Result<&[u8]> {
-        if self.chunk.len() == CHUNK_BYTES {
+    /// The free rest of the current chunk, at most `limit` bytes and at least one: to be filled, then told by [`ChunkWriter::advance`].
+    pub(crate) fn space(&mut self, limit: u64) -> io::Result<&mut [u8]> {
+        if self.filled == CHUNK_BYTES {
             self.seal(false)?;
         }
-        let start = self.chunk.len();
-        let room = u64::try_from(CHUNK_BYTES - start).unwrap_or(0).min(limit);
-        from.by_ref().take(room).read_to_end(&mut self.chunk)?;
-        Ok(&self.chunk[start..])
+        let end = usize::try_from(limit).map_or(CHUNK_BYTES, |limit| CHUNK_BYTES.min(self.filled.saturating_add(limit)));
+        Ok(&mut self.chunk[self.filled..end])
+    }
+
+    /// `count` bytes of the last [`ChunkWriter::space`] were filled.
+    pub(crate) fn advance(&mut self, count: usize) {
+        self.filled = CHUNK_BYTES.min(self.filled + count);
     }
 
     /// Adds bytes.
     pub(crate) fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let limit = bytes.len() as u64;
-            self.fill(&mut bytes, limit)?;
+            let space = self.space(bytes.len() as u64)?;
+            let (now, later) = bytes.split_at(space.len());
+            space.copy_from_slice(now);
+            self.advance(now.len());
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    /// Adds zeros.
+    pub(crate) fn write_zeros(&mut self, mut count: u64) -> io::Result<()> {
+        while count > 0 {
+            let space = self.space(count)?;
+            space.fill(0);
+            let filled = space.len();
+            self.advance(filled);
+            count -= filled as u64;
         }
         Ok(())
     }
@@ -76,14 +95,15 @@ impl<'a, W: Write> ChunkWriter<'a, W> {
 
     fn seal(&mut self, last: bool) -> io::Result<()> {
         let nonce = chunk_nonce(self.counter, last);
+        let chunk = &mut self.chunk[..self.filled];
         let tag = self
             .keys
             .cipher
-            .encrypt_inout_detached(&nonce.into(), &[], InOutBuf::from(self.chunk.as_mut_slice()))
+            .encrypt_inout_detached(&nonce.into(), &[], InOutBuf::from(&mut *chunk))
             .map_err(|_| io::Error::other("a chunk is too long to seal"))?;
-        self.out.write_all(&self.chunk)?;
+        self.out.write_all(chunk)?;
         self.out.write_all(&tag)?;
-        self.chunk.clear();
+        self.filled = 0;
         self.counter += 1;
         Ok(())
     }
@@ -112,8 +132,13 @@ impl<'a, R: Read> ChunkReader<'a, R> {
         Self { keys, from, counter: 0, left: letter, chunk: Zeroizing::new(vec![0; CHUNK_BYTES]) }
     }
 
+    /// Bytes of the letter that are still to come.
+    pub(crate) fn left(&self) -> u64 {
+        self.left
+    }
+
     /// The next chunk, verified; `None` after the last one.
-    pub(crate) fn next_chunk(&mut self) -> Result<Option<&mut [u8]>, ChunkError> {
+    pub(crate) fn next_chunk(&mut self) -> Result<Option<&[u8]>, ChunkError> {
         if self.left == 0 {
             return Ok(None);
         }

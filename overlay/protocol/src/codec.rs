@@ -5,6 +5,7 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
 
 /// Why bytes were not taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -47,6 +48,7 @@ pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8], limit: usize) -> Re
         return Err(DecodeError::TooLong { size: bytes.len(), limit });
     }
     let object: T = serde_cbor::from_slice(bytes).map_err(|_| DecodeError::Malformed)?;
-    let again = encode(&object).map_err(|EncodeError| DecodeError::Malformed)?;
-    if again == bytes { Ok(object) } else { Err(DecodeError::NotCanonical) }
+    // Objects may hold secrets; the copy must not outlive the comparison.
+    let again = Zeroizing::new(encode(&object).map_err(|EncodeError| DecodeError::Malformed)?);
+    if *again == bytes { Ok(object) } else { Err(DecodeError::NotCanonical) }
 }

@@ -64,6 +64,17 @@ bytes_id!(
     MailId,
     16
 );
+bytes_id!(
+    /// A reply key: chosen at random by whoever issues it, known to the one correspondent it was issued to. 8 bytes.
+    KeyId,
+    8
+);
+
+impl KeyId {
+    /// Stands for no reply key: the slot is sealed to the week's prekey.
+    pub const WEEKLY: Self = Self([0; 8]);
+}
+
 number_id!(
     /// An entry of the sender's queue: one letter for one recipient. Given by the store, never reused.
     EntryId,
