@@ -160,3 +160,66 @@ impl<'a, R: Read> ChunkReader<'a, R> {
         Ok(Some(chunk))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHUNK: usize = CHUNK_BYTES + TAG_BYTES;
+
+    fn keys() -> BodyKeys {
+        BodyKeys::derive(&[1; 32], &[2; NONCE_BYTES])
+    }
+
+    fn sealed(letter: &[u8]) -> Vec<u8> {
+        let keys = keys();
+        let mut writer = ChunkWriter::new(&keys, Vec::new());
+        writer.write(letter).unwrap();
+        writer.finish().unwrap()
+    }
+
+    fn opened(body: &[u8], length: usize) -> Option<Vec<u8>> {
+        let keys = keys();
+        let mut reader = ChunkReader::new(&keys, body, length as u64);
+        let mut letter = Vec::new();
+        while let Some(chunk) = reader.next_chunk().ok()? {
+            letter.extend_from_slice(chunk);
+        }
+        Some(letter)
+    }
+
+    fn letter(length: usize) -> Vec<u8> {
+        (0..length).map(|i| (i % 251) as u8).collect()
+    }
+
+    #[test]
+    fn letters_come_back_at_every_edge_of_a_chunk() {
+        for length in [1, 15, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 2 * CHUNK_BYTES, 2 * CHUNK_BYTES + 7] {
+            let body = sealed(&letter(length));
+            assert_eq!(body.len(), length + length.div_ceil(CHUNK_BYTES) * TAG_BYTES);
+            assert_eq!(opened(&body, length), Some(letter(length)));
+        }
+    }
+
+    #[test]
+    fn chunks_cannot_be_cut_off_added_repeated_or_moved() {
+        let length = 3 * CHUNK_BYTES;
+        let body = sealed(&letter(length));
+        assert_eq!(opened(&body[..2 * CHUNK], 2 * CHUNK_BYTES), None, "cut off");
+        let longer = [body.as_slice(), &body[2 * CHUNK..]].concat();
+        assert_eq!(opened(&longer, 4 * CHUNK_BYTES), None, "repeated at the end");
+        let mut swapped = body.clone();
+        swapped[..2 * CHUNK].rotate_left(CHUNK);
+        assert_eq!(opened(&swapped, length), None, "moved");
+        let doubled = [&body[..CHUNK], &body[..CHUNK], &body[2 * CHUNK..]].concat();
+        assert_eq!(opened(&doubled, length), None, "repeated");
+        assert_eq!(opened(&body[..body.len() - 1], length), None, "short");
+        assert_eq!(opened(&body, length), Some(letter(length)));
+    }
+
+    #[test]
+    fn another_file_key_has_another_commitment() {
+        assert_ne!(keys().commit, BodyKeys::derive(&[3; 32], &[2; NONCE_BYTES]).commit);
+        assert_ne!(keys().commit, BodyKeys::derive(&[1; 32], &[3; NONCE_BYTES]).commit);
+    }
+}

@@ -197,3 +197,6 @@ pub fn contact_mac(seed: &Secret, recipient: &Address, letter_hash: &[u8; 32]) -
     hasher.update(contexts::CONTACT_MAC).update(recipient.key()).update(letter_hash);
     hasher.finalize()
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,9 +26,11 @@ use crate::kem;
 use crate::letter::HeadError;
 
 mod open;
+mod sender;
 mod write;
 
 pub use open::{OpenKeys, OpenedLetter, Prekey, open};
+pub use sender::{CardDevices, DeviceStanding, SenderError, SenderGrade, verify_sender};
 pub use write::{Content, Device, SealRequest, Sealed, seal};
 
 /// How much is hashed at a time.

@@ -351,3 +351,61 @@ proptest! {
         prop_assert!(smaller.size() <= sealed.size);
     }
 }
+
+mod sender {
+    //! Who may write in whose name.
+
+    use kith_protocol::event::Wall;
+    use kith_protocol::seal::{CardDevices, DeviceStanding, OpenedLetter, SenderError, verify_sender};
+
+    use super::*;
+
+    fn letter() -> (Party, OpenedLetter) {
+        let (mut alice, bob) = pair(1);
+        let (bytes, _) = alice.seal(&bob.devices(), Kind::Mail, b"1", Ladder::Best, 1).unwrap();
+        let letter = bob.open(0, &bytes).unwrap().0;
+        (bob, letter)
+    }
+
+    fn card(sequence: u64, identities: &[[u8; 32]]) -> CardDevices {
+        let not_before = Wall(NOW.0 + i64::try_from(sequence).unwrap() - 1);
+        CardDevices { address: address(ALICE), order: (1, sequence), not_before, identities: identities.to_vec() }
+    }
+
+    #[test]
+    fn a_device_that_the_card_lists_may_write() {
+        let (bob, letter) = letter();
+        let enclosed = card(1, &[[9; 32], letter.sender]);
+        let grade = verify_sender(&letter, &bob.address, &enclosed, None, Some(&bob.other)).unwrap();
+        assert_eq!((grade.device, grade.proof, grade.card_is_newer), (DeviceStanding::Listed, Proof::FirstContact, true));
+        let known = card(2, &[letter.sender]);
+        let grade = verify_sender(&letter, &bob.address, &enclosed, Some(&known), None).unwrap();
+        assert!(grade.device == DeviceStanding::Listed && !grade.card_is_newer);
+    }
+
+    #[test]
+    fn a_device_that_no_card_lists_may_not() {
+        let (bob, letter) = letter();
+        let verify = |enclosed: &CardDevices, known: Option<&CardDevices>| verify_sender(&letter, &bob.address, enclosed, known, None);
+        assert_eq!(verify(&card(1, &[[9; 32]]), None), Err(SenderError::WrongKey));
+        // A newer card took it off the list and the letter is younger than that card.
+        let mut later = card(2, &[[9; 32]]);
+        assert_eq!(verify(&card(1, &[letter.sender]), Some(&later)).unwrap().device, DeviceStanding::Removed);
+        later.not_before = Wall(NOW.0 - 1);
+        assert_eq!(verify(&card(1, &[letter.sender]), Some(&later)), Err(SenderError::WrongKey));
+        // A new generation of the operations key ends all that was before.
+        later = CardDevices { order: (2, 1), not_before: Wall(NOW.0 + 1), ..later };
+        assert_eq!(verify(&card(1, &[letter.sender]), Some(&later)), Err(SenderError::WrongKey));
+    }
+
+    #[test]
+    fn the_card_of_somebody_else_proves_nothing() {
+        let (bob, letter) = letter();
+        let foreign = CardDevices { address: address(3), ..card(1, &[letter.sender]) };
+        assert_eq!(verify_sender(&letter, &bob.address, &foreign, None, None), Err(SenderError::WrongCard));
+        let own = card(1, &[letter.sender]);
+        assert_eq!(verify_sender(&letter, &bob.address, &own, Some(&foreign), None), Err(SenderError::WrongCard));
+        let carol = kith_protocol::correspondent::Correspondent::new(address(3));
+        assert_eq!(verify_sender(&letter, &bob.address, &own, None, Some(&carol)), Err(SenderError::WrongCard));
+    }
+}
