@@ -10,12 +10,15 @@ pub mod disk;
 mod error;
 pub mod feed;
 pub mod folder;
+mod log;
 pub mod mailbox;
 mod migrate;
 pub mod queue;
+mod row;
 mod schema;
 pub mod secret;
 pub mod store;
+mod tags;
 mod writer;
 
 pub use disk::Disk;

@@ -316,7 +316,8 @@ pub(crate) fn create(disk: &Disk, cache_bytes: usize) -> Result<(), StoreError> 
 
 /// Runs what reads pages that may be damaged: the database library asserts in places where bytes lie.
 pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(StoreError::damaged("a page of the database is not what was written")))
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(StoreError::damaged("a page of the database is not what was written")))
 }
 
 fn closed() -> StoreError {

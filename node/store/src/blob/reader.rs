@@ -72,7 +72,11 @@ impl BlobReader {
             hasher.update(piece.get(..count).unwrap_or_default());
             position += count as u64;
         }
-        if hasher.finalize().as_bytes() == &hash.0 { Ok(()) } else { Err(StoreError::damaged("a message is not what was stored")) }
+        if hasher.finalize().as_bytes() == &hash.0 {
+            Ok(())
+        } else {
+            Err(StoreError::damaged("a message is not what was stored"))
+        }
     }
 
     fn read_at(&self, position: u64, out: &mut [u8]) -> io::Result<usize> {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{BlobHash, INLINE_BYTES_MAX};
+use crate::StoreError;
 use crate::disk::File;
 use crate::schema::{BLOBS_DIR, STAGING_DIR};
-use crate::StoreError;
 use crate::store::Core;
 
 /// Bytes being written that nothing mentions yet. Memory use is bounded (64 KiB); the rest goes to a temporary file. Dropped: gone.

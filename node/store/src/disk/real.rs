@@ -107,10 +107,7 @@ impl RealDisk {
 
     pub(super) fn space(&self) -> io::Result<Space> {
         let stat = statvfs(self.home.as_path())?;
-        Ok(Space {
-            free: stat.f_bavail.saturating_mul(stat.f_frsize),
-            total: stat.f_blocks.saturating_mul(stat.f_frsize),
-        })
+        Ok(Space { free: stat.f_bavail.saturating_mul(stat.f_frsize), total: stat.f_blocks.saturating_mul(stat.f_frsize) })
     }
 }
 

@@ -1,0 +1,45 @@
+//! Rows that know their place: four bytes of checksum over key and value, so that a row that was damaged, or that a damaged
+//! page shows under another key, is noticed when it is read and not only when `kith verify` runs.
+
+use crate::StoreError;
+
+const CHECK_BYTES: usize = 4;
+
+/// Which table a row is of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Log = 1,
+    Folder = 2,
+    Placement = 3,
+}
+
+/// Appends the checksum.
+pub(crate) fn stamp(kind: Kind, key: [u64; 3], mut body: Vec<u8>) -> Vec<u8> {
+    let check = check(kind, key, &body);
+    body.extend_from_slice(&check);
+    body
+}
+
+/// The row without its checksum.
+pub(crate) fn open(kind: Kind, key: [u64; 3], row: &[u8]) -> Result<&[u8], StoreError> {
+    match row.split_last_chunk::<CHECK_BYTES>() {
+        Some((body, stamped)) if *stamped == check(kind, key, body) => Ok(body),
+        _ => Err(StoreError::damaged(match kind {
+            Kind::Log => "an entry of the log",
+            Kind::Folder => "a folder's row",
+            Kind::Placement => "a message's row",
+        })),
+    }
+}
+
+fn check(kind: Kind, key: [u64; 3], body: &[u8]) -> [u8; CHECK_BYTES] {
+    let mut hasher = blake3::Hasher::new();
+    let mut prefix = [0; 25];
+    prefix[0] = kind as u8;
+    for (place, part) in prefix[1..].chunks_exact_mut(8).zip(key) {
+        place.copy_from_slice(&part.to_le_bytes());
+    }
+    hasher.update(&prefix).update(body);
+    let [a, b, c, d, ..] = *hasher.finalize().as_bytes();
+    [a, b, c, d]
+}
