@@ -93,6 +93,13 @@ pub trait Policy: Send + Sync {
     /// 550 5.1.x with what is wrong and what to do.
     fn recipient(&self, account: &Account, address: &str, params: &RcptParams) -> Result<Route, Refusal>;
 
+    /// Rewrites the header that will leave (fields without the empty line), so that names that mean something only here become addresses that
+    /// every recipient can answer. As it is, where the node has no such names.
+    fn readdress(&self, account: &Account, header: Vec<u8>) -> Vec<u8> {
+        let _nobody = account;
+        header
+    }
+
     /// Takes the mail. Returns when it is durable, with what the queue calls it; only then the client hears `250`.
     ///
     /// # Errors

@@ -91,6 +91,7 @@ fn begin_body(stage: Stage, fields: &[u8], rest: &[u8], sender: &Sender<'_>) -> 
         return State::Refused(refusal.into());
     }
     let head = header.rewrite(sender.reverse_path, sender.policy.now(), sender.policy.unique());
+    let head = sender.policy.readdress(sender.account, head);
     match write(stage, &head) {
         State::Body(stage) => write(stage, rest),
         refused => refused,

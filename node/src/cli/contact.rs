@@ -1,0 +1,177 @@
+//! `kith contact`: the lookup table of names and legacy addresses to keys.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::output::{self, Failure};
+use crate::control::Request;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ContactCommand {
+    /// Add somebody, or change an entry.
+    Add {
+        /// The name you write to: NAME@kith.alt.
+        name: String,
+        /// Their address, or kith: link.
+        address: String,
+        /// A legacy address of theirs that shall go to the key too. May be repeated.
+        #[arg(long, value_name = "USER@DOMAIN")]
+        email: Vec<String>,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// List contacts.
+    List {
+        #[command(flatten)]
+        whose: Whose,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove somebody.
+    Remove {
+        /// The name.
+        name: String,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Note that you have compared addresses.
+    Verify {
+        /// The name.
+        name: String,
+        /// How you compared.
+        #[arg(long, value_enum, default_value_t = Way::InPerson)]
+        by: Way,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Read contacts from a file (- for standard input).
+    Import {
+        /// The file.
+        file: PathBuf,
+        /// What it is; by its ending where not said.
+        #[arg(long, value_enum)]
+        format: Option<Format>,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Write contacts to standard output.
+    Export {
+        /// As what.
+        #[arg(long, value_enum, default_value_t = Format::Vcard)]
+        format: Format,
+        #[command(flatten)]
+        whose: Whose,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Whose {
+    /// Whose contacts; the only account's where there is one.
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Way {
+    /// Face to face.
+    InPerson,
+    /// By voice, or by a secret that only the two of you know.
+    Shared,
+    /// A contact introduced them.
+    Introduced,
+    /// Not compared: take the mark back.
+    Unknown,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Format {
+    /// vCard 3 or 4.
+    Vcard,
+    /// Comma-separated, with a head line.
+    Csv,
+}
+
+impl Format {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Vcard => "vcard",
+            Self::Csv => "csv",
+        }
+    }
+}
+
+/// The largest file taken for import, in bytes.
+const IMPORT_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+pub(super) fn perform(home: &Path, command: ContactCommand) -> Result<(), Failure> {
+    match command {
+        ContactCommand::Add { name, address, email, whose } => {
+            let answer = output::ask(home, &Request::ContactAdd { account: whose.account, name, address, emails: email }, &[])?;
+            output::say(&format!("write to {}", output::text(&answer, "mail")));
+            Ok(())
+        }
+        ContactCommand::List { whose, json } => {
+            let answer = output::ask(home, &Request::ContactList { account: whose.account }, &[])?;
+            if json { output::print_json(&answer) } else { output::print(&listed(&answer)) }
+        }
+        ContactCommand::Remove { name, whose } => {
+            output::ask(home, &Request::ContactRemove { account: whose.account, name }, &[])?;
+            output::say("removed");
+            Ok(())
+        }
+        ContactCommand::Verify { name, by, whose } => {
+            let grade = match by {
+                Way::InPerson => "in-person",
+                Way::Shared => "shared",
+                Way::Introduced => "introduced",
+                Way::Unknown => "unknown",
+            };
+            let answer = output::ask(home, &Request::ContactVerify { account: whose.account, name, grade: grade.into() }, &[])?;
+            output::say(&format!("{} is marked {grade}; the address compared was\n{}", output::text(&answer, "name"), output::text(&answer, "address")));
+            Ok(())
+        }
+        ContactCommand::Import { file, format, whose } => import(home, &file, format, whose),
+        ContactCommand::Export { format, whose } => {
+            let answer = output::ask(home, &Request::ContactExport { account: whose.account, format: format.name().into() }, &[])?;
+            output::print(output::text(&answer, "text"))
+        }
+    }
+}
+
+fn import(home: &Path, file: &Path, format: Option<Format>, whose: Whose) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::new(format!("{}: {error}", file.display()), "");
+    let mut text = Vec::new();
+    if file == Path::new("-") {
+        std::io::stdin().take(IMPORT_BYTES_MAX).read_to_end(&mut text).map_err(failed)?;
+    } else {
+        std::fs::File::open(file).map_err(failed)?.take(IMPORT_BYTES_MAX).read_to_end(&mut text).map_err(failed)?;
+    }
+    let by_ending = if file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")) { Format::Csv } else { Format::Vcard };
+    let request = Request::ContactImport { account: whose.account, format: format.unwrap_or(by_ending).name().into() };
+    let answer = output::ask(home, &request, &text)?;
+    for problem in output::items(&answer, "problems") {
+        output::say(problem.as_str().unwrap_or_default());
+    }
+    let imported = answer.get("imported").and_then(serde_json::Value::as_u64).unwrap_or(0);
+    output::say(&format!("{imported} imported, {} left out", output::items(&answer, "problems").len()));
+    Ok(())
+}
+
+fn listed(answer: &serde_json::Value) -> String {
+    let rows: Vec<Vec<String>> = output::items(answer, "contacts")
+        .iter()
+        .map(|contact| {
+            let emails: Vec<&str> = output::items(contact, "emails").iter().filter_map(serde_json::Value::as_str).collect();
+            vec![
+                output::text(contact, "name").to_owned(),
+                output::text(contact, "grade").to_owned(),
+                output::text(contact, "address").to_owned(),
+                emails.join(" "),
+            ]
+        })
+        .collect();
+    output::table(&["NAME", "VERIFIED", "ADDRESS", "LEGACY"], &rows)
+}

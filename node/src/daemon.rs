@@ -1,0 +1,260 @@
+//! Starting and stopping: what comes up in which order, and how each part is ended.
+//!
+//! Order: lock and store, identities, network, core, mail-program ports, control socket, `run.json`, `ready`. Stopping goes back the same way, within
+//! [`STOP_TIME`].
+
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kith_protocol::delivery::Delivery;
+use kith_protocol::event::Snapshot;
+use kith_protocol::ids::EntryId;
+use kith_store::{Options, Store};
+use tokio::sync::{mpsc, watch};
+use zeroize::Zeroizing;
+
+use crate::cli::Failure;
+use crate::config::Config;
+use crate::control;
+use crate::engine::{ANSWERS_MAX, Clock, Counters, Engine, Inputs, ORDERS_MAX, Parts};
+use crate::mailroom::{self, Mailroom, Shared};
+use crate::operations::{Context, Running};
+use crate::people;
+use crate::ports::{self, Ports};
+use crate::scribe::Scribe;
+
+/// How long stopping may take in all.
+pub const STOP_TIME: Duration = Duration::from_secs(5);
+/// redb's page cache: small, the machine is a Pi.
+const STORE_CACHE_BYTES: usize = 16 * 1024 * 1024;
+/// Threads that may block at once: disk, argon2.
+const BLOCKING_THREADS_MAX: usize = 32;
+/// How many command-line requests are served at once.
+const CONTROL_MAX: usize = 8;
+
+/// What the person is shown when the node serves.
+pub struct Welcome {
+    /// The first account, if it was made just now: name, address, generated password.
+    made: Option<(String, String, Zeroizing<String>)>,
+    /// Real ports by name.
+    ports: Vec<(String, String)>,
+    /// Where everything is.
+    home: PathBuf,
+}
+
+impl Welcome {
+    /// Everything to type into a mail program, at the first start; `None` later.
+    pub fn first_words(&self) -> Option<String> {
+        let (name, address, password) = self.made.as_ref()?;
+        let port = |wanted: &str| {
+            self.ports.iter().find(|(name, _)| name == wanted).and_then(|(_, address)| address.rsplit_once(':')).map_or("off", |(_, port)| port)
+        };
+        Some(format!(
+            "\nWelcome to Kith. Everything is in {home}\n\n\
+             Your address, to give to friends (also: kith address --qr, kith address --uri):\n  {address}\n\n\
+             In Thunderbird: New Account > Existing Mail, then Configure manually:\n  \
+             Email address   {name}@kith.alt      Password  {password}   (shown only now)\n  \
+             Incoming IMAP   127.0.0.1  port {imap}   None   Normal password   user name {name}\n  \
+             (or POP3        127.0.0.1  port {pop3})\n  \
+             Outgoing SMTP   127.0.0.1  port {smtp}   None   Normal password   user name {name}\n\n\
+             Add a friend:   kith contact add NAME THEIR-ADDRESS      then write to NAME@kith.alt\n\
+             Write the 24 words that bring your address back on paper:   kith key words\n",
+            home = self.home.display(),
+            password = password.as_str(),
+            imap = port("imap"),
+            pop3 = port("pop3"),
+            smtp = port("smtp"),
+        ))
+    }
+}
+
+/// Makes the home's folder, 0700, where there is none.
+///
+/// # Errors
+/// What the system says.
+pub fn make_home(home: &Path) -> io::Result<()> {
+    match std::fs::DirBuilder::new().recursive(true).mode(0o700).create(home) {
+        Ok(()) => std::fs::set_permissions(home, std::fs::Permissions::from_mode(0o700)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Runs the node until SIGTERM or Ctrl-C. `ready` is called once, when everything serves.
+///
+/// # Errors
+/// [`Failure`]: cause and remedy, when something does not start.
+pub fn run(home: &Path, config: &Config, ready: impl FnOnce(&Welcome) -> Result<(), Failure>) -> Result<(), Failure> {
+    // Two providers are linked (libp2p brings one), so rustls must be told which one is meant. An error says that it was told already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let store = Store::open(home, Options { cache_bytes: STORE_CACHE_BYTES, passphrase: people::passphrase() })
+        .map_err(|error| Failure::new(error.to_string(), ""))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("no threads: {error}"), ""))?;
+    let outcome = runtime.block_on(serve(home, config, store.clone(), ready));
+    runtime.shutdown_timeout(STOP_TIME);
+    store.close();
+    outcome
+}
+
+fn failed(what: &str, error: impl std::fmt::Display) -> Failure {
+    Failure::new(format!("{what}: {error}"), "")
+}
+
+async fn serve(home: &Path, config: &Config, store: Store, ready: impl FnOnce(&Welcome) -> Result<(), Failure>) -> Result<(), Failure> {
+    let clock = Clock::start();
+    let made = people::first_account(&store, clock.now()).map_err(Failure::from)?;
+    let network_config = network_config(&store, config).map_err(Failure::from)?;
+    let (network, network_events) =
+        kith_network::start(network_config).await.map_err(|error| failed("the overlay could not be started", error))?;
+    let (answers_sender, answers) = mpsc::channel(ANSWERS_MAX);
+    let (orders_sender, orders) = mpsc::channel(ORDERS_MAX);
+    let (stop_sender, stop) = watch::channel(false);
+    let counters = Arc::new(Counters::default());
+
+    let shared = Shared::new(store.clone());
+    let mailroom = Mailroom::start(mailroom::Setup {
+        store: store.clone(),
+        shared: shared.clone(),
+        clock,
+        network: network.clone(),
+        direct: config.reachability == crate::config::Reachability::Direct,
+        answers: answers_sender.clone(),
+    })
+    .map_err(|error| failed("no thread", error))?;
+    let scribe = Scribe::start(store.clone(), shared, clock, config.expiry_seconds * 1000, answers_sender).map_err(|error| failed("no thread", error))?;
+    let snapshot = mailroom.snapshot(&store, clock.now()).map_err(|error| failed("the queue could not be read", error))?;
+    let newest = newest(&snapshot);
+    let delivery = Delivery::restore(delivery_config(config), snapshot, clock.now());
+    let engine = Engine::new(Parts { store: store.clone(), network: network.clone(), delivery, mailroom, scribe, clock, counters: counters.clone(), newest });
+    let engine = tokio::spawn(engine.run(Inputs { network: network_events, answers, orders, stop: stop.clone() }));
+
+    let ports = Ports::open(home, config, &store, clock).await?;
+    let control = open_control(home).map_err(|error| failed("the control socket could not be opened", error))?;
+    let context = Arc::new(Context {
+        store: store.clone(),
+        running: Some(Running {
+            orders: orders_sender,
+            counters,
+            network: network.clone(),
+            ports: ports.addresses().to_vec(),
+            certificate: ports.fingerprint().to_owned(),
+        }),
+        clock,
+    });
+    let control = tokio::spawn(serve_control(control, context, stop));
+    write_run_file(home, ports.addresses(), &network.status().listen).map_err(|error| failed("run.json could not be written", error))?;
+    ready(&Welcome { made, ports: ports.addresses().to_vec(), home: home.to_owned() })?;
+    // Without systemd there is nobody to tell.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+
+    stopped().await.map_err(|error| failed("signals cannot be received", error))?;
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    tracing::info!("stopping");
+    let _ = std::fs::remove_file(home.join("run.json"));
+    let _ = std::fs::remove_file(control::socket(home));
+    ports.close(STOP_TIME / 2).await;
+    // The engine may be gone already: then there is nothing to stop.
+    let _ = stop_sender.send(true);
+    for task in [engine, control] {
+        if tokio::time::timeout(STOP_TIME / 4, task).await.is_err() {
+            tracing::warn!("a part did not stop in time");
+        }
+    }
+    network.shutdown().await;
+    Ok(())
+}
+
+fn newest(snapshot: &Snapshot) -> EntryId {
+    snapshot.entries.iter().map(|entry| entry.id).max().unwrap_or_default()
+}
+
+fn delivery_config(config: &Config) -> kith_protocol::delivery::Config {
+    kith_protocol::delivery::Config {
+        delay_notice_ms: config.delay_notice_seconds * 1000,
+        expiry_ms: config.expiry_seconds * 1000,
+        retry_first_ms: config.retry_seconds * 1000,
+        ..kith_protocol::delivery::Config::default()
+    }
+}
+
+fn network_config(store: &Store, config: &Config) -> Result<kith_network::Config, control::Refusal> {
+    Ok(kith_network::Config {
+        key_seed: people::peer_seed(store)?,
+        listen: config.listen.clone(),
+        bootstrap: config.bootstrap.clone(),
+        external: config.external.clone(),
+        mdns: config.mdns,
+        staging: store.spool().join("in"),
+        limits: kith_network::Limits::default(),
+        agent: format!("kith/{}", env!("CARGO_PKG_VERSION_MAJOR")),
+    })
+}
+
+/// SIGTERM or Ctrl-C.
+async fn stopped() -> io::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    }
+}
+
+fn open_control(home: &Path) -> io::Result<UnixListener> {
+    let path = control::socket(home);
+    // The store's lock is ours, so a socket that lies here is a dead process's.
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+async fn serve_control(listener: UnixListener, context: Arc<Context>, mut stop: watch::Receiver<bool>) {
+    let Ok(listener) = tokio::net::UnixListener::from_std(listener) else {
+        tracing::error!("the control socket does not work");
+        return;
+    };
+    let slots = Arc::new(tokio::sync::Semaphore::new(CONTROL_MAX));
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.changed() => return,
+        };
+        let (Ok((stream, _)), Ok(slot)) = (accepted, slots.clone().acquire_owned().await) else {
+            continue;
+        };
+        let Ok(stream) = stream.into_std() else { continue };
+        let context = context.clone();
+        tokio::task::spawn_blocking(move || {
+            let _slot = slot;
+            if let Err(error) = stream.set_nonblocking(false).and_then(|()| control::answer(&stream, &context)) {
+                tracing::debug!(%error, "a command went away");
+            }
+        });
+    }
+}
+
+/// `run.json`: the real ports, for programs and people; there exactly while the node serves.
+fn write_run_file(home: &Path, ports: &[(String, String)], listen: &[String]) -> io::Result<()> {
+    let mut run: serde_json::Map<String, serde_json::Value> =
+        ports.iter().map(|(name, address)| (name.clone(), serde_json::json!(address))).collect();
+    run.insert("listen".into(), serde_json::json!(listen));
+    run.insert("pid".into(), serde_json::json!(std::process::id()));
+    let path = home.join("run.json");
+    let temporary = home.join("run.json.new");
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    io::Write::write_all(&mut file, serde_json::Value::Object(run).to_string().as_bytes())?;
+    std::fs::rename(temporary, path)
+}

@@ -1,0 +1,177 @@
+//! What a delivered mail looks like: how it came and whether its sender is proven stand in its first lines, and nothing that only claims so is left.
+
+use std::io::{self, Read, Write};
+
+use kith_protocol::address::Address;
+use kith_protocol::event::Wall;
+use kith_store::account::Account;
+use kith_store::blob::Staged;
+use kith_store::{Store, StoreError};
+use mail_builder::headers::date::Date;
+
+use crate::route;
+
+/// The largest header block that is looked at, in bytes; a mail whose headers are longer is delivered with its headers as they are, below ours.
+const HEADER_BYTES_MAX: usize = 256 * 1024;
+
+/// Who the sealing proved the sender to be, and how well the recipient knows them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// The sender's address.
+    pub from: Address,
+    /// In words for `Authentication-Results`: `verified in person`, `contact`, `unknown sender`, `household`.
+    pub known_as: &'static str,
+    /// What the sender's keys say: `pass`, or `fail` when a contact's proof is missing.
+    pub verdict: Verdict,
+}
+
+/// The outcome for `Authentication-Results` (RFC 8601 §2.7 `kith=`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The key is the sender's, as far as anybody can know.
+    Pass,
+    /// The contact's keys were reset: verify again.
+    Reset,
+}
+
+/// A header block, cut into fields (with their line ends and folded lines).
+fn fields(block: &[u8]) -> Vec<&[u8]> {
+    let mut fields = Vec::new();
+    let mut start = 0;
+    let mut at = 0;
+    while at < block.len() {
+        let end = block.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == b'\n')).map_or(block.len(), |end| at + end + 1);
+        let folded = matches!(block.get(at), Some(b' ' | b'\t'));
+        if !folded && at > start {
+            fields.extend(block.get(start..at));
+            start = at;
+        }
+        at = end;
+    }
+    fields.extend(block.get(start..).filter(|rest| !rest.is_empty()));
+    fields
+}
+
+fn is_named(field: &[u8], name: &str) -> bool {
+    field.split(|byte| *byte == b':').next().is_some_and(|found| found.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
+}
+
+/// Claims that only this node may make.
+fn is_claim(field: &[u8]) -> bool {
+    is_named(field, "Authentication-Results") || field.get(..7).is_some_and(|start| start.eq_ignore_ascii_case(b"X-Kith-"))
+}
+
+/// All addresses that a From field names.
+fn from_addresses(block: &[u8]) -> Vec<String> {
+    let parsed = mail_parser::MessageParser::new().with_address_headers().parse_headers(block);
+    let addresses = parsed.as_ref().and_then(|message| message.from());
+    addresses.map(|list| list.iter().filter_map(|one| one.address()).map(str::to_lowercase).collect()).unwrap_or_default()
+}
+
+/// The lines that go above a mail, and the header block to go below them.
+///
+/// A From that is not the proven sender's is replaced, and kept as `X-Kith-Claimed-From`: nobody can show another's name by writing it.
+fn headers(block: &[u8], proof: &Proof, wall: Wall) -> Vec<u8> {
+    let date = Date { date: wall.0.div_euclid(1000) }.to_rfc822();
+    let mail = proof.from.mail();
+    let mut out = Vec::with_capacity(block.len() + 512);
+    let (received, word) = if proof.known_as == "household" { ("local", "household") } else { ("overlay", "KITH") };
+    out.extend_from_slice(format!("Received: from {received} by kith.alt\r\n\twith {word}; {date}\r\n").as_bytes());
+    let verdict = match proof.verdict {
+        Verdict::Pass => format!("kith=pass ({})", proof.known_as),
+        Verdict::Reset => "kith=fail (their keys were reset, verify them again)".to_owned(),
+    };
+    out.extend_from_slice(format!("Authentication-Results: kith.alt;\r\n\t{verdict}\r\n\theader.from={mail}\r\n").as_bytes());
+    let claimed = from_addresses(block);
+    let honest = !claimed.is_empty() && claimed.iter().all(|address| names(&proof.from, address));
+    if !honest {
+        out.extend_from_slice(format!("From: {mail}\r\n").as_bytes());
+    }
+    for field in fields(block) {
+        if is_claim(field) {
+            continue;
+        }
+        if !honest && is_named(field, "From") {
+            out.extend_from_slice(b"X-Kith-Claimed-");
+        }
+        out.extend_from_slice(field);
+    }
+    out
+}
+
+/// Does a mail address mean this key?
+fn names(key: &Address, address: &str) -> bool {
+    let Some((local, domain)) = address.rsplit_once('@') else {
+        return false;
+    };
+    let text = key.to_string();
+    (domain == route::DOMAIN && local.split('+').next() == Some(text.as_str()))
+        || domain.strip_suffix(".kith.alt").is_some_and(|label| label == text)
+}
+
+/// Copies a mail with the node's own lines above it; the body byte for byte.
+///
+/// # Errors
+/// What reading or writing gives.
+pub fn write(mut mail: impl Read, proof: &Proof, wall: Wall, out: &mut impl Write) -> io::Result<()> {
+    let mut beginning = Vec::new();
+    let mut piece = [0; 8 * 1024];
+    let end = loop {
+        let from = beginning.len().saturating_sub(3);
+        let count = mail.read(&mut piece)?;
+        beginning.extend_from_slice(piece.get(..count).unwrap_or_default());
+        if beginning.starts_with(b"\r\n") {
+            break Some(0);
+        }
+        if let Some(at) = beginning.get(from..).and_then(|rest| rest.windows(4).position(|four| four == b"\r\n\r\n")) {
+            break Some(from + at + 2);
+        }
+        if count == 0 || beginning.len() > HEADER_BYTES_MAX {
+            break None;
+        }
+    };
+    // A mail without an end of its headers (or with too many) keeps them all as they are.
+    let (block, rest) = beginning.split_at(end.unwrap_or(0).min(beginning.len()));
+    out.write_all(&headers(block, proof, wall))?;
+    out.write_all(rest)?;
+    io::copy(&mut mail, out).map(drop)
+}
+
+/// The copy of a submitted mail for somebody who lives here.
+///
+/// # Errors
+/// What the store gives.
+pub fn for_household(store: &Store, sender: &Account, mail: &Staged, wall: Wall) -> Result<Staged, StoreError> {
+    let proof = Proof { from: sender.address, known_as: "household", verdict: Verdict::Pass };
+    let mut stage = store.stage()?;
+    write(store.staged(mail)?, &proof, wall, &mut stage).map_err(disk)?;
+    stage.finish()
+}
+
+/// A failure of the disk as the store says it.
+pub fn disk(error: io::Error) -> StoreError {
+    match error.kind() {
+        io::ErrorKind::StorageFull => StoreError::DiskFull,
+        _ => StoreError::Broken(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_keep_their_folded_lines() {
+        let block = b"A: 1\r\n 2\r\nB: 3\r\n\tx\r\nC: 4\r\n";
+        let cut: Vec<&[u8]> = fields(block);
+        assert_eq!(cut, [b"A: 1\r\n 2\r\n".as_slice(), b"B: 3\r\n\tx\r\n", b"C: 4\r\n"]);
+        assert_eq!(cut.concat(), block);
+    }
+
+    #[test]
+    fn claims_are_recognised_in_any_case() {
+        assert!(is_claim(b"authentication-results: kith.alt; kith=pass\r\n"));
+        assert!(is_claim(b"X-KITH-Route: x\r\n"));
+        assert!(!is_claim(b"Subject: X-Kith-\r\n"));
+    }
+}

@@ -1,0 +1,22 @@
+//! The Kith node: the daemon and the `kith` command.
+//!
+//! `engine.rs` is the one place where protocol, network and store meet; `daemon.rs` starts and stops everything in order; `cli.rs` is what people type.
+
+pub mod addressing;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod contacts;
+pub mod correspondence;
+pub mod daemon;
+pub mod delivered;
+pub mod engine;
+pub mod logging;
+pub mod mailroom;
+pub mod notices;
+pub mod operations;
+pub mod people;
+pub mod ports;
+pub mod route;
+pub mod scribe;
+pub mod submission;

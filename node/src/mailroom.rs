@@ -1,0 +1,337 @@
+//! The thread that seals and opens: it holds the accounts' keys, reads and writes the spool, and builds cards and records.
+//!
+//! It decides nothing: the core says what to seal and what to open, and is told what came of it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use kith_protocol::address::Address;
+use kith_protocol::event::{CardInfo, Entry, Event, Ladder, Now, OwnAccount, Snapshot};
+use kith_protocol::ids::{AccountId, EntryId, EnvelopeId, Op, Token};
+use kith_store::queue::QueueEntry;
+use kith_store::{Store, StoreError};
+use tokio::sync::mpsc;
+
+use crate::correspondence::Shared;
+use crate::engine::{Answered, Clock};
+use crate::identity::{self, Identity};
+
+mod opening;
+mod sealing;
+
+/// How many errands may wait; the engine waits when it is full.
+const ERRANDS_MAX: usize = 1024;
+/// How often the weekly keys are looked after when nothing else happens.
+const LOOK_AFTER: Duration = Duration::from_secs(3600);
+
+/// What the engine asks for.
+#[derive(Debug)]
+pub enum Errand {
+    /// Seal an entry's letter into the spool.
+    Seal {
+        /// The question.
+        op: Op,
+        /// Which entry.
+        entry: EntryId,
+        /// Which keys.
+        ladder: Ladder,
+    },
+    /// Open a received envelope.
+    Open {
+        /// The offer it came with.
+        token: Token,
+        /// Whose queue it came for.
+        account: AccountId,
+        /// Where it lies.
+        file: PathBuf,
+    },
+    /// Verify what the directory gave for a lookup.
+    Found {
+        /// The question.
+        op: Op,
+        /// What it gave.
+        values: Vec<Vec<u8>>,
+    },
+    /// Build an account's records.
+    Records {
+        /// The question.
+        op: Op,
+        /// Whose.
+        account: AccountId,
+    },
+    /// The node's addresses changed: the cards may have to.
+    NetworkChanged,
+    /// Load the keys of a new account.
+    AccountAdded(AccountId),
+    /// Drop the keys of a removed account.
+    AccountRemoved(AccountId),
+}
+
+/// What the thread is started with.
+pub struct Setup {
+    /// The store.
+    pub store: Store,
+    /// Shared with the scribe.
+    pub shared: Shared,
+    /// The clocks.
+    pub clock: Clock,
+    /// Asked for the node's name and addresses.
+    pub network: kith_network::Handle,
+    /// The node stands in its accounts' cards.
+    pub direct: bool,
+    /// Where answers go.
+    pub answers: mpsc::Sender<Answered>,
+}
+
+/// The engine's end.
+pub struct Mailroom {
+    errands: Option<SyncSender<Errand>>,
+    thread: Option<JoinHandle<()>>,
+    lookups: Lookups,
+    shared: Shared,
+    outgoing: PathBuf,
+}
+
+/// Whose record a lookup is for.
+type Lookups = Arc<Mutex<BTreeMap<Op, Address>>>;
+
+impl Mailroom {
+    /// Makes the spool, loads the accounts' keys and starts the thread.
+    ///
+    /// # Errors
+    /// The spool cannot be made, the keys cannot be read, or the system has no thread to give.
+    pub fn start(setup: Setup) -> Result<Self, StoreError> {
+        let broken = |error: std::io::Error| StoreError::Broken(error.to_string());
+        let outgoing = setup.store.spool().join("out");
+        crate::daemon::make_home(&outgoing).map_err(broken)?;
+        let lookups = Lookups::default();
+        let (errands, waiting) = sync_channel(ERRANDS_MAX);
+        let shared = setup.shared.clone();
+        let mut room = Room {
+            store: setup.store,
+            shared: setup.shared,
+            clock: setup.clock,
+            network: setup.network,
+            direct: setup.direct,
+            answers: setup.answers,
+            lookups: lookups.clone(),
+            outgoing: outgoing.clone(),
+            identities: BTreeMap::new(),
+        };
+        for account in room.store.accounts()? {
+            room.load(account.id)?;
+        }
+        let thread = std::thread::Builder::new().name("kith-mailroom".into()).spawn(move || room.work(&waiting)).map_err(broken)?;
+        Ok(Self { errands: Some(errands), thread: Some(thread), lookups, shared, outgoing })
+    }
+
+    /// Hands an errand over; waits where too many wait already.
+    pub fn send(&self, errand: Errand) {
+        if let Some(errands) = &self.errands
+            && errands.send(errand).is_err()
+        {
+            tracing::error!("the sealing thread is gone");
+        }
+    }
+
+    /// Remembers whose record a lookup is for.
+    pub fn expect_found(&self, op: Op, address: Address) {
+        self.lookups.lock().unwrap_or_else(PoisonError::into_inner).insert(op, address);
+    }
+
+    /// The offer is answered for good: what was opened for it is not needed any more.
+    pub fn forget(&self, token: Token) {
+        self.shared.forget(token);
+    }
+
+    /// Where a sealed envelope lies.
+    pub fn outgoing(&self, envelope: &EnvelopeId) -> PathBuf {
+        self.outgoing.join(hex::encode(envelope.as_bytes()))
+    }
+
+    /// Everything durable that the core starts from. Entries whose envelope is gone from the spool will be sealed again.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn snapshot(&self, store: &Store, now: Now) -> Result<Snapshot, StoreError> {
+        let mut accounts = Vec::new();
+        for account in store.accounts()? {
+            accounts.push(identity::own_account(store, &account)?);
+        }
+        let cards = store.cards()?.iter().filter_map(|card| identity::card_info(card, now.wall)).collect();
+        let mut entries = Vec::new();
+        for entry in store.queue()? {
+            let mut entry = core_entry(&entry);
+            let lost = |sealed: &kith_protocol::event::Sealed| {
+                std::fs::metadata(self.outgoing(&sealed.envelope)).map_or(true, |file| file.len() != sealed.size)
+            };
+            if entry.progress.sealed.as_ref().is_some_and(lost) {
+                entry.progress.sealed = None;
+            }
+            entries.push(entry);
+        }
+        Ok(Snapshot { accounts, cards, entries })
+    }
+
+    /// Lets the thread finish what it has begun, and ends it.
+    pub fn finish(mut self) {
+        self.errands = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the sealing thread ended in a panic");
+        }
+    }
+}
+
+/// The core's view of a queue entry.
+pub fn core_entry(entry: &QueueEntry) -> Entry {
+    Entry {
+        id: entry.id,
+        account: entry.account,
+        recipient: entry.recipient,
+        mid: entry.mid,
+        kind: entry.kind,
+        size: entry.blob.as_ref().map_or(0, |(_, size)| *size),
+        progress: entry.progress.clone(),
+    }
+}
+
+/// The thread's side.
+struct Room {
+    store: Store,
+    shared: Shared,
+    clock: Clock,
+    network: kith_network::Handle,
+    direct: bool,
+    answers: mpsc::Sender<Answered>,
+    lookups: Lookups,
+    outgoing: PathBuf,
+    identities: BTreeMap<AccountId, Identity>,
+}
+
+impl Room {
+    fn work(&mut self, waiting: &Receiver<Errand>) {
+        loop {
+            let errand = match waiting.recv_timeout(LOOK_AFTER) {
+                Ok(errand) => errand,
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => Errand::NetworkChanged,
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return,
+            };
+            self.run(errand);
+        }
+    }
+
+    fn run(&mut self, errand: Errand) {
+        match errand {
+            Errand::Seal { op, entry, ladder } => {
+                let result = self.seal(entry, ladder);
+                self.tell(Event::Sealed { op, entry, result });
+            }
+            Errand::Open { token, account, file } => {
+                let result = self.open(token, account, &file);
+                self.tell(Event::Opened { token, result });
+            }
+            Errand::Found { op, values } => {
+                let card = self.found(op, &values);
+                self.tell(Event::Found { op, card });
+            }
+            Errand::Records { op, account } => self.records(op, account),
+            Errand::NetworkChanged => self.refresh_cards(),
+            Errand::AccountAdded(account) => {
+                if let Err(error) = self.load(account) {
+                    tracing::error!(%error, "the keys of an account cannot be read");
+                }
+                self.refresh_cards();
+            }
+            Errand::AccountRemoved(account) => {
+                self.identities.remove(&account);
+                self.shared.forget_account(account);
+            }
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        self.answer(Answered::Event(event));
+    }
+
+    fn answer(&self, answer: Answered) {
+        // At the end of the process nobody listens any more.
+        let _ = self.answers.blocking_send(answer);
+    }
+
+    fn load(&mut self, account: AccountId) -> Result<(), StoreError> {
+        let account = self.store.account(account)?;
+        self.identities.insert(account.id, Identity::load(&self.store, &account)?);
+        Ok(())
+    }
+
+    /// The best card among what the directory gave, kept before the core hears of it.
+    fn found(&self, op: Op, values: &[Vec<u8>]) -> Option<CardInfo> {
+        let address = self.lookups.lock().unwrap_or_else(PoisonError::into_inner).remove(&op)?;
+        let now = self.clock.now();
+        let card = identity::best_card(&address, values, now.wall)?;
+        let info = identity::card_info(&card, now.wall);
+        match self.store.write(move |transaction| transaction.put_card(&card)) {
+            Ok(true) => info,
+            // The one that is known is as good or better.
+            Ok(false) => self.store.card(&address).ok().flatten().and_then(|known| identity::card_info(&known, now.wall)),
+            Err(error) => {
+                tracing::error!(%error, "a card could not be kept");
+                None
+            }
+        }
+    }
+
+    fn records(&mut self, op: Op, account: AccountId) {
+        let now = self.clock.now();
+        let records = match self.identities.get_mut(&account) {
+            Some(identity) => identity.records(&self.store, now.wall, &mut rand::rng()).unwrap_or_else(|error| {
+                tracing::error!(%error, "an account's records could not be built");
+                Vec::new()
+            }),
+            None => Vec::new(),
+        };
+        self.answer(Answered::Records { op, records });
+    }
+
+    /// Rotates weekly keys that are due, and makes new cards where something in them changed.
+    fn refresh_cards(&mut self) {
+        let now = self.clock.now();
+        let here = identity::Here { peer: self.network.peer_id(), addresses: self.own_addresses(), listed: self.direct };
+        let mut changed = Vec::new();
+        for (account, identity) in &mut self.identities {
+            match identity.refresh(&self.store, &here, now.wall, &mut rand::rng()) {
+                Ok(true) => changed.push(*account),
+                Ok(false) => {}
+                Err(error) => tracing::error!(%error, "an account's card could not be renewed"),
+            }
+        }
+        for account in changed {
+            self.tell(Event::OwnCardChanged(account));
+        }
+    }
+
+    /// Addresses that contacts may try, the configured ones first.
+    fn own_addresses(&self) -> Vec<String> {
+        let status = self.network.status();
+        let mut addresses = status.external;
+        addresses.extend(status.listening);
+        addresses.truncate(kith_protocol::limits::PLACE_ADDRESSES_MAX);
+        addresses
+    }
+}
+
+/// The directory keys to ask for an address's record: this week's, and the neighbours' where a clock may be off.
+pub fn directory_keys(address: &Address, wall: kith_protocol::event::Wall) -> Vec<Vec<u8>> {
+    identity::directory_keys(address, wall)
+}
+
+/// The account as the core knows it.
+pub fn own_account(store: &Store, account: AccountId) -> Result<OwnAccount, StoreError> {
+    identity::own_account(store, &store.account(account)?)
+}

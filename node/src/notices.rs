@@ -1,0 +1,187 @@
+//! What the node writes to its own people: delay notices, failure and success reports (RFC 3464 in RFC 6522's multipart/report).
+//!
+//! Plain words first, then the same for machines, then the mail it is about (its headers, or all of it where RET=FULL asked for that).
+
+use kith_protocol::event::{EntryKind, Problem, Wall};
+use kith_store::queue::QueueEntry;
+use mail_builder::headers::address::Address as MailAddress;
+use mail_builder::headers::content_type::ContentType;
+use mail_builder::headers::date::Date;
+use mail_builder::headers::raw::Raw;
+use mail_builder::mime::{BodyPart, MimePart};
+use mail_builder::MessageBuilder;
+
+/// What is reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Not there yet; the node goes on trying (RFC 3464 Action: delayed).
+    Delayed(Option<Problem>),
+    /// Given up (Action: failed).
+    Failed(Problem),
+    /// The recipient's node has filed it (Action: delivered).
+    Delivered,
+}
+
+/// The most bytes of an original that a report carries back with RET=FULL.
+pub const RETURNED_BYTES_MAX: u64 = 1024 * 1024;
+/// The most bytes of headers that a report carries back.
+pub const RETURNED_HEADER_BYTES_MAX: usize = 64 * 1024;
+
+/// What a report is made from.
+#[derive(Clone, Debug)]
+pub struct Report<'a> {
+    /// The entry it is about.
+    pub entry: &'a QueueEntry,
+    /// The sender's own address, `name@kith.alt` form: whom the report is for.
+    pub sender: &'a str,
+    /// What is reported.
+    pub notice: &'a Notice,
+    /// The mail, or its beginning: see [`RETURNED_BYTES_MAX`]. `None` where it cannot be read.
+    pub original: Option<&'a [u8]>,
+    /// When.
+    pub wall: Wall,
+    /// How long until the node gives up, counted from submission, in ms.
+    pub expiry_ms: u64,
+    /// Unique for this report: becomes its Message-ID.
+    pub unique: u128,
+}
+
+impl Notice {
+    /// Does the sender want to be told this? (RFC 3461 §4.1; node-written letters: never.)
+    pub fn wanted(&self, entry: &QueueEntry) -> bool {
+        entry.kind == EntryKind::Mail
+            && match self {
+                Self::Delayed(_) => entry.notify.delay,
+                Self::Failed(_) => entry.notify.failure,
+                Self::Delivered => entry.notify.success,
+            }
+    }
+
+    fn action(&self) -> &'static str {
+        match self {
+            Self::Delayed(_) => "delayed",
+            Self::Failed(_) => "failed",
+            Self::Delivered => "delivered",
+        }
+    }
+
+    fn subject(&self, typed: &str) -> String {
+        match self {
+            Self::Delayed(_) => format!("Not delivered yet: your mail to {typed}"),
+            Self::Failed(_) => format!("Not delivered: your mail to {typed}"),
+            Self::Delivered => format!("Delivered: your mail to {typed}"),
+        }
+    }
+
+    /// RFC 3463.
+    fn status(&self) -> &'static str {
+        match self {
+            Self::Delivered => "2.0.0",
+            Self::Delayed(_) => "4.4.7",
+            Self::Failed(problem) => match problem {
+                Problem::Refused(kith_protocol::event::RefusedReason::TooLarge) => "5.3.4",
+                Problem::Refused(_) => "5.1.1",
+                Problem::Sealing(_) => "5.6.0",
+                Problem::NoCard | Problem::CardExpired | Problem::NoPlace | Problem::Unreachable | Problem::Later(_) | Problem::Broken | Problem::NoReceipt => "5.4.7",
+            },
+        }
+    }
+}
+
+/// A duration as people say it.
+fn spoken(ms: u64) -> String {
+    let minutes = ms / 60_000;
+    match minutes {
+        0..120 => format!("{minutes} minutes"),
+        120..2_880 => format!("{} hours", minutes / 60),
+        _ => format!("{} days", minutes / 1_440),
+    }
+}
+
+fn plain_words(report: &Report<'_>) -> String {
+    let entry = report.entry;
+    let waited = spoken(entry.progress.age_ms);
+    let because = |problem: &Problem| format!("The reason as far as this node knows: {problem}.");
+    let text = match report.notice {
+        Notice::Delayed(problem) => format!(
+            "Your mail to {} has not arrived yet; it has waited for {waited}.\r\n\r\n{}\r\n\r\nYou need not do anything: your node goes on trying by itself, whenever the\r\nother side can be reached, until {} after you sent it. You will be told if it\r\ngives up. `kith queue` shows what it is doing.\r\n",
+            entry.typed,
+            problem.as_ref().map_or_else(|| "The other side could not be reached so far.".to_owned(), because),
+            spoken(report.expiry_ms),
+        ),
+        Notice::Failed(problem) => format!(
+            "Your mail to {} could not be delivered, and your node has given up after\r\n{waited}. Nobody else was told.\r\n\r\n{}\r\n\r\nPerhaps the address is no longer in use, or the other node has been off all\r\nthe time. Ask them another way, then send it again.\r\n",
+            entry.typed,
+            because(problem),
+        ),
+        Notice::Delivered => {
+            format!("Your mail to {} has arrived: their node has filed it in their mailbox and says so.\r\n", entry.typed)
+        }
+    };
+    format!("{text}\r\n-- \r\nYour Kith node\r\n")
+}
+
+/// A value for a machine-readable field: printable ASCII, everything else shown as `?`, bounded.
+fn field(text: &str) -> String {
+    text.chars().take(512).map(|letter| if (' '..='~').contains(&letter) { letter } else { '?' }).collect()
+}
+
+/// RFC 3464 §2.2 and §2.3.
+fn machine_words(report: &Report<'_>) -> String {
+    let entry = report.entry;
+    let seconds = entry.submitted_ms.div_euclid(1000);
+    let mut text = String::from("Reporting-MTA: dns; kith.alt\r\n");
+    if let Some(envid) = &entry.envid {
+        text.push_str(&format!("Original-Envelope-Id: {}\r\n", field(envid)));
+    }
+    text.push_str(&format!("Arrival-Date: {}\r\n\r\n", Date { date: seconds }.to_rfc822()));
+    if let Some(orcpt) = &entry.orcpt {
+        text.push_str(&format!("Original-Recipient: {}\r\n", field(orcpt)));
+    }
+    text.push_str(&format!("Final-Recipient: rfc822; {}\r\n", entry.recipient.mail()));
+    text.push_str(&format!("Action: {}\r\nStatus: {}\r\n", report.notice.action(), report.notice.status()));
+    match report.notice {
+        Notice::Delayed(Some(problem)) | Notice::Failed(problem) => {
+            text.push_str(&format!("Diagnostic-Code: x-kith; {}\r\n", field(&problem.to_string())));
+        }
+        Notice::Delayed(None) | Notice::Delivered => {}
+    }
+    if matches!(report.notice, Notice::Delayed(_)) {
+        let until = seconds.saturating_add(i64::try_from(report.expiry_ms / 1000).unwrap_or(i64::MAX));
+        text.push_str(&format!("Will-Retry-Until: {}\r\n", Date { date: until }.to_rfc822()));
+    }
+    text
+}
+
+/// The header block of a mail, without the empty line, bounded.
+fn headers_of(mail: &[u8]) -> &[u8] {
+    let end = mail.windows(4).position(|four| four == b"\r\n\r\n").map_or(mail.len(), |at| at.saturating_add(2));
+    mail.get(..end.min(RETURNED_HEADER_BYTES_MAX)).unwrap_or(mail)
+}
+
+/// Writes the report as a mail.
+pub fn compose(report: &Report<'_>) -> Vec<u8> {
+    let entry = report.entry;
+    let mut parts = vec![
+        MimePart::new("text/plain", BodyPart::Text(plain_words(report).into())),
+        MimePart::new(ContentType::new("message/delivery-status"), BodyPart::Binary(machine_words(report).into_bytes().into()))
+            .transfer_encoding("7bit"),
+    ];
+    if let Some(original) = report.original {
+        // A returned mail is 8bit in general, as it was submitted.
+        let whole = entry.ret_full && matches!(report.notice, Notice::Failed(_));
+        let (kind, bytes) = if whole { ("message/rfc822", original) } else { ("text/rfc822-headers", headers_of(original)) };
+        parts.push(MimePart::new(ContentType::new(kind), BodyPart::Binary(bytes.into())).transfer_encoding("8bit"));
+    }
+    MessageBuilder::new()
+        .from(MailAddress::new_address(Some("Kith"), "postmaster@kith.alt"))
+        .to(MailAddress::new_address(None::<&str>, report.sender))
+        .subject(report.notice.subject(&entry.typed))
+        .date(Date { date: report.wall.0.div_euclid(1000) })
+        .message_id(format!("{:032x}@kith.alt", report.unique))
+        .header("Auto-Submitted", Raw::new("auto-replied"))
+        .body(MimePart::new(ContentType::new("multipart/report").attribute("report-type", "delivery-status"), BodyPart::Multipart(parts)))
+        .write_to_vec()
+        // Writing to memory does not fail; if it ever did, the plain words alone are better than nothing.
+        .unwrap_or_else(|_| plain_words(report).into_bytes())
+}

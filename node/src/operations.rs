@@ -1,0 +1,406 @@
+//! What the command line asks for, performed: by the running node, or right on the store where none runs.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use kith_protocol::address::Address;
+use kith_protocol::event::{EntryKind, Event, Problem};
+use kith_protocol::ids::EntryId;
+use kith_store::account::Account;
+use kith_store::contact::{Contact, Grade};
+use kith_store::queue::QueueEntry;
+use kith_store::{Options, Store, StoreError};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use crate::control::{Refusal, Request};
+use crate::engine::{Clock, Counters, Order};
+use crate::people;
+use crate::submission;
+
+/// What an operation works on.
+pub struct Context {
+    /// The store.
+    pub store: Store,
+    /// The running node's parts; `None` where none runs.
+    pub running: Option<Running>,
+    /// The clocks.
+    pub clock: Clock,
+}
+
+/// What only a running node has.
+pub struct Running {
+    /// Orders to the engine.
+    pub orders: mpsc::Sender<Order>,
+    /// What it counted.
+    pub counters: Arc<Counters>,
+    /// Its connections.
+    pub network: kith_network::Handle,
+    /// The real ports, by name.
+    pub ports: Vec<(String, String)>,
+    /// SHA-256 of the node's certificate authority, for people to compare.
+    pub certificate: String,
+}
+
+/// The most contacts in one answer or import.
+const CONTACTS_MAX: usize = 20_000;
+
+impl Context {
+    /// Opens the store of a home where no node runs.
+    ///
+    /// # Errors
+    /// [`Refusal`]: another process has it, or it is damaged.
+    pub fn offline(home: &Path) -> Result<Self, Refusal> {
+        if !home.exists() {
+            return Err(Refusal::new(format!("there is no node at {}", home.display()), "start one with `kith run`, or name its folder with --home"));
+        }
+        let store = Store::open(home, Options { passphrase: people::passphrase(), ..Options::default() })?;
+        Ok(Self { store, running: None, clock: Clock::start() })
+    }
+
+    fn tell(&self, event: Event) {
+        if let Some(running) = &self.running
+            && running.orders.blocking_send(Order::Tell(event)).is_err()
+        {
+            tracing::warn!("the engine is gone");
+        }
+    }
+}
+
+/// Performs a request. Blocking: it may wait for the disk.
+///
+/// # Errors
+/// [`Refusal`]: cause and remedy.
+pub fn perform(context: &Context, request: Request, body: &[u8]) -> Result<Value, Refusal> {
+    match request {
+        Request::AccountAdd { name, password } => account_add(context, &name, password),
+        Request::AccountList => account_list(context),
+        Request::AccountRemove { name } => account_remove(context, &name),
+        Request::PasswordSet { name, label, password } => password_set(context, &name, &label, password),
+        Request::PasswordRemove { name, label } => {
+            let account = named(&context.store, Some(&name))?;
+            context.store.remove_password(account.id, &label)?;
+            Ok(json!({}))
+        }
+        Request::Address { name } => {
+            let account = named(&context.store, name.as_deref())?;
+            Ok(json!({ "name": account.name, "address": account.address.mail(), "uri": account.address.uri(), "qr": account.address.qr_text() }))
+        }
+        Request::ContactAdd { account, name, address, emails } => contact_add(context, account.as_deref(), &name, &address, emails),
+        Request::ContactList { account } => contact_list(context, account.as_deref()),
+        Request::ContactRemove { account, name } => {
+            let account = named(&context.store, account.as_deref())?;
+            context.store.remove_contact(account.id, &name.to_lowercase())?;
+            Ok(json!({}))
+        }
+        Request::ContactVerify { account, name, grade } => contact_verify(context, account.as_deref(), &name, &grade),
+        Request::ContactImport { account, format } => contact_import(context, account.as_deref(), &format, body),
+        Request::ContactExport { account, format } => contact_export(context, account.as_deref(), &format),
+        Request::KeyWords { name } => people::words(&context.store, &named(&context.store, name.as_deref())?),
+        Request::KeyForget { name } => people::forget_words(&context.store, &named(&context.store, name.as_deref())?),
+        Request::QueueList => queue_list(context),
+        Request::QueueShow { id } => Ok(entry_json(&context.store, &entry(&context.store, id)?)),
+        Request::QueueRetry { id } => queue_retry(context, id),
+        Request::QueueCancel { id } => queue_cancel(context, id),
+        Request::Status => status(context),
+        Request::Sendmail { sender, recipients, from_headers, notify } => {
+            let account = sending(&context.store, sender.as_deref())?;
+            submission::sendmail(context, &account, &recipients, from_headers, notify.as_deref(), body)
+        }
+        Request::Verify => crate::cli::verify_report(&context.store),
+    }
+}
+
+/// The account of a name, or the only one.
+fn named(store: &Store, name: Option<&str>) -> Result<Account, Refusal> {
+    if let Some(name) = name {
+        return store
+            .account_by_login(name)?
+            .ok_or_else(|| Refusal::new(format!("there is no account `{name}` here"), "see `kith account list`"));
+    }
+    let mut accounts = store.accounts()?;
+    match accounts.len() {
+        0 => Err(Refusal::new("there is no account yet", "make one with `kith account add NAME`, or start the node")),
+        1 => Ok(accounts.remove(0)),
+        _ => {
+            let names: Vec<String> = accounts.into_iter().map(|account| account.name).collect();
+            Err(Refusal::new("which account?", format!("say one of: {}", names.join(", "))))
+        }
+    }
+}
+
+/// The account that sends: `-f`'s local part or address, else the login user's account, else the only one.
+fn sending(store: &Store, sender: Option<&str>) -> Result<Account, Refusal> {
+    match sender {
+        Some(sender) => named(store, Some(sender)),
+        None => match store.account_by_login(&people::login_name())? {
+            Some(account) => Ok(account),
+            None => named(store, None),
+        },
+    }
+}
+
+fn account_add(context: &Context, name: &str, password: Option<String>) -> Result<Value, Refusal> {
+    let made = people::add(&context.store, name, password.map(zeroize::Zeroizing::new), context.clock.now())?;
+    context.tell(Event::AccountAdded(made.own));
+    let mut answer = json!({ "name": made.account.name, "address": made.account.address.mail() });
+    if let (Some(generated), Some(fields)) = (made.password, answer.as_object_mut()) {
+        fields.insert("password".into(), json!(generated.as_str()));
+    }
+    Ok(answer)
+}
+
+fn account_list(context: &Context) -> Result<Value, Refusal> {
+    let accounts: Vec<Value> = context
+        .store
+        .accounts()?
+        .into_iter()
+        .map(|account| json!({ "name": account.name, "address": account.address.mail(), "created": account.created }))
+        .collect();
+    Ok(json!({ "accounts": accounts }))
+}
+
+fn account_remove(context: &Context, name: &str) -> Result<Value, Refusal> {
+    let account = named(&context.store, Some(name))?;
+    context.store.remove_account(account.id)?;
+    context.tell(Event::AccountRemoved(account.id));
+    Ok(json!({}))
+}
+
+fn password_set(context: &Context, name: &str, label: &str, password: Option<String>) -> Result<Value, Refusal> {
+    let account = named(&context.store, Some(name))?;
+    let generated = password.is_none();
+    let password = zeroize::Zeroizing::new(password.unwrap_or_else(|| people::generated_password().to_string()));
+    context.store.set_password(account.id, label, password.as_bytes())?;
+    Ok(if generated { json!({ "password": password.as_str() }) } else { json!({}) })
+}
+
+fn contact_add(context: &Context, account: Option<&str>, name: &str, address: &str, emails: Vec<String>) -> Result<Value, Refusal> {
+    let account = named(&context.store, account)?;
+    let address = Address::parse_pasted(address).map_err(|error| Refusal::new(error.to_string(), "copy the address or link again, all of it"))?;
+    if address == account.address {
+        return Err(Refusal::new("this is your own address", "ask your friend for theirs; `kith address` prints yours for them"));
+    }
+    let name = name.to_lowercase();
+    let known = context.store.contact_by_name(account.id, &name)?;
+    let same_key = known.as_ref().is_some_and(|known| known.address == address);
+    if let Some(known) = known.as_ref().filter(|_| !same_key) {
+        return Err(Refusal::new(
+            format!("`{name}` is already {}", known.address.mail()),
+            format!("if the old one is dead: kith contact remove {name}, then add it again"),
+        ));
+    }
+    let now = context.clock.now();
+    let emails: Vec<String> = emails.into_iter().map(|email| email.to_lowercase()).collect();
+    let contact = Contact {
+        account: account.id,
+        name: name.clone(),
+        address,
+        emails: if emails.is_empty() { known.as_ref().map(|known| known.emails.clone()).unwrap_or_default() } else { emails },
+        grade: known.as_ref().map_or(Grade::Unknown, |known| known.grade),
+        added: known.map_or(now.wall.0.div_euclid(1000), |known| known.added),
+    };
+    context.store.put_contact(contact)?;
+    Ok(json!({ "name": name, "mail": format!("{name}@kith.alt"), "address": address.mail() }))
+}
+
+fn grade_name(grade: Grade) -> &'static str {
+    match grade {
+        Grade::Unknown => "unknown",
+        Grade::Introduced => "introduced",
+        Grade::Shared => "shared",
+        Grade::InPerson => "in-person",
+    }
+}
+
+fn contact_list(context: &Context, account: Option<&str>) -> Result<Value, Refusal> {
+    let account = named(&context.store, account)?;
+    let contacts: Vec<Value> = context
+        .store
+        .contacts(account.id)?
+        .into_iter()
+        .take(CONTACTS_MAX)
+        .map(|contact| {
+            json!({ "name": contact.name, "address": contact.address.mail(), "emails": contact.emails, "grade": grade_name(contact.grade) })
+        })
+        .collect();
+    Ok(json!({ "contacts": contacts }))
+}
+
+fn contact_verify(context: &Context, account: Option<&str>, name: &str, grade: &str) -> Result<Value, Refusal> {
+    let account = named(&context.store, account)?;
+    let mut contact = context
+        .store
+        .contact_by_name(account.id, &name.to_lowercase())?
+        .ok_or_else(|| Refusal::new(format!("there is no contact `{name}`"), "see `kith contact list`"))?;
+    contact.grade = [Grade::Unknown, Grade::Introduced, Grade::Shared, Grade::InPerson]
+        .into_iter()
+        .find(|candidate| grade_name(*candidate) == grade)
+        .ok_or_else(|| Refusal::new(format!("`{grade}` is no way of comparing"), ""))?;
+    let answer = json!({ "name": contact.name, "address": contact.address.mail(), "grade": grade });
+    context.store.put_contact(contact)?;
+    Ok(answer)
+}
+
+fn contact_import(context: &Context, account: Option<&str>, format: &str, body: &[u8]) -> Result<Value, Refusal> {
+    let account = named(&context.store, account)?;
+    let text = std::str::from_utf8(body).map_err(|_| Refusal::new("the file is not UTF-8 text", "export it again as UTF-8"))?;
+    let read = crate::contacts::read(format, text).map_err(|problem| Refusal::new(problem, ""))?;
+    let mut problems = read.problems;
+    let mut imported = 0_usize;
+    for found in read.contacts.into_iter().take(CONTACTS_MAX) {
+        match contact_add(context, Some(&account.name), &found.name, &found.address, found.emails) {
+            Ok(_) => imported += 1,
+            Err(refusal) => problems.push(format!("{}: {}", found.name, refusal.cause)),
+        }
+    }
+    Ok(json!({ "imported": imported, "problems": problems }))
+}
+
+fn contact_export(context: &Context, account: Option<&str>, format: &str) -> Result<Value, Refusal> {
+    let account = named(&context.store, account)?;
+    let contacts = context.store.contacts(account.id)?;
+    let text = crate::contacts::write(format, &contacts).map_err(|problem| Refusal::new(problem, ""))?;
+    Ok(json!({ "text": text }))
+}
+
+fn entry(store: &Store, id: u64) -> Result<QueueEntry, Refusal> {
+    store
+        .queue_entry(EntryId(id))?
+        .ok_or_else(|| Refusal::new(format!("nothing with the number {id} waits"), "see `kith queue`; perhaps it has just arrived"))
+}
+
+/// What happens with an entry, in words.
+fn state(entry: &QueueEntry) -> String {
+    if entry.progress.handed_at_age_ms.is_some() {
+        return "their node has it; waiting for the receipt".into();
+    }
+    match &entry.progress.last_problem {
+        Some(problem) => problem.to_string(),
+        None if entry.progress.attempts == 0 => "just submitted".into(),
+        None => "on its way".into(),
+    }
+}
+
+fn entry_json(store: &Store, entry: &QueueEntry) -> Value {
+    let account = store.account(entry.account).map(|account| account.name).unwrap_or_default();
+    let what = match entry.kind {
+        EntryKind::Mail => "mail",
+        EntryKind::Receipt(_) => "receipt",
+        EntryKind::Card => "card",
+    };
+    let next = match (&entry.progress.last_problem, entry.progress.handed_at_age_ms) {
+        (_, Some(_)) => "sealed anew and sent again if no receipt comes within a day",
+        (Some(Problem::NoCard), None) => "looked up again when somebody connects, and by the clock",
+        _ => "tried again as soon as their node is seen, and by the clock",
+    };
+    json!({
+        "id": entry.id.0,
+        "account": account,
+        "what": what,
+        "for": if entry.typed.is_empty() { entry.recipient.mail() } else { entry.typed.clone() },
+        "address": entry.recipient.mail(),
+        "bytes": entry.blob.as_ref().map_or(0, |(_, size)| *size),
+        "submitted_ms": entry.submitted_ms,
+        "age_ms": entry.progress.age_ms,
+        "attempts": entry.progress.attempts,
+        "sealed": entry.progress.sealed.is_some(),
+        "handed": entry.progress.handed_at_age_ms.is_some(),
+        "state": state(entry),
+        "next": next,
+    })
+}
+
+fn queue_list(context: &Context) -> Result<Value, Refusal> {
+    let entries: Vec<Value> = context
+        .store
+        .queue()?
+        .iter()
+        .filter(|entry| entry.kind == EntryKind::Mail)
+        .map(|entry| entry_json(&context.store, entry))
+        .collect();
+    Ok(json!({ "entries": entries }))
+}
+
+fn queue_retry(context: &Context, id: Option<u64>) -> Result<Value, Refusal> {
+    let Some(running) = &context.running else {
+        return Err(Refusal::new("the node does not run", "start it: everything that waits is tried at once"));
+    };
+    let order = match id {
+        Some(id) => Order::Tell(Event::RetryAsked(entry(&context.store, id)?.id)),
+        None => Order::RetryAll,
+    };
+    running.orders.blocking_send(order).map_err(|_| Refusal::new("the node is about to stop", ""))?;
+    Ok(json!({}))
+}
+
+fn queue_cancel(context: &Context, id: u64) -> Result<Value, Refusal> {
+    let found = entry(&context.store, id)?;
+    context.store.write(move |transaction| transaction.remove_entry(found.id).map(drop))?;
+    context.tell(Event::Cancelled(EntryId(id)));
+    Ok(json!({}))
+}
+
+fn status(context: &Context) -> Result<Value, Refusal> {
+    let queue = context.store.queue()?;
+    let waiting = queue.iter().filter(|entry| entry.kind == EntryKind::Mail);
+    let mut status = json!({
+        "running": false,
+        "version": env!("CARGO_PKG_VERSION"),
+        "accounts": context.store.accounts()?.len(),
+        "queue": waiting.clone().count(),
+        "oldest_ms": waiting.map(|entry| entry.progress.age_ms).max().unwrap_or(0),
+        "store_bytes": bytes_below(context.store.home(), 0),
+    });
+    if let (Some(running), Some(fields)) = (&context.running, status.as_object_mut()) {
+        let network = running.network.status();
+        let counters = &running.counters;
+        fields.insert("running".into(), json!(true));
+        fields.insert("pid".into(), json!(std::process::id()));
+        fields.insert("uptime_ms".into(), json!(context.clock.now().mono.0));
+        fields.insert("peers".into(), json!(network.peers));
+        fields.insert("known_peers".into(), json!(network.known_peers));
+        fields.insert("listen".into(), json!(network.listen));
+        fields.insert("peer".into(), json!(hex::encode(running.network.peer_id().as_bytes())));
+        fields.insert("ports".into(), running.ports.iter().map(|(name, port)| (name.clone(), json!(port))).collect());
+        fields.insert("certificate".into(), json!(running.certificate));
+        fields.insert("dropped".into(), json!(counters.dropped.load(Ordering::Relaxed)));
+        fields.insert("duplicates".into(), json!(counters.duplicates.load(Ordering::Relaxed)));
+        fields.insert("bogus_receipts".into(), json!(counters.bogus_receipts.load(Ordering::Relaxed)));
+        fields.insert("refused_offers".into(), json!(counters.refused.load(Ordering::Relaxed)));
+    }
+    Ok(status)
+}
+
+/// How deep the home's folders go.
+const HOME_DEPTH_MAX: usize = 6;
+
+fn bytes_below(folder: &Path, depth: usize) -> u64 {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return 0;
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?)))
+        .map(|(path, metadata)| match metadata.is_dir() {
+            true if depth < HOME_DEPTH_MAX => bytes_below(&path, depth + 1),
+            true => 0,
+            false => metadata.len(),
+        })
+        .sum()
+}
+
+/// Stages bytes as a mail.
+///
+/// # Errors
+/// [`StoreError::DiskFull`] and the like.
+pub fn staged(store: &Store, bytes: &[u8]) -> Result<kith_store::blob::Staged, StoreError> {
+    let mut stage = store.stage()?;
+    stage.write_all(bytes).map_err(|error| match error.kind() {
+        std::io::ErrorKind::StorageFull => StoreError::DiskFull,
+        _ => StoreError::Broken(error.to_string()),
+    })?;
+    stage.finish()
+}

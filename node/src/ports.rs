@@ -1,0 +1,116 @@
+//! The ports that mail programs talk to: bound, served, and closed in good order.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use kith_connection::{Admission, Certificates, Encryption, Gatekeeper, Host, Limits, Names, Port, Server, ShutdownTrigger, Timing, shutdown};
+use kith_store::Store;
+use tokio::task::JoinSet;
+
+use crate::cli::Failure;
+use crate::config::Config;
+use crate::engine::Clock;
+use crate::submission::Desk;
+
+/// The open ports of a running node.
+pub struct Ports {
+    addresses: Vec<(String, String)>,
+    fingerprint: String,
+    trigger: ShutdownTrigger,
+    tasks: JoinSet<()>,
+}
+
+/// What a bound port speaks.
+#[derive(Clone, Copy)]
+enum Service {
+    Smtp,
+    Pop3,
+    Imap,
+}
+
+impl Service {
+    fn of(name: &str) -> Self {
+        match name {
+            "smtp" | "smtps" => Self::Smtp,
+            "pop3" | "pop3s" => Self::Pop3,
+            _ => Self::Imap,
+        }
+    }
+
+    fn port(self, encryption: Encryption) -> Port {
+        // RFC 5321 §4.5.3.2.7: 5 minutes; RFC 1939 §3: 10; RFC 3501 §5.4: 30.
+        let (service, minutes, busy): (_, _, &[u8]) = match self {
+            Self::Smtp => ("smtp", 10, b"421 4.3.2 too many connections, try again later\r\n"),
+            Self::Pop3 => ("pop3", 10, b"-ERR [SYS/TEMP] too many connections, try again later\r\n"),
+            Self::Imap => ("imap", 31, b"* BYE too many connections, try again later\r\n"),
+        };
+        Port { service, encryption, timing: Timing::with_idle(Duration::from_secs(minutes * 60)), busy }
+    }
+}
+
+impl Ports {
+    /// Opens every port that the configuration names.
+    ///
+    /// # Errors
+    /// [`Failure`]: an address is taken, or the certificate cannot be read.
+    pub async fn open(home: &Path, config: &Config, store: &Store, clock: Clock) -> Result<Self, Failure> {
+        let (trigger, stop) = shutdown();
+        let names = Names::discover();
+        let certificates = Certificates::open(home, &names, SystemTime::now())
+            .map_err(|error| Failure::new(format!("the certificate: {error}"), "nothing was overwritten; see the folder tls in the home"))?;
+        let certificates = Arc::new(certificates);
+        let tls = certificates.server_config().map_err(|error| Failure::new(format!("the certificate: {error}"), ""))?;
+        let host = Host {
+            admission: Admission::new(Limits::default()),
+            gatekeeper: Arc::new(Gatekeeper::new(store.clone())),
+            tls: Some(tls),
+            shutdown: stop.clone(),
+        };
+        let fingerprint = certificates.authority_fingerprint().to_string();
+        let mut ports = Self { addresses: Vec::new(), fingerprint, trigger, tasks: JoinSet::new() };
+        ports.tasks.spawn(certificates.keep_renewed(Names::discover, stop));
+        let desk = Arc::new(Desk::new(store.clone(), clock, config.size_limit_mib * 1024 * 1024));
+        for (name, address) in config.ports() {
+            let Ok(address) = address.parse::<SocketAddr>() else { continue };
+            let encryption = if name.ends_with('s') { Encryption::Implicit } else { Encryption::Offered };
+            ports.serve(name, address, encryption, &host, store, &desk).await?;
+        }
+        Ok(ports)
+    }
+
+    async fn serve(&mut self, name: &str, address: SocketAddr, encryption: Encryption, host: &Host, store: &Store, desk: &Arc<Desk>) -> Result<(), Failure> {
+        let service = Service::of(name);
+        let server = Server::bind(address, service.port(encryption), host.clone())
+            .await
+            .map_err(|error| Failure::new(error.to_string(), format!("choose another port in kith.toml or with --{name} ADDRESS:PORT")))?;
+        self.addresses.push((name.to_owned(), server.local_addr().to_string()));
+        let (store, gatekeeper) = (store.clone(), host.gatekeeper.clone());
+        match service {
+            Service::Smtp => self.tasks.spawn(kith_smtp::server::serve(server, store, gatekeeper, desk.clone())),
+            Service::Pop3 => self.tasks.spawn(kith_pop3::server::serve(server, store, gatekeeper)),
+            Service::Imap => self.tasks.spawn(kith_imap::server::serve(server, store, gatekeeper)),
+        };
+        Ok(())
+    }
+
+    /// Real addresses by name, `127.0.0.1:1587`.
+    pub fn addresses(&self) -> &[(String, String)] {
+        &self.addresses
+    }
+
+    /// SHA-256 of the node's certificate authority.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Stops accepting and lets what is in flight finish, for at most `time`.
+    pub async fn close(mut self, time: Duration) {
+        self.trigger.fire();
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(time, ended).await.is_err() {
+            tracing::debug!("mail programs were cut off");
+        }
+    }
+}

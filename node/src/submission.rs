@@ -1,0 +1,135 @@
+//! What happens to a submitted mail: who may send as whom, which road each recipient is on, and the one commit behind the `250`.
+
+use std::borrow::Cow;
+
+use kith_protocol::ids::MailId;
+use kith_smtp::policy::{AcceptedMail, AcceptedRecipient, CommitRefusal, Policy, Refusal, Route};
+use kith_store::account::Account;
+use kith_store::folder::Flags;
+use kith_store::mailbox::Filing;
+use kith_store::queue::{Notify, QueuedRecipient, Submission};
+use kith_store::{Store, StoreError};
+use serde_json::{Value, json};
+
+use crate::control;
+use crate::delivered;
+use crate::engine::Clock;
+use crate::operations::Context;
+use crate::route::{self, Road, Unroutable};
+
+/// RFC 3461 §4.1: what a client that says nothing is told. Failures and delays.
+pub const NOTIFY_DEFAULT: Notify = Notify { success: false, failure: true, delay: true };
+
+/// The node's decisions for its submission port.
+#[derive(Clone)]
+pub struct Desk {
+    store: Store,
+    clock: Clock,
+    size_limit: u64,
+}
+
+impl Desk {
+    /// A desk over a store; `size_limit` in bytes.
+    pub fn new(store: Store, clock: Clock, size_limit: u64) -> Self {
+        Self { store, clock, size_limit }
+    }
+
+    fn take(&self, mail: AcceptedMail) -> Result<String, StoreError> {
+        let now = self.clock.now();
+        let mid = MailId(rand::random());
+        let mut recipients = Vec::new();
+        let mut household = Vec::new();
+        for AcceptedRecipient { route, typed, notify, orcpt } in mail.recipients {
+            match route {
+                Route::Overlay(address) => {
+                    recipients.push(QueuedRecipient { address, typed, notify: notify.unwrap_or(NOTIFY_DEFAULT), orcpt });
+                }
+                Route::Household(account) => {
+                    let blob = delivered::for_household(&self.store, &mail.account, &mail.mail, now.wall)?;
+                    let filing =
+                        Filing { blob, flags: Flags::default(), internal_date: now.wall.0.div_euclid(1000), internal_zone: 0 };
+                    household.push((account, filing));
+                }
+            }
+        }
+        let submission = Submission {
+            account: mail.account.id,
+            mail: mail.mail,
+            mid,
+            submitted_ms: now.wall.0,
+            recipients,
+            household,
+            envid: mail.envid,
+            ret_full: mail.ret_full,
+        };
+        self.store.submit(submission)?;
+        Ok(hex::encode(mid.as_bytes()))
+    }
+}
+
+/// A sentence for the wire: ASCII, one line.
+fn wire(text: &str) -> Cow<'static, str> {
+    text.chars().map(|letter| if (' '..='~').contains(&letter) { letter } else { '?' }).collect::<String>().into()
+}
+
+/// How a recipient's refusal is said in SMTP.
+fn refused(error: &Unroutable) -> Refusal {
+    let (code, enhanced) = match error {
+        Unroutable::Syntax(_) => (550, "5.1.3"),
+        Unroutable::Mistyped(_) | Unroutable::UnknownName(_) => (550, "5.1.1"),
+        Unroutable::Legacy(_) => (550, "5.1.2"),
+        Unroutable::Store(_) => (451, "4.3.0"),
+    };
+    Refusal { code, enhanced, text: wire(&error.to_string()) }
+}
+
+fn not_yours(account: &Account, address: &str) -> Refusal {
+    Refusal {
+        code: 550,
+        enhanced: "5.7.1",
+        text: wire(&format!("you are logged in as {0}, and {address} is not yours; write as {0}@kith.alt or {1}", account.name, account.address.mail())),
+    }
+}
+
+impl Policy for Desk {
+    fn may_send_as(&self, account: &Account, reverse_path: &str) -> Result<(), Refusal> {
+        if reverse_path.is_empty() || route::owns(account, reverse_path) { Ok(()) } else { Err(not_yours(account, reverse_path)) }
+    }
+
+    fn from_header_ok(&self, account: &Account, addresses: &[String]) -> Result<(), Refusal> {
+        match addresses.iter().find(|address| !route::owns(account, address)) {
+            Some(foreign) => Err(not_yours(account, foreign)),
+            None => Ok(()),
+        }
+    }
+
+    fn recipient(&self, account: &Account, address: &str, _params: &kith_smtp::command::RcptParams) -> Result<Route, Refusal> {
+        match route::find(&self.store, account.id, address) {
+            Ok(Road::Household(account)) => Ok(Route::Household(account)),
+            Ok(Road::Overlay(address)) => Ok(Route::Overlay(address)),
+            Err(error) => Err(refused(&error)),
+        }
+    }
+
+    fn commit(&self, mail: AcceptedMail) -> Result<String, CommitRefusal> {
+        self.take(mail).map_err(|error| match error {
+            StoreError::DiskFull => CommitRefusal::Full,
+            error => {
+                tracing::error!(%error, "a submission could not be committed");
+                CommitRefusal::Broken
+            }
+        })
+    }
+
+    fn size_limit(&self) -> u64 {
+        self.size_limit
+    }
+
+    fn now(&self) -> i64 {
+        self.clock.now().wall.0.div_euclid(1000)
+    }
+
+    fn unique(&self) -> [u8; 16] {
+        rand::random()
+    }
+}
