@@ -4,9 +4,14 @@
 //! [`crate::delivery::Delivery::handle`] with the time and a source of randomness, and performs every [`Effect`] that comes
 //! out, in order. The core holds no keys and no bodies: it speaks of letters by name and size.
 //!
-//! **Durability is in the types.** What promises something to somebody outside (an [`Answer::Have`], the offer of an envelope
-//! whose reply key was spent) exists only inside [`Effect::Commit`]'s `then`: the driver performs those effects after
-//! the batch is durable and never before; if the commit fails it drops them and reports [`Event::CommitFailed`].
+//! **Durability is in the types.** What promises something to somebody outside (an [`Answer::Have`] to a letter) exists only
+//! inside [`Effect::Commit`]'s `then`: the driver performs those effects after the batch is durable and never before; if the
+//! commit fails it drops them and reports [`Event::CommitFailed`]. A sealed envelope is offered only after the
+//! [`Event::Durable`] of the batch that keeps the keys it spent. Batches become durable in the order in which they were asked for.
+//!
+//! **Every question gets one answer.** Each effect with an [`Op`] is answered once, and each [`Effect::Open`] and
+//! [`Effect::Commit`]; an answer that comes after the core has lost interest does nothing. A write that names an entry which is
+//! gone (a person withdrew it) does nothing.
 
 use serde::{Deserialize, Serialize};
 
@@ -379,6 +384,8 @@ pub enum Write {
     File { token: Token, receipt: bool },
     /// The opened letter was a duplicate or an answer to nothing: keep its card and keys, file nothing; with `receipt`, answer again.
     Absorb { token: Token, receipt: bool },
+    /// Queue one more receipt for a mail that was filed earlier: its sender asks again (the driver reports it as `Queued`).
+    Receipt { account: AccountId, to: Address, mid: MailId },
 }
 
 /// How an entry ended.

@@ -10,6 +10,7 @@ mod body;
 pub mod codec;
 mod contexts;
 pub mod correspondent;
+pub mod delivery;
 pub mod envelope;
 pub mod event;
 pub mod ids;

@@ -1,0 +1,233 @@
+//! Delivery in time: how a queued letter finds its way to exactly one fate, and how one that arrives is filed exactly once.
+//!
+//! [`Delivery`] is a pure state machine. Its driver hands it every [`Event`] with the time and a source of randomness, performs the [`Effect`]s that
+//! come out in order, and calls again with [`Event::Tick`] at [`Delivery::deadline`]. It routes events to four machines and has no policy of its own:
+//! the outbox (sender), the inbox (recipient), the directory (cards) and the connections.
+//!
+//! Everything is driven by events first (a peer appears, a card comes, the network changes) and by timers last.
+
+pub mod age;
+mod config;
+mod connections;
+mod context;
+mod directory;
+mod inbox;
+mod outbox;
+
+use rand_core::Rng;
+
+pub use self::config::Config;
+pub use self::connections::GREETINGS_MAX;
+
+use self::connections::Connections;
+use self::context::{Context, Names};
+use self::directory::Directory;
+use self::inbox::{Done, Inbox};
+use self::outbox::{Outbox, Road};
+use crate::event::{CardInfo, Effect, Event, Mono, Now, OwnAccount, Snapshot};
+use crate::ids::{AccountId, PeerId};
+
+/// The delivery core of a node.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    config: Config,
+    names: Names,
+    outbox: Outbox,
+    inbox: Inbox,
+    directory: Directory,
+    connections: Connections,
+    accounts: Vec<AccountId>,
+    started: bool,
+}
+
+impl Delivery {
+    /// Takes up where the snapshot left off. Nothing moves before [`Event::Started`].
+    pub fn restore(config: Config, snapshot: Snapshot, now: Now) -> Self {
+        let mut directory = Directory::default();
+        for card in snapshot.cards {
+            directory.learn(card);
+        }
+        let mut inbox = Inbox::default();
+        for own in &snapshot.accounts {
+            inbox.account_added(own);
+        }
+        Self {
+            outbox: Outbox::restore(snapshot.entries, now, &config),
+            config,
+            names: Names::default(),
+            inbox,
+            directory,
+            connections: Connections::default(),
+            accounts: snapshot.accounts.iter().map(|own| own.account).collect(),
+            started: false,
+        }
+    }
+
+    /// Takes one event and adds what is to be done about it.
+    pub fn handle(&mut self, event: Event, now: Now, rng: &mut impl Rng, effects: &mut Vec<Effect>) {
+        let Self { config, names, outbox, inbox, directory, connections, accounts, started } = self;
+        let cx = Context { config, now, rng, names, effects };
+        let mut core = Core { cx, outbox, inbox, road: Road { directory, connections }, accounts, started };
+        core.outbox.observe(&core.cx);
+        core.route(event);
+        core.time();
+        core.road.directory.pump(&mut core.cx);
+        core.outbox.pump(&mut core.cx, &mut core.road);
+        core.road.connections.pump(&mut core.cx);
+    }
+
+    /// When to call with [`Event::Tick`] at the latest.
+    pub fn deadline(&self) -> Option<Mono> {
+        let connections = self.connections.deadline(self.config.connects_max);
+        [self.outbox.deadline(), self.inbox.deadline(), self.directory.deadline(), connections].into_iter().flatten().min()
+    }
+
+    /// Entries in the queue.
+    pub fn queued(&self) -> usize {
+        self.outbox.len()
+    }
+}
+
+/// The machines and the event's context, side by side.
+struct Core<'a> {
+    cx: Context<'a>,
+    outbox: &'a mut Outbox,
+    inbox: &'a mut Inbox,
+    road: Road<'a>,
+    accounts: &'a mut Vec<AccountId>,
+    started: &'a mut bool,
+}
+
+impl Core<'_> {
+    fn route(&mut self, event: Event) {
+        let (cx, road) = (&mut self.cx, &mut self.road);
+        match event {
+            Event::Started => self.start(),
+            Event::NetworkChanged => {
+                road.directory.forget_failures();
+                road.connections.forget_failures();
+                self.outbox.wake_all(cx, road);
+                self.greet();
+            }
+            Event::Tick => {}
+            Event::AccountAdded(own) => self.account_added(&own),
+            Event::AccountRemoved(account) => {
+                self.accounts.retain(|known| *known != account);
+                self.inbox.account_removed(account);
+                self.road.directory.unpublish(account);
+                self.outbox.account_removed(account, cx);
+            }
+            Event::OwnCardChanged(account) => road.directory.publish(account, 0, cx),
+            Event::Queued(entry) => self.outbox.queued(entry, cx, road),
+            Event::RetryAsked(entry) => self.outbox.retry(entry, cx, road),
+            Event::Cancelled(entry) => self.outbox.cancelled(entry, cx),
+            Event::CardLearned(card) => self.learned(card),
+            Event::Found { op, card } => {
+                if let Some((address, newer)) = road.directory.found(op, card, cx) {
+                    self.outbox.card_news(address, newer, cx, road);
+                }
+            }
+            Event::Published { op, holders } => {
+                let alone = !road.connections.any_up();
+                road.directory.published(op, holders, alone, cx);
+            }
+            Event::PeerUp(peer) => self.peer_up(peer),
+            Event::PeerDown(peer) => {
+                road.connections.peer_down(&peer);
+                self.inbox.peer_down(&peer);
+                self.outbox.peer_down(peer, cx, road);
+            }
+            Event::ConnectFailed { op, peer } => {
+                if road.connections.failed(op, peer, cx) {
+                    self.outbox.unreachable(peer, cx, road);
+                }
+            }
+            Event::Sealed { op, entry: _, result } => self.outbox.sealed(op, result, cx, road),
+            Event::Offered { op, outcome } => self.outbox.offered(op, outcome, cx, road),
+            Event::OfferReceived { token, peer, queue, envelope, size } => self.inbox.offer(token, peer, queue, envelope, size, cx),
+            Event::BodyReceived { token } => self.inbox.body(token, cx),
+            Event::BodyBroken { token } => self.inbox.broken(token),
+            Event::Opened { token, result } => self.inbox.opened(token, result, self.outbox, cx),
+            Event::Durable(batch) => {
+                if !self.outbox.durable(batch, cx, road)
+                    && let Some(done) = self.inbox.durable(batch)
+                {
+                    self.received(done);
+                }
+            }
+            Event::CommitFailed { batch, reason } => {
+                if !self.outbox.commit_failed(batch, reason, cx)
+                    && let Some(done) = self.inbox.commit_failed(batch, cx)
+                {
+                    self.received(done);
+                }
+            }
+        }
+    }
+
+    /// What is due by the clock.
+    fn time(&mut self) {
+        for address in self.road.directory.overdue(&self.cx) {
+            self.outbox.card_news(address, false, &mut self.cx, &mut self.road);
+        }
+        for peer in self.road.connections.overdue(&self.cx) {
+            self.outbox.unreachable(peer, &mut self.cx, &mut self.road);
+        }
+        self.inbox.tick(&self.cx);
+        self.outbox.tick(&mut self.cx, &mut self.road);
+    }
+
+    fn start(&mut self) {
+        *self.started = true;
+        let wait = if self.road.connections.any_up() { 0 } else { self.cx.config.start_wait_ms };
+        for account in self.accounts.iter() {
+            self.road.directory.publish(*account, wait, &self.cx);
+        }
+        self.outbox.wake_all(&mut self.cx, &mut self.road);
+        self.greet();
+    }
+
+    /// Makes contacts' nodes notice us: what waits there for us comes now.
+    fn greet(&mut self) {
+        let wait = self.cx.below(8 * self.cx.config.greeting_gap_ms);
+        let homes = self.road.directory.homes().into_iter().map(|place| (place.peer, place.addresses));
+        self.road.connections.greet(homes, wait, &self.cx);
+    }
+
+    fn account_added(&mut self, own: &OwnAccount) {
+        self.inbox.account_added(own);
+        if !self.accounts.contains(&own.account) {
+            self.accounts.push(own.account);
+        }
+        if *self.started {
+            self.road.directory.publish(own.account, 0, &self.cx);
+        }
+    }
+
+    fn peer_up(&mut self, peer: PeerId) {
+        let first = !self.road.connections.any_up();
+        self.road.connections.peer_up(peer);
+        if first {
+            self.road.directory.publish_waiting(&self.cx);
+        }
+        self.outbox.peer_up(peer, &mut self.cx, &mut self.road);
+    }
+
+    fn learned(&mut self, card: CardInfo) {
+        let address = card.address;
+        if self.road.directory.learn(card) {
+            self.outbox.card_news(address, true, &mut self.cx, &mut self.road);
+        }
+    }
+
+    fn received(&mut self, done: Done) {
+        if done.durable {
+            self.outbox.receipt_durable(&done.ending);
+        } else {
+            self.outbox.receipt_failed(&done.ending, &mut self.cx);
+        }
+        if let Some(card) = done.card {
+            self.learned(card);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Every duration and bound of delivery, with its default. All durations are in ms.
+
+const SECOND: u64 = 1000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+/// Durations and bounds. The defaults are what the specification says; tests and impatient people choose others.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// Age at which the sender is told that it takes long. 24 h.
+    pub delay_notice_ms: u64,
+    /// Age at which a letter is given up. 30 d.
+    pub expiry_ms: u64,
+    /// After a start or a sleep: time for trying before anybody is told about delays or failures. 10 min.
+    pub grace_ms: u64,
+    /// Without a receipt for so long after it was handed over, a letter is sealed anew and offered again; then at ages that double. 24 h.
+    pub reseal_after_ms: u64,
+    /// An envelope older than this is sealed anew before it is offered, since its keys may be erased soon. 7 d.
+    pub envelope_life_ms: u64,
+    /// Without a receipt for so long, an envelope is offered again when the recipient's node appears. 10 min.
+    pub reoffer_after_ms: u64,
+    /// First try again while a node of the recipient is connected; doubles. 10 s.
+    pub retry_near_ms: u64,
+    /// First try again while none is; doubles. 5 min.
+    pub retry_first_ms: u64,
+    /// Longest doubled wait. 67 min.
+    pub retry_max_ms: u64,
+    /// Every wait after the longest. 1 h.
+    pub retry_steady_ms: u64,
+    /// A card older than this is looked up before anything is sealed to it. 7.5 d.
+    pub card_fresh_ms: u64,
+    /// A card older than this is looked up in parallel. 1 h.
+    pub card_look_ms: u64,
+    /// A look-up that has not answered by then has found nothing. 20 s.
+    pub lookup_budget_ms: u64,
+    /// An address is looked up at most once in this time. 5 min.
+    pub lookup_again_ms: u64,
+    /// Between two publications of a card. 6 h.
+    pub publish_every_ms: u64,
+    /// Jitter of the above, either way. 1 h.
+    pub publish_spread_ms: u64,
+    /// First try again of a publication that too few hold; doubles up to the interval. 1 min.
+    pub publish_retry_ms: u64,
+    /// A publication that has not answered by then has failed. 2 min.
+    pub publish_budget_ms: u64,
+    /// So many other nodes holding a record are enough. 3.
+    pub publish_holders_min: u32,
+    /// After the start: wait so long for a first peer before publishing. 5 s.
+    pub start_wait_ms: u64,
+    /// A connection that has not come about by then has failed. 30 s.
+    pub connect_timeout_ms: u64,
+    /// A peer that could not be reached is not tried again for so long, unless something changes. 1 min.
+    pub connect_rest_ms: u64,
+    /// Between two connections that are made only to be noticed, jittered. 250 ms.
+    pub greeting_gap_ms: u64,
+    /// Ages are persisted first after this. 5 min.
+    pub persist_first_ms: u64,
+    /// And then at this interval. 1 h.
+    pub persist_every_ms: u64,
+    /// A receipt is repeated at most once in this time. 10 min.
+    pub receipt_repeat_ms: u64,
+    /// Letters being sealed at once. 4.
+    pub seals_max: usize,
+    /// Offers in flight to all peers. 64.
+    pub offers_max: usize,
+    /// Offers in flight to one peer. 4.
+    pub offers_per_peer: usize,
+    /// Connections being made. 32.
+    pub connects_max: usize,
+    /// Look-ups in flight. 16.
+    pub lookups_max: usize,
+    /// Envelopes being received. 64.
+    pub receptions_max: usize,
+    /// Envelopes being received from one peer. 8.
+    pub receptions_per_peer: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            delay_notice_ms: DAY,
+            expiry_ms: 30 * DAY,
+            grace_ms: 10 * MINUTE,
+            reseal_after_ms: DAY,
+            envelope_life_ms: 7 * DAY,
+            reoffer_after_ms: 10 * MINUTE,
+            retry_near_ms: 10 * SECOND,
+            retry_first_ms: 5 * MINUTE,
+            retry_max_ms: 67 * MINUTE,
+            retry_steady_ms: HOUR,
+            card_fresh_ms: 7 * DAY + DAY / 2,
+            card_look_ms: HOUR,
+            lookup_budget_ms: 20 * SECOND,
+            lookup_again_ms: 5 * MINUTE,
+            publish_every_ms: 6 * HOUR,
+            publish_spread_ms: HOUR,
+            publish_retry_ms: MINUTE,
+            publish_budget_ms: 2 * MINUTE,
+            publish_holders_min: 3,
+            start_wait_ms: 5 * SECOND,
+            connect_timeout_ms: 30 * SECOND,
+            connect_rest_ms: MINUTE,
+            greeting_gap_ms: 250,
+            persist_first_ms: 5 * MINUTE,
+            persist_every_ms: HOUR,
+            receipt_repeat_ms: 10 * MINUTE,
+            seals_max: 4,
+            offers_max: 64,
+            offers_per_peer: 4,
+            connects_max: 32,
+            lookups_max: 16,
+            receptions_max: 64,
+            receptions_per_peer: 8,
+        }
+    }
+}

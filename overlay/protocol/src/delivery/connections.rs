@@ -1,0 +1,155 @@
+//! Who is connected, and who shall be.
+//!
+//! One attempt a peer, however many letters wait for it; a bounded number at once, those that letters wait for first; a rest after a failure.
+//! Greetings are connections made only so that the other side notices us and sends what it has: paced, so that a town that gets its power back does
+//! not shout all at once.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::event::{Effect, Mono};
+use crate::ids::{Op, PeerId};
+
+use super::context::Context;
+
+/// Peers greeted after a start or a change of network.
+pub const GREETINGS_MAX: usize = 1024;
+/// Peers remembered as unreachable.
+const RESTING_MAX: usize = 4096;
+
+/// What became of the wish for a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Want {
+    /// It is there.
+    Up,
+    /// `PeerUp` or a failure will tell.
+    Wait,
+    /// It failed a moment ago.
+    Resting,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Connections {
+    up: BTreeSet<PeerId>,
+    attempts: BTreeMap<PeerId, (Op, Mono)>,
+    queue: VecDeque<(PeerId, Vec<String>)>,
+    queued: BTreeSet<PeerId>,
+    greetings: VecDeque<(PeerId, Vec<String>)>,
+    next_greeting: Mono,
+    resting: BTreeMap<PeerId, Mono>,
+}
+
+impl Connections {
+    pub(crate) fn is_up(&self, peer: &PeerId) -> bool {
+        self.up.contains(peer)
+    }
+
+    pub(crate) fn any_up(&self) -> bool {
+        !self.up.is_empty()
+    }
+
+    pub(crate) fn want(&mut self, peer: PeerId, addresses: &[String], cx: &Context<'_>) -> Want {
+        if self.up.contains(&peer) {
+            return Want::Up;
+        }
+        if self.attempts.contains_key(&peer) || self.queued.contains(&peer) {
+            return Want::Wait;
+        }
+        if self.resting.get(&peer).is_some_and(|until| *until > cx.now.mono) {
+            return Want::Resting;
+        }
+        self.queued.insert(peer);
+        self.queue.push_back((peer, addresses.to_vec()));
+        Want::Wait
+    }
+
+    /// Connects to these one after the other, the first after `wait_ms`.
+    pub(crate) fn greet(&mut self, peers: impl Iterator<Item = (PeerId, Vec<String>)>, wait_ms: u64, cx: &Context<'_>) {
+        let up = &self.up;
+        self.greetings = peers.filter(|(peer, _)| !up.contains(peer)).take(GREETINGS_MAX).collect();
+        self.next_greeting = cx.after(wait_ms);
+    }
+
+    /// Whoever could not be reached may be reachable now.
+    pub(crate) fn forget_failures(&mut self) {
+        self.resting.clear();
+    }
+
+    pub(crate) fn forget_failure(&mut self, peer: &PeerId) {
+        self.resting.remove(peer);
+    }
+
+    pub(crate) fn peer_up(&mut self, peer: PeerId) {
+        self.up.insert(peer);
+        self.attempts.remove(&peer);
+        self.resting.remove(&peer);
+        if self.queued.remove(&peer) {
+            self.queue.retain(|(queued, _)| *queued != peer);
+        }
+    }
+
+    pub(crate) fn peer_down(&mut self, peer: &PeerId) {
+        self.up.remove(peer);
+    }
+
+    /// True if that attempt was ours and still open.
+    pub(crate) fn failed(&mut self, op: Op, peer: PeerId, cx: &Context<'_>) -> bool {
+        if self.attempts.get(&peer).is_none_or(|(open, _)| *open != op) {
+            return false;
+        }
+        self.attempts.remove(&peer);
+        self.rest(peer, cx);
+        true
+    }
+
+    fn rest(&mut self, peer: PeerId, cx: &Context<'_>) {
+        if self.resting.len() >= RESTING_MAX {
+            self.resting.retain(|_, until| *until > cx.now.mono);
+        }
+        if self.resting.len() < RESTING_MAX {
+            self.resting.insert(peer, cx.after(cx.config.connect_rest_ms));
+        }
+    }
+
+    /// Ends what took too long; returns those peers.
+    pub(crate) fn overdue(&mut self, cx: &Context<'_>) -> Vec<PeerId> {
+        let now = cx.now.mono;
+        let late: Vec<PeerId> = self.attempts.iter().filter(|(_, (_, until))| *until <= now).map(|(peer, _)| *peer).collect();
+        for peer in &late {
+            self.attempts.remove(peer);
+            self.rest(*peer, cx);
+        }
+        late
+    }
+
+    /// Starts what there is room for.
+    pub(crate) fn pump(&mut self, cx: &mut Context<'_>) {
+        while self.attempts.len() < cx.config.connects_max {
+            let Some((peer, addresses)) = self.queue.pop_front() else { break };
+            self.queued.remove(&peer);
+            self.start(peer, addresses, cx);
+        }
+        // Greetings leave half of the room to letters.
+        while self.attempts.len() < cx.config.connects_max.div_ceil(2) && self.next_greeting <= cx.now.mono {
+            let Some((peer, addresses)) = self.greetings.pop_front() else { break };
+            if self.up.contains(&peer) || self.attempts.contains_key(&peer) {
+                continue;
+            }
+            self.start(peer, addresses, cx);
+            let gap = 1 + cx.below(2 * cx.config.greeting_gap_ms);
+            self.next_greeting = cx.after(gap);
+        }
+    }
+
+    fn start(&mut self, peer: PeerId, addresses: Vec<String>, cx: &mut Context<'_>) {
+        let op = cx.op();
+        self.attempts.insert(peer, (op, cx.after(cx.config.connect_timeout_ms)));
+        cx.emit(Effect::Connect { op, peer, addresses });
+    }
+
+    pub(crate) fn deadline(&self, connects_max: usize) -> Option<Mono> {
+        let late = self.attempts.values().map(|(_, until)| *until).min();
+        let room = self.attempts.len() < connects_max.div_ceil(2);
+        let greeting = (room && !self.greetings.is_empty()).then_some(self.next_greeting);
+        late.into_iter().chain(greeting).min()
+    }
+}

@@ -1,0 +1,235 @@
+//! Cards: what is known of others, asking for what is missing or old, and publishing our own.
+//!
+//! One look-up an address at a time; an address is not asked for again at once, found or not. A card is replaced by a newer one only, by
+//! (generation, sequence): nobody can take us back.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::address::Address;
+use crate::event::{CardInfo, Effect, Mono, Place};
+use crate::ids::{AccountId, Op, PeerId};
+
+use super::context::Context;
+
+/// Addresses remembered as looked up.
+const LOOKED_MAX: usize = 4096;
+
+/// What the cached card is good for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Standing {
+    Fresh,
+    /// Valid, but look for a newer one before sealing to it.
+    Old,
+    Expired,
+    Missing,
+}
+
+#[derive(Clone, Debug)]
+struct Publication {
+    due: Mono,
+    op: Option<Op>,
+    /// Changed while being published.
+    again: bool,
+    failures: u32,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Directory {
+    cards: BTreeMap<Address, CardInfo>,
+    at_peer: BTreeMap<PeerId, BTreeSet<Address>>,
+    looked: BTreeMap<Address, Mono>,
+    queue: VecDeque<Address>,
+    lookups: BTreeMap<Address, Option<(Op, Mono)>>,
+    running: usize,
+    own: BTreeMap<AccountId, Publication>,
+}
+
+impl Directory {
+    pub(crate) fn card(&self, address: &Address) -> Option<&CardInfo> {
+        self.cards.get(address)
+    }
+
+    /// Whose cards list this node.
+    pub(crate) fn at(&self, peer: PeerId) -> Vec<Address> {
+        self.at_peer.get(&peer).into_iter().flatten().copied().collect()
+    }
+
+    /// The home node of everybody known.
+    pub(crate) fn homes(&self) -> Vec<Place> {
+        let mut homes = BTreeMap::new();
+        for place in self.cards.values().filter_map(|card| card.places.first()) {
+            homes.entry(place.peer).or_insert_with(|| place.clone());
+        }
+        homes.into_values().collect()
+    }
+
+    pub(crate) fn standing(&self, address: &Address, cx: &Context<'_>) -> Standing {
+        let Some(card) = self.cards.get(address) else { return Standing::Missing };
+        let wall = cx.now.wall.0;
+        if card.not_after.0 < wall {
+            Standing::Expired
+        } else if u64::try_from(wall.saturating_sub(card.learned.0)).is_ok_and(|age| age > cx.config.card_fresh_ms) {
+            Standing::Old
+        } else {
+            Standing::Fresh
+        }
+    }
+
+    /// Looks the address up if its card is missing or not quite new, unless that was done lately. True while an answer is to be expected.
+    pub(crate) fn refresh(&mut self, address: Address, cx: &Context<'_>) -> bool {
+        if self.lookups.contains_key(&address) {
+            return true;
+        }
+        let new = self.cards.get(&address).is_some_and(|card| {
+            let age = cx.now.wall.0.saturating_sub(card.learned.0);
+            card.not_after >= cx.now.wall && u64::try_from(age).is_ok_and(|age| age <= cx.config.card_look_ms)
+        });
+        !new && self.seek(address, cx)
+    }
+
+    /// Looks the address up however new its card is, unless that was done lately. True while an answer is to be expected.
+    pub(crate) fn seek(&mut self, address: Address, cx: &Context<'_>) -> bool {
+        if self.lookups.contains_key(&address) {
+            return true;
+        }
+        if self.looked.get(&address).is_some_and(|at| cx.now.mono.0.saturating_sub(at.0) < cx.config.lookup_again_ms) {
+            return false;
+        }
+        self.lookups.insert(address, None);
+        self.queue.push_back(address);
+        true
+    }
+
+    /// The network changed: what was not found may be found now.
+    pub(crate) fn forget_failures(&mut self) {
+        self.looked.clear();
+    }
+
+    pub(crate) fn forget_failure(&mut self, address: &Address) {
+        self.looked.remove(address);
+    }
+
+    /// Keeps the card if it is newer than what is known; true if so.
+    pub(crate) fn learn(&mut self, card: CardInfo) -> bool {
+        if let Some(known) = self.cards.get_mut(&card.address) {
+            let (old, new) = ((known.generation, known.sequence), (card.generation, card.sequence));
+            if new == old {
+                known.learned = known.learned.max(card.learned);
+            }
+            if new <= old {
+                return false;
+            }
+            for place in &known.places {
+                if let Some(there) = self.at_peer.get_mut(&place.peer) {
+                    there.remove(&card.address);
+                    if there.is_empty() {
+                        self.at_peer.remove(&place.peer);
+                    }
+                }
+            }
+        }
+        for place in &card.places {
+            self.at_peer.entry(place.peer).or_default().insert(card.address);
+        }
+        self.cards.insert(card.address, card);
+        true
+    }
+
+    /// The answer to a look-up: whose it was, if it was ours, and whether its card is newer than what was known.
+    pub(crate) fn found(&mut self, op: Op, card: Option<CardInfo>, cx: &Context<'_>) -> Option<(Address, bool)> {
+        let address = self.lookups.iter().find(|(_, running)| running.is_some_and(|(open, _)| open == op)).map(|(address, _)| *address)?;
+        self.end(address, cx);
+        let newer = card.filter(|card| card.address == address).is_some_and(|card| self.learn(card));
+        Some((address, newer))
+    }
+
+    fn end(&mut self, address: Address, cx: &Context<'_>) {
+        self.lookups.remove(&address);
+        self.running -= 1;
+        if self.looked.len() >= LOOKED_MAX {
+            let again = cx.config.lookup_again_ms;
+            self.looked.retain(|_, at| cx.now.mono.0.saturating_sub(at.0) < again);
+        }
+        if self.looked.len() < LOOKED_MAX {
+            self.looked.insert(address, cx.now.mono);
+        }
+    }
+
+    /// Ends the look-ups that took too long; returns their addresses.
+    pub(crate) fn overdue(&mut self, cx: &Context<'_>) -> Vec<Address> {
+        let late = |running: &Option<(Op, Mono)>| running.is_some_and(|(_, until)| until <= cx.now.mono);
+        let ended: Vec<Address> = self.lookups.iter().filter(|(_, running)| late(running)).map(|(address, _)| *address).collect();
+        for address in &ended {
+            self.end(*address, cx);
+        }
+        for publication in self.own.values_mut().filter(|publication| publication.op.is_some() && publication.due <= cx.now.mono) {
+            publication.op = None;
+            publication.failures = publication.failures.saturating_add(1);
+        }
+        ended
+    }
+
+    /// The account's card wants publishing, after `wait_ms`.
+    pub(crate) fn publish(&mut self, account: AccountId, wait_ms: u64, cx: &Context<'_>) {
+        let due = cx.after(wait_ms);
+        let publication = self.own.entry(account).or_insert(Publication { due, op: None, again: false, failures: 0 });
+        if publication.op.is_some() {
+            publication.again = true;
+        } else {
+            publication.due = publication.due.min(due);
+        }
+    }
+
+    /// A first peer is there: publish what waits for one.
+    pub(crate) fn publish_waiting(&mut self, cx: &Context<'_>) {
+        for publication in self.own.values_mut().filter(|publication| publication.op.is_none() && publication.failures > 0) {
+            publication.due = cx.now.mono;
+        }
+    }
+
+    pub(crate) fn unpublish(&mut self, account: AccountId) {
+        self.own.remove(&account);
+    }
+
+    pub(crate) fn published(&mut self, op: Op, holders: u32, alone: bool, cx: &mut Context<'_>) {
+        let Some(publication) = self.own.values_mut().find(|publication| publication.op == Some(op)) else { return };
+        publication.op = None;
+        let every = cx.config.publish_every_ms;
+        let wait = if std::mem::take(&mut publication.again) {
+            0
+        } else if holders >= cx.config.publish_holders_min {
+            publication.failures = 0;
+            let spread = cx.config.publish_spread_ms;
+            every.saturating_sub(spread) + cx.below(2 * spread + 1)
+        } else {
+            let doubled = cx.config.publish_retry_ms.saturating_mul(1 << publication.failures.min(16));
+            publication.failures = publication.failures.saturating_add(1);
+            // Without peers the next one to appear starts it.
+            if alone { every } else { cx.jittered(doubled.min(every)) }
+        };
+        publication.due = cx.after(wait);
+    }
+
+    /// Starts what there is room for.
+    pub(crate) fn pump(&mut self, cx: &mut Context<'_>) {
+        while self.running < cx.config.lookups_max {
+            let Some(address) = self.queue.pop_front() else { break };
+            let op = cx.op();
+            self.lookups.insert(address, Some((op, cx.after(cx.config.lookup_budget_ms))));
+            self.running += 1;
+            cx.emit(Effect::Lookup { op, address });
+        }
+        let now = cx.now.mono;
+        for (account, publication) in self.own.iter_mut().filter(|(_, publication)| publication.op.is_none() && publication.due <= now) {
+            let op = cx.op();
+            publication.op = Some(op);
+            publication.due = cx.after(cx.config.publish_budget_ms);
+            cx.emit(Effect::Publish { op, account: *account });
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Mono> {
+        let lookups = self.lookups.values().filter_map(|running| running.map(|(_, until)| until));
+        lookups.chain(self.own.values().map(|publication| publication.due)).min()
+    }
+}

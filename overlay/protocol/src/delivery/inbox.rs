@@ -1,0 +1,305 @@
+//! The recipient's side: from an offer to a filed mail, exactly once.
+//!
+//! ```text
+//! offer ─ Send ─ body ─ Open ─ Commit[File] ─ Have
+//! ```
+//!
+//! *Have* is said after the commit and never before. An envelope that opens to nothing gets *Have* too: who sent it learns nothing. A mail that
+//! comes again, in the same envelope or sealed anew, is answered with *Have* and, once in a while, with one more receipt.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::address::Address;
+use crate::envelope;
+use crate::event::{
+    Answer, CardInfo, Counter, Effect, LaterReason, Letter, LetterKind, Mono, OpenProblem, OwnAccount, RefusedReason, Write,
+};
+use crate::ids::{AccountId, BatchId, EntryId, EnvelopeId, MailId, PeerId, QueueName, Token};
+use crate::limits::ENVELOPE_BYTES_MAX;
+
+use super::context::Context;
+use super::outbox::Outbox;
+
+/// Envelopes remembered as dealt with.
+const RECENT_MAX: usize = 4096;
+/// Peers whose offences are remembered.
+const STRIKES_PEERS_MAX: usize = 1024;
+/// Offences after which a peer is dropped.
+const STRIKES_MAX: u32 = 64;
+/// What an envelope that opens to nothing, or an impossible size, weighs; an unknown queue may be an old card and weighs 1.
+const STRIKE_HEAVY: u32 = 4;
+/// Offences halve in this time, in ms.
+const STRIKES_HALVE_MS: u64 = 60 * 60 * 1000;
+/// What a busy node asks for, in s.
+const BUSY_S: u32 = 10;
+/// What a node asks for while the same letter comes from elsewhere, in s.
+const IN_PROGRESS_S: u32 = 10;
+/// What a full node asks for, in s.
+const FULL_S: u32 = 300;
+
+type MailName = (AccountId, Address, MailId);
+
+#[derive(Clone, Debug)]
+enum Stage {
+    Receiving,
+    Opening,
+    Writing,
+}
+
+#[derive(Clone, Debug)]
+struct Reception {
+    peer: PeerId,
+    account: AccountId,
+    envelope: EnvelopeId,
+    stage: Stage,
+}
+
+/// What a commit of ours does.
+#[derive(Clone, Debug)]
+struct Batch {
+    token: Token,
+    mail: Option<MailName>,
+    card: Option<CardInfo>,
+    ending: Vec<EntryId>,
+}
+
+/// What the rest of the core has to know after a commit.
+pub(crate) struct Done {
+    pub(crate) durable: bool,
+    pub(crate) card: Option<CardInfo>,
+    pub(crate) ending: Vec<EntryId>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Inbox {
+    queues: BTreeMap<QueueName, AccountId>,
+    receptions: BTreeMap<Token, Reception>,
+    arriving: BTreeSet<EnvelopeId>,
+    filing: BTreeSet<MailName>,
+    batches: BTreeMap<BatchId, Batch>,
+    recent: BTreeMap<EnvelopeId, Option<MailName>>,
+    recent_order: VecDeque<EnvelopeId>,
+    /// Mails filed lately, whichever envelope they came in, and when a receipt was last queued.
+    filed: BTreeMap<MailName, Option<Mono>>,
+    strikes: BTreeMap<PeerId, u32>,
+    halve_at: Mono,
+}
+
+impl Inbox {
+    pub(crate) fn account_added(&mut self, own: &OwnAccount) {
+        self.account_removed(own.account);
+        self.queues.insert(own.queue, own.account);
+    }
+
+    pub(crate) fn account_removed(&mut self, account: AccountId) {
+        self.queues.retain(|_, of| *of != account);
+    }
+
+    fn refuse(token: Token, answer: Answer, cx: &mut Context<'_>) {
+        cx.emit(Effect::Answer { token, answer });
+        cx.emit(Effect::Count(Counter::OfferRefused));
+    }
+
+    fn strike(&mut self, peer: PeerId, weight: u32, cx: &mut Context<'_>) {
+        if self.strikes.len() >= STRIKES_PEERS_MAX && !self.strikes.contains_key(&peer) {
+            return;
+        }
+        if self.strikes.is_empty() {
+            self.halve_at = cx.after(STRIKES_HALVE_MS);
+        }
+        let strikes = self.strikes.entry(peer).or_default();
+        *strikes += weight;
+        if *strikes >= STRIKES_MAX {
+            self.strikes.remove(&peer);
+            cx.emit(Effect::Drop(peer));
+        }
+    }
+
+    /// A peer offers an envelope.
+    pub(crate) fn offer(&mut self, token: Token, peer: PeerId, queue: QueueName, envelope: EnvelopeId, size: u64, cx: &mut Context<'_>) {
+        let Some(account) = self.queues.get(&queue).copied() else {
+            Self::refuse(token, Answer::Refused(RefusedReason::Unknown), cx);
+            return self.strike(peer, 1, cx);
+        };
+        if !envelope::is_size(size) {
+            let reason = if size > ENVELOPE_BYTES_MAX { RefusedReason::TooLarge } else { RefusedReason::Malformed };
+            Self::refuse(token, Answer::Refused(reason), cx);
+            return self.strike(peer, STRIKE_HEAVY, cx);
+        }
+        if let Some(mail) = self.recent.get(&envelope).copied() {
+            let answer = Effect::Answer { token, answer: Answer::Have };
+            cx.emit(Effect::Count(Counter::Duplicate));
+            match mail.filter(|mail| self.repeat_receipt(*mail, cx)) {
+                Some((account, to, mid)) => {
+                    cx.commit(vec![Write::Receipt { account, to, mid }], vec![answer]);
+                }
+                None => cx.emit(answer),
+            }
+            return;
+        }
+        if self.arriving.contains(&envelope) {
+            return Self::refuse(token, Answer::Later { reason: LaterReason::InProgress, after_s: IN_PROGRESS_S }, cx);
+        }
+        let from_peer = self.receptions.values().filter(|reception| reception.peer == peer).count();
+        if self.receptions.len() >= cx.config.receptions_max || from_peer >= cx.config.receptions_per_peer {
+            return Self::refuse(token, Answer::Later { reason: LaterReason::Busy, after_s: BUSY_S }, cx);
+        }
+        self.arriving.insert(envelope);
+        self.receptions.insert(token, Reception { peer, account, envelope, stage: Stage::Receiving });
+        cx.emit(Effect::Answer { token, answer: Answer::Send });
+    }
+
+    /// True, and remembered, if a receipt for this mail may be queued again. Only for mails whose senders may know.
+    fn repeat_receipt(&mut self, mail: MailName, cx: &Context<'_>) -> bool {
+        let Some(Some(last)) = self.filed.get_mut(&mail) else { return false };
+        let due = cx.now.mono.0.saturating_sub(last.0) >= cx.config.receipt_repeat_ms;
+        if due {
+            *last = cx.now.mono;
+        }
+        due
+    }
+
+    /// The body is complete.
+    pub(crate) fn body(&mut self, token: Token, cx: &mut Context<'_>) {
+        if let Some(reception) = self.receptions.get_mut(&token)
+            && matches!(reception.stage, Stage::Receiving)
+        {
+            reception.stage = Stage::Opening;
+            cx.emit(Effect::Open { token, account: reception.account });
+        }
+    }
+
+    /// The body broke off.
+    pub(crate) fn broken(&mut self, token: Token) {
+        if self.receptions.get(&token).is_some_and(|reception| matches!(reception.stage, Stage::Receiving)) {
+            self.forget(token);
+        }
+    }
+
+    /// Bodies of a peer that is gone will not be completed.
+    pub(crate) fn peer_down(&mut self, peer: &PeerId) {
+        let gone = |reception: &Reception| reception.peer == *peer && matches!(reception.stage, Stage::Receiving);
+        let tokens: Vec<Token> = self.receptions.iter().filter(|(_, reception)| gone(reception)).map(|(token, _)| *token).collect();
+        for token in tokens {
+            self.forget(token);
+        }
+    }
+
+    fn forget(&mut self, token: Token) -> Option<Reception> {
+        let reception = self.receptions.remove(&token)?;
+        self.arriving.remove(&reception.envelope);
+        Some(reception)
+    }
+
+    /// The letter is open, or is none.
+    pub(crate) fn opened(&mut self, token: Token, result: Result<Letter, OpenProblem>, outbox: &mut Outbox, cx: &mut Context<'_>) {
+        if self.receptions.get(&token).is_none_or(|reception| !matches!(reception.stage, Stage::Opening)) {
+            return;
+        }
+        match result {
+            Ok(letter) => self.letter(token, letter, outbox, cx),
+            Err(OpenProblem::Temporary) => self.later(token, LaterReason::Full, FULL_S, cx),
+            Err(problem @ (OpenProblem::NotForUs | OpenProblem::Malformed | OpenProblem::WrongSender)) => {
+                let Some(reception) = self.forget(token) else { return };
+                cx.emit(Effect::Count(Counter::Dropped(problem)));
+                cx.emit(Effect::Answer { token, answer: Answer::Have });
+                self.strike(reception.peer, STRIKE_HEAVY, cx);
+            }
+        }
+    }
+
+    fn later(&mut self, token: Token, reason: LaterReason, after_s: u32, cx: &mut Context<'_>) {
+        self.forget(token);
+        Self::refuse(token, Answer::Later { reason, after_s }, cx);
+    }
+
+    fn letter(&mut self, token: Token, letter: Letter, outbox: &mut Outbox, cx: &mut Context<'_>) {
+        let (mut writes, mut then) = (Vec::new(), Vec::new());
+        let mut batch = Batch { token, mail: None, card: letter.card, ending: Vec::new() };
+        match letter.kind {
+            LetterKind::Mail => {
+                let name = (letter.account, letter.from, letter.mid);
+                if self.filing.contains(&name) {
+                    // The same mail, sealed anew, is being written: not yet ours to confirm.
+                    return self.later(token, LaterReason::InProgress, IN_PROGRESS_S, cx);
+                }
+                let receipt = letter.receipt_wanted;
+                if letter.known || self.filed.contains_key(&name) {
+                    cx.emit(Effect::Count(Counter::Duplicate));
+                    let again = receipt && (!self.filed.contains_key(&name) || self.repeat_receipt(name, cx));
+                    writes.push(Write::Absorb { token, receipt: again });
+                } else {
+                    writes.push(Write::File { token, receipt });
+                }
+                self.filing.insert(name);
+                self.filed.entry(name).or_insert(receipt.then_some(cx.now.mono));
+                batch.mail = Some(name);
+            }
+            LetterKind::Receipt(mails) => {
+                let (ending, bogus) = outbox.receipt(letter.from, letter.account, &mails, &mut writes, &mut then);
+                batch.ending = ending;
+                writes.push(Write::Absorb { token, receipt: false });
+                for _ in 0..bogus {
+                    cx.emit(Effect::Count(Counter::BogusReceipt));
+                }
+            }
+            LetterKind::Card => writes.push(Write::Absorb { token, receipt: false }),
+        }
+        then.insert(0, Effect::Answer { token, answer: Answer::Have });
+        if let Some(reception) = self.receptions.get_mut(&token) {
+            reception.stage = Stage::Writing;
+        }
+        let name = cx.commit(writes, then);
+        self.batches.insert(name, batch);
+    }
+
+    /// A commit of ours is durable; `None` if it was not ours.
+    pub(crate) fn durable(&mut self, batch: BatchId) -> Option<Done> {
+        let done = self.batches.remove(&batch)?;
+        if let Some(mail) = &done.mail {
+            self.filing.remove(mail);
+        }
+        if let Some(reception) = self.forget(done.token) {
+            self.strikes.remove(&reception.peer);
+            self.remember(reception.envelope, done.mail);
+        }
+        Some(Done { durable: true, card: done.card, ending: done.ending })
+    }
+
+    /// A commit of ours failed; `None` if it was not ours.
+    pub(crate) fn commit_failed(&mut self, batch: BatchId, cx: &mut Context<'_>) -> Option<Done> {
+        let failed = self.batches.remove(&batch)?;
+        if let Some(mail) = failed.mail {
+            self.filing.remove(&mail);
+            self.filed.remove(&mail);
+        }
+        self.later(failed.token, LaterReason::Full, FULL_S, cx);
+        Some(Done { durable: false, card: None, ending: failed.ending })
+    }
+
+    fn remember(&mut self, envelope: EnvelopeId, mail: Option<MailName>) {
+        if self.recent.insert(envelope, mail).is_none() {
+            self.recent_order.push_back(envelope);
+        }
+        if self.recent_order.len() > RECENT_MAX
+            && let Some(oldest) = self.recent_order.pop_front()
+            && let Some(mail) = self.recent.remove(&oldest).flatten()
+        {
+            self.filed.remove(&mail);
+        }
+    }
+
+    pub(crate) fn tick(&mut self, cx: &Context<'_>) {
+        if !self.strikes.is_empty() && self.halve_at <= cx.now.mono {
+            self.halve_at = cx.after(STRIKES_HALVE_MS);
+            self.strikes.retain(|_, strikes| {
+                *strikes /= 2;
+                *strikes > 0
+            });
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Mono> {
+        (!self.strikes.is_empty()).then_some(self.halve_at)
+    }
+}

@@ -1,0 +1,155 @@
+//! One entry of the queue in memory: where it stands and when it wants to be looked at.
+
+use crate::address::Address;
+use crate::event::{Entry, EntryKind, Fate, Mono, Progress, Sealed};
+use crate::ids::{AccountId, MailId, PeerId};
+
+use super::super::Config;
+use super::super::age::Aging;
+use super::BULK_BYTES;
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum State {
+    /// Waits for a timer, an event or the receipt.
+    Idle,
+    /// A look-up runs.
+    Card,
+    /// Stands in line to be sealed.
+    SealQueued,
+    Sealing,
+    /// Sealed; its commit waits for another one of this entry.
+    Unsaved(Box<Sealed>),
+    /// The commit that keeps the spent keys is in flight.
+    Saving,
+    Connecting(PeerId),
+    /// Stands in line at that peer.
+    OfferQueued(PeerId),
+    Offering,
+    /// Its fate is being written.
+    Ending,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    pub(super) account: AccountId,
+    pub(super) recipient: Address,
+    pub(super) mid: MailId,
+    pub(super) kind: EntryKind,
+    pub(super) progress: Progress,
+    /// The time passed when `progress.age_ms` was right.
+    aged: u64,
+    pub(super) state: State,
+    /// Places tried in this round, a bit each.
+    pub(super) tried: u8,
+    pub(super) failures: u8,
+    /// The shortest wait that a node of this round asked for, in ms; 0: none did.
+    pub(super) later_ms: u64,
+    pub(super) retry_at: Mono,
+    pub(super) offered_at: Option<Mono>,
+    /// No commit of this entry's own before that: the store failed.
+    pub(super) store_wait: Mono,
+    /// When the timer fires; the key of the timer.
+    pub(super) wake: Mono,
+    pub(super) committing: bool,
+    /// There is progress that a restart would not know.
+    pub(super) dirty: bool,
+    /// A receipt came that was, or is being, answered.
+    pub(super) receipted: bool,
+    /// The receipt's own commit writes the fate.
+    pub(super) foreign: bool,
+    pub(super) fate: Option<Fate>,
+}
+
+impl Item {
+    pub(super) fn new(entry: Entry, passed: u64) -> Self {
+        Self {
+            account: entry.account,
+            recipient: entry.recipient,
+            mid: entry.mid,
+            kind: entry.kind,
+            progress: entry.progress,
+            aged: passed,
+            state: State::Idle,
+            tried: 0,
+            failures: 0,
+            later_ms: 0,
+            retry_at: Mono(u64::MAX),
+            offered_at: None,
+            store_wait: Mono(0),
+            wake: Mono(u64::MAX),
+            committing: false,
+            dirty: false,
+            receipted: false,
+            foreign: false,
+            fate: None,
+        }
+    }
+
+    /// How long it has waited, in ms.
+    pub(super) fn age(&self, aging: &Aging) -> u64 {
+        self.progress.age_ms.saturating_add(aging.passed().saturating_sub(self.aged))
+    }
+
+    /// Writes the age into the progress.
+    pub(super) fn grow(&mut self, aging: &Aging) {
+        self.progress.age_ms = self.age(aging);
+        self.progress.aged_at = aging.mark();
+        self.aged = aging.passed();
+    }
+
+    /// The envelope is what is offered from now on.
+    pub(super) fn keep(&mut self, sealed: Sealed) {
+        self.progress.sealed = Some(sealed);
+        self.progress.handed_at_age_ms = None;
+        self.offered_at = None;
+        self.tried = 0;
+    }
+
+    pub(super) fn bulk(&self) -> bool {
+        self.progress.sealed.as_ref().is_some_and(|sealed| sealed.size > BULK_BYTES)
+    }
+
+    /// A node has it and the receipt is missing.
+    pub(super) fn is_handed(&self) -> bool {
+        self.progress.handed_at_age_ms.is_some()
+    }
+
+    /// The age at which it is sealed anew although a node has it.
+    pub(super) fn reseal_due(&self, config: &Config) -> Option<u64> {
+        let handed = self.progress.handed_at_age_ms?;
+        let sealed = self.progress.sealed.as_ref()?;
+        Some(handed.saturating_add(config.reseal_after_ms).max(sealed.at_age_ms.saturating_mul(2)))
+    }
+
+    /// The moment at which the age will be `due`.
+    fn moment(&self, due: u64, now: Mono, aging: &Aging) -> Mono {
+        Mono(now.0.saturating_add(due.saturating_sub(self.age(aging))))
+    }
+
+    pub(super) fn delay_pending(&self) -> bool {
+        self.kind == EntryKind::Mail && !self.progress.delay_told && self.fate.is_none()
+    }
+
+    /// When it wants to be looked at.
+    pub(super) fn next_wake(&self, now: Mono, aging: &Aging, config: &Config) -> Mono {
+        if self.committing {
+            return Mono(u64::MAX);
+        }
+        if self.fate.is_some() {
+            return if self.foreign { Mono(u64::MAX) } else { self.store_wait };
+        }
+        let settled = Mono(aging.settled());
+        let mut wake = self.moment(config.expiry_ms, now, aging).max(settled);
+        if self.delay_pending() {
+            wake = wake.min(self.moment(config.delay_notice_ms, now, aging).max(settled).max(self.store_wait));
+        }
+        if self.dirty {
+            wake = wake.min(self.store_wait);
+        }
+        if self.state == State::Idle {
+            let reseal = self.reseal_due(config).map_or(Mono(u64::MAX), |due| self.moment(due, now, aging).max(self.store_wait));
+            wake = wake.min(if self.retry_at < Mono(u64::MAX) { self.retry_at } else { reseal });
+        }
+        wake
+    }
+}

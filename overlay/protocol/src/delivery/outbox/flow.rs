@@ -1,0 +1,336 @@
+//! The steps of an entry, from a card to its fate.
+
+use crate::event::{Effect, EntryKind, Fate, Ladder, Mono, Problem, Progress, Write};
+use crate::ids::{EntryId, PeerId};
+
+use super::super::connections::Want;
+use super::super::context::Context;
+use super::super::directory::Standing;
+use super::entry::State;
+use super::{Batch, Outbox, Road, Work};
+
+impl Outbox {
+    /// Sets the entry's timer.
+    pub(super) fn arm(&mut self, id: EntryId, cx: &Context<'_>) {
+        let Some(item) = self.items.get_mut(&id) else { return };
+        let wake = item.next_wake(cx.now.mono, &self.aging, cx.config);
+        if wake != item.wake {
+            self.timers.remove(&(item.wake, id));
+            item.wake = wake;
+            if wake < Mono(u64::MAX) {
+                self.timers.insert((wake, id));
+            }
+        }
+    }
+
+    /// The entry's timer fired.
+    pub(super) fn fire(&mut self, id: EntryId, cx: &mut Context<'_>, road: &mut Road<'_>) {
+        let Some(item) = self.items.get_mut(&id) else { return };
+        if item.fate.is_some() || item.committing {
+            self.flush(id, cx);
+            return;
+        }
+        let age = item.age(&self.aging);
+        if age >= cx.config.expiry_ms && cx.now.mono.0 >= self.aging.settled() {
+            let problem = item.progress.last_problem.clone().unwrap_or(Problem::Unreachable);
+            self.end(id, Fate::Failed(problem), cx);
+            return;
+        }
+        if item.state == State::Idle && item.retry_at <= cx.now.mono {
+            item.retry_at = Mono(u64::MAX);
+            item.tried = 0;
+        }
+        if item.state == State::Idle && item.retry_at == Mono(u64::MAX) {
+            self.step(id, cx, road);
+        }
+        self.flush(id, cx);
+    }
+
+    pub(super) fn set_idle(&mut self, id: EntryId) {
+        self.leave(id);
+        if let Some(item) = self.items.get_mut(&id) {
+            item.state = State::Idle;
+        }
+    }
+
+    /// Something happened that makes a new round worth while.
+    pub(super) fn wake(&mut self, id: EntryId, cx: &mut Context<'_>, road: &mut Road<'_>) {
+        let Some(item) = self.items.get_mut(&id) else { return };
+        if item.state == State::Idle && item.fate.is_none() {
+            item.tried = 0;
+            item.failures = 0;
+            item.later_ms = 0;
+            item.retry_at = Mono(u64::MAX);
+            self.step(id, cx, road);
+            self.arm(id, cx);
+        }
+    }
+
+    /// A node of the recipient is there: what waits for it goes at once, what it has without a receipt is offered again after a while.
+    pub(super) fn greeted(&mut self, id: EntryId, cx: &mut Context<'_>, road: &mut Road<'_>) {
+        let Some(item) = self.items.get_mut(&id) else { return };
+        match &item.state {
+            State::Connecting(_) => {
+                // Whichever of the recipient's nodes it waited for: this one is there.
+                item.tried = 0;
+                item.state = State::Idle;
+                self.offer(id, cx, road);
+            }
+            State::Idle if item.is_handed() => {
+                let waited = item.age(&self.aging).saturating_sub(item.progress.handed_at_age_ms.unwrap_or(0));
+                let offered = item.offered_at.map_or(u64::MAX, |at| cx.now.mono.0.saturating_sub(at.0));
+                if waited.min(offered) >= cx.config.reoffer_after_ms {
+                    item.tried = 0;
+                    self.offer(id, cx, road);
+                }
+            }
+            State::Idle => self.wake(id, cx, road),
+            State::Card
+            | State::SealQueued
+            | State::Sealing
+            | State::Unsaved(_)
+            | State::Saving
+            | State::OfferQueued(_)
+            | State::Offering
+            | State::Ending => {}
+        }
+        self.arm(id, cx);
+    }
+
+    /// The next step of an idle entry: a card, a seal, an offer.
+    pub(super) fn step(&mut self, id: EntryId, cx: &mut Context<'_>, road: &mut Road<'_>) {
+        let Some(item) = self.items.get_mut(&id) else { return };
+        if item.state != State::Idle || item.fate.is_some() {
+            return;
+        }
+        let age = item.age(&self.aging);
+        let standing = road.directory.standing(&item.recipient, cx);
+        let generation = road.directory.card(&item.recipient).map_or(0, |card| card.generation);
+        let again = item.reseal_due(cx.config).is_some_and(|due| age >= due);
+        let must_seal = item.progress.sealed.as_ref().is_none_or(|sealed| {
+            let old = !item.is_handed() && age.saturating_sub(sealed.at_age_ms) > cx.config.envelope_life_ms;
+            sealed.card.0 < generation || old || again
+        });
+        if item.is_handed() && !must_seal {
+            return;
+        }
+        let asked = if again { road.directory.seek(item.recipient, cx) } else { road.directory.refresh(item.recipient, cx) };
+        let wait = asked
+            && match standing {
+                Standing::Fresh => again,
+                Standing::Old => must_seal,
+                Standing::Expired => must_seal,
+                Standing::Missing => true,
+            };
+        if wait {
+            item.state = State::Card;
+            return;
+        }
+        match standing {
+            Standing::Missing => self.put_off(id, Problem::NoCard, None, cx, road),
+            Standing::Expired if must_seal => self.put_off(id, Problem::CardExpired, None, cx, road),
+            Standing::Fresh | Standing::Old if must_seal => {
+                item.state = State::SealQueued;
+                self.to_seal.insert(id);
+            }
+            Standing::Fresh | Standing::Old | Standing::Expired => self.offer(id, cx, road),
+        }
+    }
+
+    /// Chooses the place: one that is connected, else the next one that can be.
+    pub(super) fn offer(&mut self, id: EntryId, cx: &mut Context<'_>, road: &mut Road<'_>) {
+        let Some(item) = self.items.get_mut(&id) else { return };
+        if item.state != State::Idle || item.progress.sealed.is_none() {
+            return;
+        }
+        let places = road.directory.card(&item.recipient).map_or(&[][..], |card| &card.places);
+        if places.is_empty() {
+            self.put_off(id, Problem::NoPlace, None, cx, road);
+            return;
+        }
+        let untried = |tried: u8| places.iter().zip(0_u8..8).filter(move |(_, index)| tried & (1 << index) == 0);
+        if let Some((place, _)) = untried(item.tried).find(|(place, _)| road.connections.is_up(&place.peer)) {
+            item.state = State::OfferQueued(place.peer);
+            let bulk = item.bulk();
+            self.to_offer.entry(place.peer).or_default().insert((bulk, id));
+            return;
+        }
+        for (place, index) in untried(item.tried) {
+            match road.connections.want(place.peer, &place.addresses, cx) {
+                Want::Up | Want::Wait => {
+                    item.state = State::Connecting(place.peer);
+                    return;
+                }
+                Want::Resting => {
+                    item.tried |= 1 << index;
+                    item.progress.last_problem.get_or_insert(Problem::Unreachable);
+                }
+            }
+        }
+        let problem = item.progress.last_problem.clone().unwrap_or(Problem::Unreachable);
+        let later = std::mem::take(&mut item.later_ms);
+        self.put_off(id, problem, (later > 0).then_some(later), cx, road);
+    }
+
+    /// That place did not take it: the next one, or later.
+    pub(super) fn failed_at(&mut self, id: EntryId, peer: PeerId, problem: Problem, cx: &mut Context<'_>, road: &mut Road<'_>) {
+        let Some(item) = self.items.get_mut(&id) else { return };
+        if item.is_handed() {
+            // It was offered again only to be reminded of the receipt.
+            self.arm(id, cx);
+            return;
+        }
+        item.progress.last_problem = Some(problem);
+        let place = road.directory.card(&item.recipient).and_then(|card| card.places.iter().position(|place| place.peer == peer));
+        if let Some(index) = place {
+            item.tried |= u32::try_from(index).ok().and_then(|index| 1_u8.checked_shl(index)).unwrap_or(0);
+        }
+        self.offer(id, cx, road);
+        self.arm(id, cx);
+    }
+
+    /// Nothing can be done now: until something happens, or a while has passed.
+    pub(super) fn put_off(&mut self, id: EntryId, problem: Problem, asked_ms: Option<u64>, cx: &mut Context<'_>, road: &Road<'_>) {
+        let Some(item) = self.items.get_mut(&id) else { return };
+        let places = road.directory.card(&item.recipient).map_or(&[][..], |card| &card.places);
+        let near = places.iter().any(|place| road.connections.is_up(&place.peer));
+        let first = if near { cx.config.retry_near_ms } else { cx.config.retry_first_ms };
+        let doubled = first.saturating_mul(1 << item.failures.min(20));
+        let wait = match asked_ms {
+            Some(asked) => asked,
+            None if doubled / 2 < cx.config.retry_max_ms => doubled.min(cx.config.retry_max_ms),
+            None => cx.config.retry_steady_ms,
+        };
+        item.failures = item.failures.saturating_add(1);
+        item.progress.last_problem = Some(problem);
+        item.state = State::Idle;
+        item.retry_at = {
+            let wait = cx.jittered(wait);
+            cx.after(wait)
+        };
+        self.arm(id, cx);
+    }
+
+    /// A node of the recipient has it.
+    pub(super) fn handed(&mut self, id: EntryId, cx: &mut Context<'_>) {
+        let Some(item) = self.items.get_mut(&id) else { return };
+        item.failures = 0;
+        item.later_ms = 0;
+        item.offered_at = Some(cx.now.mono);
+        match item.kind {
+            EntryKind::Mail => {
+                if !item.is_handed() {
+                    item.progress.handed_at_age_ms = Some(item.age(&self.aging));
+                    item.progress.last_problem = Some(Problem::NoReceipt);
+                    item.dirty = true;
+                }
+                self.flush(id, cx);
+            }
+            EntryKind::Receipt(_) | EntryKind::Card => self.end(id, Fate::HandedOver, cx),
+        }
+        self.arm(id, cx);
+    }
+
+    /// The entry ends thus.
+    pub(super) fn end(&mut self, id: EntryId, fate: Fate, cx: &mut Context<'_>) {
+        self.leave(id);
+        let Some(item) = self.items.get_mut(&id) else { return };
+        if item.fate.is_none() {
+            item.fate = Some(fate);
+            item.state = State::Ending;
+            item.store_wait = Mono(0);
+            self.flush(id, cx);
+        }
+        self.arm(id, cx);
+    }
+
+    /// Commits what the entry has to write, one thing at a time.
+    pub(super) fn flush(&mut self, id: EntryId, cx: &mut Context<'_>) {
+        let Some(item) = self.items.get_mut(&id) else { return };
+        if item.committing || item.store_wait > cx.now.mono {
+            return;
+        }
+        let delay = item.delay_pending() && item.age(&self.aging) >= cx.config.delay_notice_ms && cx.now.mono.0 >= self.aging.settled();
+        let (batch, writes, then) = if let Some(fate) = item.fate.clone() {
+            if item.foreign {
+                return;
+            }
+            let discard = item.progress.sealed.as_ref().map(|sealed| Effect::Discard(sealed.envelope));
+            (Batch::Fate(id), vec![Write::Fate { entry: id, fate }], discard.into_iter().collect())
+        } else if let State::Unsaved(sealed) = &item.state {
+            let sealed = sealed.clone();
+            item.state = State::Saving;
+            item.grow(&self.aging);
+            let old = item.progress.sealed.as_ref().map(|old| Effect::Discard(old.envelope));
+            let progress = Progress { sealed: Some((*sealed).clone()), handed_at_age_ms: None, ..item.progress.clone() };
+            (Batch::Sealed(id, sealed), vec![Write::Progress { entry: id, progress }], old.into_iter().collect())
+        } else if delay {
+            item.grow(&self.aging);
+            let progress = Progress { delay_told: true, ..item.progress.clone() };
+            (Batch::Delay(id), vec![Write::Progress { entry: id, progress }, Write::DelayNotice { entry: id }], Vec::new())
+        } else if item.dirty {
+            item.grow(&self.aging);
+            (Batch::Progress(id), vec![Write::Progress { entry: id, progress: item.progress.clone() }], Vec::new())
+        } else {
+            return;
+        };
+        item.dirty = false;
+        item.committing = true;
+        let name = cx.commit(writes, then);
+        self.batches.insert(name, batch);
+    }
+
+    /// Starts what there is room for.
+    pub(crate) fn pump(&mut self, cx: &mut Context<'_>, road: &mut Road<'_>) {
+        while self.sealing < cx.config.seals_max {
+            let Some(id) = self.to_seal.pop_first() else { break };
+            let Some(item) = self.items.get_mut(&id) else { continue };
+            item.state = State::Sealing;
+            let ladder = if item.progress.sealed.is_none() { Ladder::Best } else { Ladder::Weekly };
+            let op = cx.op();
+            self.works.insert(op, Work::Seal(id));
+            self.sealing += 1;
+            cx.emit(Effect::Seal { op, entry: id, ladder });
+        }
+        self.pump_offers(cx, road);
+    }
+
+    /// One offer for every peer in turn, as long as there is room.
+    fn pump_offers(&mut self, cx: &mut Context<'_>, road: &mut Road<'_>) {
+        loop {
+            let room = cx.config.offers_max.saturating_sub(self.offering.values().sum());
+            let offering = &self.offering;
+            let free = |peer: &PeerId| offering.get(peer).is_none_or(|count| *count < cx.config.offers_per_peer);
+            let turn: Vec<PeerId> = self.to_offer.keys().copied().filter(free).take(room).collect();
+            if turn.is_empty() {
+                return;
+            }
+            for peer in turn {
+                self.start_offer(peer, cx, road);
+            }
+        }
+    }
+
+    fn start_offer(&mut self, peer: PeerId, cx: &mut Context<'_>, road: &mut Road<'_>) {
+        let Some(line) = self.to_offer.get_mut(&peer) else { return };
+        let next = line.pop_first();
+        if line.is_empty() {
+            self.to_offer.remove(&peer);
+        }
+        let Some((_, id)) = next else { return };
+        let Some(item) = self.items.get_mut(&id) else { return };
+        let place = road.directory.card(&item.recipient).and_then(|card| card.places.iter().find(|place| place.peer == peer));
+        let (Some(place), Some(sealed)) = (place, &item.progress.sealed) else {
+            item.state = State::Idle;
+            self.put_off(id, Problem::NoPlace, None, cx, road);
+            return;
+        };
+        item.state = State::Offering;
+        item.offered_at = Some(cx.now.mono);
+        item.progress.attempts = item.progress.attempts.saturating_add(1);
+        let op = cx.op();
+        cx.emit(Effect::Offer { op, peer, queue: place.queue, envelope: sealed.envelope, size: sealed.size });
+        self.works.insert(op, Work::Offer(id, peer));
+        *self.offering.entry(peer).or_default() += 1;
+    }
+}
