@@ -42,8 +42,7 @@ mod tests {
 
     #[test]
     fn no_two_purposes_share_a_string() {
-        let mut all =
-            [BODY, COMMIT, HINT, PSK, TRANSCRIPT, LETTER, CONTACT].map(str::as_bytes).to_vec();
+        let mut all = [BODY, COMMIT, HINT, PSK, TRANSCRIPT, LETTER, CONTACT].map(str::as_bytes).to_vec();
         all.extend([LETTER_PROLOGUE, CONTACT_MAC]);
         let distinct: std::collections::BTreeSet<_> = all.iter().collect();
         assert_eq!(distinct.len(), all.len());

@@ -17,8 +17,8 @@ use crate::event::Wall;
 use crate::ids::KeyId;
 use crate::letter::{self, Head, ReplyKey, Stamps};
 use crate::limits::{
-    CORRESPONDENT_BYTES_MAX, HELD_KEY_AGE_MS_MAX, HELD_KEYS_MAX, HELD_KEYS_PER_DEVICE_MAX, ISSUED_KEY_AGE_MS_MAX, ISSUED_KEYS_MAX,
-    LETTER_REPLY_KEYS_MAX, STAMP_QUOTA, USED_KEY_IDS_MAX,
+    CORRESPONDENT_BYTES_MAX, HELD_KEY_AGE_MS_MAX, HELD_KEYS_MAX, HELD_KEYS_PER_DEVICE_MAX, ISSUED_KEY_AGE_MS_MAX,
+    ISSUED_KEYS_MAX, LETTER_REPLY_KEYS_MAX, STAMP_QUOTA, USED_KEY_IDS_MAX,
 };
 use crate::noise;
 use crate::secret::Secret;
@@ -231,10 +231,11 @@ impl Correspondent {
             return;
         }
         self.held.push(HeldKey { device: *device, key: key.clone(), learned: now });
-        if self.held.iter().filter(|held| held.device == *device).count() > HELD_KEYS_PER_DEVICE_MAX {
-            if let Some(oldest) = self.held.iter().position(|held| held.device == *device) {
-                self.held.remove(oldest);
-            }
+        let of_device = || self.held.iter().enumerate().filter(|(_, held)| held.device == *device);
+        if of_device().count() > HELD_KEYS_PER_DEVICE_MAX
+            && let Some((oldest, _)) = of_device().next()
+        {
+            self.held.remove(oldest);
         }
         let surplus = self.held.len().saturating_sub(HELD_KEYS_MAX);
         self.held.drain(..surplus);

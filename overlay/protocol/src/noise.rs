@@ -95,7 +95,8 @@ fn initiator(
     ephemeral: &[u8; 32],
 ) -> Result<HandshakeState, NoiseError> {
     let finish = || {
-        let mut builder = builder(suite, Some(ephemeral))?.local_private_key(sender)?.remote_public_key(recipient)?.prologue(prologue)?;
+        let mut builder =
+            builder(suite, Some(ephemeral))?.local_private_key(sender)?.remote_public_key(recipient)?.prologue(prologue)?;
         if let Some(psk) = psk {
             builder = builder.psk(0, psk)?;
         }

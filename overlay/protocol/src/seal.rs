@@ -1,6 +1,6 @@
 //! Sealing a letter into an envelope, and opening it again: one slot for each device of the recipient, one stream for the letter.
 //!
-//! Both directions stream: memory use is two chunks of 64 KiB, whatever the size of the mail.
+//! Both directions stream: memory use is three buffers of 64 KiB, whatever the size of the mail.
 //!
 //! For a recipient with address R and device j (its KEM key `EK_j`, its weekly key `W_j`):
 //!
@@ -154,10 +154,44 @@ fn seek(to: u64, file: &mut impl Seek) -> io::Result<()> {
     file.seek(SeekFrom::Start(to)).map(drop)
 }
 
+/// BLAKE3 in blocks of 64 KiB, whatever the pieces that come: twice as fast as over pieces that lie across its tree.
+struct BlockHasher {
+    hasher: blake3::Hasher,
+    block: Zeroizing<Vec<u8>>,
+}
+
+impl BlockHasher {
+    fn new() -> Self {
+        Self { hasher: blake3::Hasher::new(), block: Zeroizing::new(Vec::with_capacity(BUFFER_BYTES)) }
+    }
+
+    fn update(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let room = BUFFER_BYTES - self.block.len();
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            if now.len() == BUFFER_BYTES {
+                self.hasher.update(now);
+            } else {
+                self.block.extend_from_slice(now);
+                if self.block.len() == BUFFER_BYTES {
+                    self.hasher.update(&self.block);
+                    self.block.clear();
+                }
+            }
+            bytes = later;
+        }
+    }
+
+    fn finish(mut self) -> blake3::Hash {
+        self.hasher.update(&self.block);
+        self.hasher.finalize()
+    }
+}
+
 /// Writes through to `out` and hashes what passes.
 struct Hashing<W> {
     out: W,
-    hasher: blake3::Hasher,
+    hasher: BlockHasher,
 }
 
 impl<W: Write> Write for Hashing<W> {

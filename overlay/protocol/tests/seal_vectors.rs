@@ -2,15 +2,20 @@
 //!
 //! `KITH_WRITE_VECTORS=1` writes the file anew: only for a new version of the format.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 use kith_protocol::correspondent::Proof;
 use kith_protocol::event::Ladder;
+use kith_protocol::ids::MailId;
 use kith_protocol::letter::Kind;
 use kith_protocol::receipt::{Receipt, State};
+use party::Party;
 use serde_json::{Value, json};
-use support::Party;
 
+#[path = "support/letters.rs"]
+mod letters;
 #[path = "support/party.rs"]
-mod support;
+mod party;
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/envelopes.json");
 
@@ -51,7 +56,7 @@ fn cases() -> Vec<Value> {
     let mail = b"From: a@kith.alt\r\nSubject: first\r\n\r\nHello.\r\n";
     let large: Vec<u8> = (0..150_000_u32).map(|i| (i * 7 + i / 251) as u8).collect();
     let first = case("a first mail, sealed to the weekly prekey", &mut alice, &mut bob, Kind::Mail, mail, 11);
-    let receipt = Receipt::new(vec![kith_protocol::ids::MailId([11; 16])], State::Stored).unwrap().encode().unwrap();
+    let receipt = Receipt::new(vec![MailId([11; 16])], State::Stored).unwrap().encode().unwrap();
     vec![
         first,
         case("its receipt, sealed to a reply key, with contact mac", &mut bob, &mut alice, Kind::Receipt, &receipt, 12),

@@ -15,8 +15,7 @@ fn head() -> Head {
 fn full() -> Head {
     let mut head = head();
     head.card = ByteBuf::from(vec![7; CARD_BYTES_MAX]);
-    head.reply_keys =
-        vec![ReplyKey { id: KeyId([9; 8]), public: [8; 32], secret: Secret::new([7; 32]) }; LETTER_REPLY_KEYS_MAX];
+    head.reply_keys = vec![ReplyKey { id: KeyId([9; 8]), public: [8; 32], secret: Secret::new([7; 32]) }; LETTER_REPLY_KEYS_MAX];
     head.stamps = Some(Stamps { seed: Secret::new([6; 32]), quota: 16 });
     head.mac = Some([5; 32]);
     head
@@ -39,7 +38,12 @@ fn the_largest_card_leaves_room_for_all_else() {
 fn a_smaller_head_is_frozen() {
     // Keys 6 (stamps), 10 (mac) and 11 (extension) are absent.
     let bytes = head().encode().unwrap();
-    let expected = format!("a9000101500101010101010101010101010101010102{}035820{}0444636172640580070008000919{:04x}", "1b000001a0c4506c00", hex::encode(address().key()), 1_000);
+    let expected = format!(
+        "a9000101500101010101010101010101010101010102{}035820{}0444636172640580070008000919{:04x}",
+        "1b000001a0c4506c00",
+        hex::encode(address().key()),
+        1_000
+    );
     assert_eq!(hex::encode(&*bytes), expected);
 }
 

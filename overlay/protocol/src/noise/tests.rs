@@ -8,7 +8,15 @@ fn bytes<const N: usize>(text: &str) -> [u8; N] {
 }
 
 /// The first message of a vector, written and read, and the handshake hash of both sides.
-fn exchange(suite: &str, s: [u8; 32], e: [u8; 32], rs: [u8; 32], psk: Option<[u8; 32]>, prologue: &[u8], payload: &[u8]) -> (String, String) {
+fn exchange(
+    suite: &str,
+    s: [u8; 32],
+    e: [u8; 32],
+    rs: [u8; 32],
+    psk: Option<[u8; 32]>,
+    prologue: &[u8],
+    payload: &[u8],
+) -> (String, String) {
     let mut buffer = [0; 256];
     let mut writer = initiator(suite, &s, &public_key(&rs), psk.as_ref(), prologue, &e).unwrap();
     let length = writer.write_message(payload, &mut buffer).unwrap();
@@ -22,7 +30,8 @@ fn exchange(suite: &str, s: [u8; 32], e: [u8; 32], rs: [u8; 32], psk: Option<[u8
 
 #[test]
 fn the_golden_vector_of_xpsk0_is_reproduced() {
-    let (message, hash) = exchange(SUITE, [0x22; 32], [0x11; 32], [0x33; 32], Some([0x44; 32]), b"xmail seal v1 test", &[0x55; 32]);
+    let (message, hash) =
+        exchange(SUITE, [0x22; 32], [0x11; 32], [0x33; 32], Some([0x44; 32]), b"xmail seal v1 test", &[0x55; 32]);
     assert_eq!(
         message,
         "7b4e909bbe7ffe44c465a220037d608ee35897d31ef972f07f74892cb0f73f13386402d479ba526174f5615c274465dcd29de18a5b19a8e914b6a1b73ca60bd7\
@@ -67,7 +76,11 @@ fn x25519_agrees_with_rfc_7748_section_6_1() {
 #[test]
 fn keys_of_low_order_are_refused() {
     let mut rng = ChaCha20Rng::from_seed([7; 32]);
-    for low in [[0; 32], { let mut one = [0; 32]; one[0] = 1; one }] {
+    for low in [[0; 32], {
+        let mut one = [0; 32];
+        one[0] = 1;
+        one
+    }] {
         assert!(!contributes(&low));
         assert_eq!(write(&[1; 32], &low, &[2; 32], b"", &[3; 32], &mut rng), Err(NoiseError));
     }

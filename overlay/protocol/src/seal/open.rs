@@ -3,7 +3,7 @@
 use std::io::{Read, Seek, Write};
 
 use super::write::transcript;
-use super::{LetterError, OpenError, hash_to_end, hint_cipher, open_hint, prologue, psk, seek};
+use super::{BlockHasher, LetterError, OpenError, hash_to_end, hint_cipher, open_hint, prologue, psk, seek};
 use crate::address::Address;
 use crate::body::{BodyKeys, ChunkError, ChunkReader};
 use crate::correspondent::ReplySecret;
@@ -64,7 +64,7 @@ pub struct OpenedLetter {
 /// on an error.
 ///
 /// # Errors
-/// [`OpenError`]. Whatever the bytes are: no panic, no more memory than two chunks, no more time than hashing them and trying
+/// [`OpenError`]. Whatever the bytes are: no panic, no more memory than three chunks, no more time than hashing them and trying
 /// 8 slots with [`PREKEYS_MAX`] keys.
 pub fn open(
     keys: &OpenKeys<'_>,
@@ -151,11 +151,7 @@ fn find_slot(
             let psk = psk(&kem_secret, reply.as_ref().map(|reply| reply.secret.expose()));
             let prologue = prologue(&keys.address, &prekey.kem_public, index as u8, &transcript);
             let message = noise::read(private, &psk, &prologue, &slot.noise).map_err(|_| OpenError::Altered)?;
-            return Ok(Found {
-                message,
-                reply_key: reply.as_ref().map(|_| id),
-                issued_to: reply.map(|reply| reply.issued_to),
-            });
+            return Ok(Found { message, reply_key: reply.as_ref().map(|_| id), issued_to: reply.map(|reply| reply.issued_to) });
         }
     }
     Err(OpenError::NotForUs)
@@ -179,7 +175,7 @@ fn read_letter(mut chunks: ChunkReader<'_, impl Read>, content: &mut impl Write)
         return Err(length_error());
     }
 
-    let mut hasher = blake3::Hasher::new();
+    let mut hasher = BlockHasher::new();
     let mut left = head.length;
     loop {
         let (mail, zeros) = rest.split_at(rest.len().min(usize::try_from(left).unwrap_or(usize::MAX)));
@@ -191,7 +187,7 @@ fn read_letter(mut chunks: ChunkReader<'_, impl Read>, content: &mut impl Write)
         }
         match chunks.next_chunk().map_err(broken)? {
             Some(next) => rest = next,
-            None => return Ok((head, *hasher.finalize().as_bytes())),
+            None => return Ok((head, *hasher.finish().as_bytes())),
         }
     }
 }

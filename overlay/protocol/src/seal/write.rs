@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, Write};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
-use super::{Hashing, SealError, hash_to_end, hint_cipher, prologue, psk, seal_hint, seek};
+use super::{BlockHasher, Hashing, SealError, hash_to_end, hint_cipher, prologue, psk, seal_hint, seek};
 use crate::address::Address;
 use crate::body::{BodyKeys, ChunkWriter};
 use crate::contexts;
@@ -160,7 +160,7 @@ fn write_body(
     let keys = BodyKeys::derive(file_key, nonce);
     let write = SealError::Write;
     io::copy(&mut io::repeat(0).take(layout.body_offset()), out).map_err(write)?;
-    let mut out = Hashing { out, hasher: blake3::Hasher::new() };
+    let mut out = Hashing { out, hasher: BlockHasher::new() };
     out.write_all(nonce).and_then(|()| out.write_all(&keys.commit)).map_err(write)?;
     let mut chunks = ChunkWriter::new(&keys, out);
     chunks.write(&(head.len() as u32).to_le_bytes()).and_then(|()| chunks.write(head)).map_err(write)?;
@@ -168,11 +168,11 @@ fn write_body(
     copy_content(content, &mut chunks)?;
     chunks.write_zeros(layout.letter_bytes().saturating_sub(written)).map_err(write)?;
     let out = chunks.finish().map_err(write)?;
-    Ok(*out.hasher.finalize().as_bytes())
+    Ok(*out.hasher.finish().as_bytes())
 }
 
 fn copy_content(mut content: Content<impl Read>, chunks: &mut ChunkWriter<'_, impl Write>) -> Result<(), SealError> {
-    let mut hasher = blake3::Hasher::new();
+    let mut hasher = BlockHasher::new();
     let mut left = content.length;
     while left > 0 {
         let space = chunks.space(left).map_err(SealError::Write)?;
@@ -188,7 +188,7 @@ fn copy_content(mut content: Content<impl Read>, chunks: &mut ChunkWriter<'_, im
         }
     }
     // The mac in the head was made over the announced hash: other bytes would arrive as a forgery.
-    if hasher.finalize() == blake3::Hash::from(content.hash) { Ok(()) } else { Err(SealError::ContentChanged) }
+    if hasher.finish() == blake3::Hash::from(content.hash) { Ok(()) } else { Err(SealError::ContentChanged) }
 }
 
 /// A slot whose Noise message is still to be written, with the keys for it.
