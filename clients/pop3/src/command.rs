@@ -122,8 +122,8 @@ impl Command {
 /// Up to nine digits: more messages than a folder holds.
 fn number(digits: &[u8]) -> Result<usize, CommandError> {
     let fits = (1..=9).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
-    let number = digits.iter().fold(0, |number, digit| number * 10 + usize::from(digit.wrapping_sub(b'0')));
-    fits.then_some(number).ok_or(CommandError::Argument)
+    let value = || digits.iter().fold(0, |number, digit| number * 10 + usize::from(digit.wrapping_sub(b'0')));
+    fits.then(value).ok_or(CommandError::Argument)
 }
 
 #[cfg(test)]

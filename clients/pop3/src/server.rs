@@ -1,8 +1,9 @@
 //! The POP3 port.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use kith_connection::{Connection, Encryption, Host, Port, Server, Timing, drive};
+use kith_connection::{Connection, Encryption, Gatekeeper, Port, Server, Timing, drive};
 use kith_store::Store;
 
 use crate::session::{Session, Transport};
@@ -23,9 +24,9 @@ pub fn port(encryption: Encryption) -> Port {
 }
 
 /// Serves a bound port until the node stops.
-pub async fn serve(server: Server, host: Host, store: Store) {
+pub async fn serve(server: Server, store: Store, gatekeeper: Arc<Gatekeeper>) {
     let handle = move |connection: Connection| {
-        let (store, gatekeeper) = (store.clone(), std::sync::Arc::clone(&host.gatekeeper));
+        let (store, gatekeeper) = (store.clone(), Arc::clone(&gatekeeper));
         async move {
             let transport = Transport {
                 encrypted: connection.is_encrypted(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kith_connection::{Connection, Encryption, Host, Port, Server, Timing, drive};
+use kith_connection::{Connection, Encryption, Gatekeeper, Port, Server, Timing, drive};
 use kith_store::Store;
 
 use crate::policy::Policy;
@@ -25,9 +25,9 @@ pub fn port(encryption: Encryption) -> Port {
 }
 
 /// Serves a bound port until the node stops.
-pub async fn serve(server: Server, host: Host, store: Store, policy: Arc<dyn Policy>) {
+pub async fn serve(server: Server, store: Store, gatekeeper: Arc<Gatekeeper>, policy: Arc<dyn Policy>) {
     let handle = move |connection: Connection| {
-        let (store, policy, gatekeeper) = (store.clone(), Arc::clone(&policy), Arc::clone(&host.gatekeeper));
+        let (store, policy, gatekeeper) = (store.clone(), Arc::clone(&policy), Arc::clone(&gatekeeper));
         async move {
             let transport = Transport {
                 encrypted: connection.is_encrypted(),
