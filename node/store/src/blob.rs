@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use redb::ReadableTable;
 
 pub use reader::BlobReader;
+pub(crate) use reader::Trust;
 pub use stage::{Stage, Staged};
 
 use crate::schema::{BLOBS, BLOBS_DIR, BODIES, meta};
@@ -99,6 +100,11 @@ impl Registry {
 }
 
 impl Core {
+    /// Whether the last commit mentions it nowhere.
+    pub(crate) fn is_unmentioned(&self, hash: &BlobHash) -> Result<bool, StoreError> {
+        self.read(|reader| Ok(reader.table(BLOBS)?.get(hash.0)?.is_none()))
+    }
+
     /// Removes a blob file unless something mentions or stages it. Failing to is harmless: a sweep tries again.
     pub(crate) fn remove_unmentioned(&self, hash: &BlobHash) -> bool {
         // Held throughout, so that nobody stages the same bytes between the look and the removal. Whoever mentions a staged
@@ -107,8 +113,7 @@ impl Core {
         if staged.contains_key(hash) {
             return false;
         }
-        let mentioned = self.read(|reader| Ok(reader.table(BLOBS)?.get(hash.0)?.is_some()));
-        if mentioned != Ok(false) {
+        if self.is_unmentioned(hash) != Ok(true) {
             return false;
         }
         self.staged.whole().retain(|whole| whole != hash);
@@ -151,8 +156,10 @@ impl Store {
         })?;
         match found {
             Some((size, Some(bytes))) => BlobReader::of_checked(hash, size, bytes),
-            Some((size, None)) => BlobReader::of_file(self.core(), hash, Some(size)),
-            None if self.core().staged.staged().contains_key(hash) => BlobReader::of_file(self.core(), hash, None),
+            Some((size, None)) => BlobReader::of_file(self.core(), hash, Some(size), Trust::SinceStart),
+            None if self.core().staged.staged().contains_key(hash) => {
+                BlobReader::of_file(self.core(), hash, None, Trust::SinceStart)
+            }
             None => Err(StoreError::NotFound("the message")),
         }
     }
@@ -177,22 +184,23 @@ impl Store {
     /// # Errors
     /// [`StoreError`] where the folders cannot be listed.
     pub fn sweep(&self) -> Result<u64, StoreError> {
-        let core = self.core();
-        let list = |path: &str| core.disk.list(path).map_err(|error| StoreError::of_io(&error));
-        let mut removed = 0;
+        let files = self.blob_files()?;
+        Ok(files.iter().map(|hash| u64::from(self.core().remove_unmentioned(hash))).sum())
+    }
+
+    /// The blob files that there are.
+    pub(crate) fn blob_files(&self) -> Result<Vec<BlobHash>, StoreError> {
+        let list = |path: &str| self.core().disk.list(path).map_err(|error| StoreError::of_io(&error));
+        let mut files = Vec::new();
         for folder in list(BLOBS_DIR)? {
-            for name in list(&format!("{BLOBS_DIR}/{folder}"))? {
-                if let Some(hash) = hash_of(&name) {
-                    removed += u64::from(core.remove_unmentioned(&hash));
-                }
-            }
+            files.extend(list(&format!("{BLOBS_DIR}/{folder}"))?.iter().filter_map(|name| hash_of(name)));
         }
-        Ok(removed)
+        Ok(files)
     }
 }
 
 /// The hash that a file of `blobs/` is named by; `None` for a stranger's file.
-pub(crate) fn hash_of(name: &str) -> Option<BlobHash> {
+fn hash_of(name: &str) -> Option<BlobHash> {
     let mut hash = [0; 32];
     hex::decode_to_slice(name, &mut hash).ok()?;
     Some(BlobHash(hash))

@@ -19,6 +19,7 @@ mod schema;
 pub mod secret;
 pub mod store;
 mod tags;
+pub mod verify;
 mod writer;
 
 pub use disk::Disk;

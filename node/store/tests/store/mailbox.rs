@@ -1,34 +1,18 @@
 //! What IMAP and POP3 rely on: UIDs, MODSEQs, counts, copies, names.
 
-use std::io::{Read, Write};
+use std::io::Read;
 
-use kith_protocol::ids::AccountId;
 use kith_store::disk::SimulatedDisk;
 use kith_store::folder::{FlagChange, Flags, FolderId, ModSeq, Uid, Use};
-use kith_store::mailbox::Filing;
-use kith_store::{Disk, Options, Store, StoreError};
+use kith_store::{Store, StoreError};
 
-const ALICE: AccountId = AccountId(1);
-
-fn options() -> Options {
-    Options { cache_bytes: 4 << 20, passphrase: None }
-}
-
-fn open(disk: &SimulatedDisk) -> Store {
-    Store::open_on(Disk::Simulated(disk.clone()), options()).unwrap()
-}
+use crate::common::{ALICE, check, filing_of as filing, open};
 
 fn store() -> (SimulatedDisk, Store) {
     let disk = SimulatedDisk::new();
     let store = open(&disk);
     store.create_folder(ALICE, "INBOX", Some(Use::Inbox)).unwrap();
     (disk, store)
-}
-
-fn filing(store: &Store, text: &[u8]) -> Filing {
-    let mut stage = store.stage().unwrap();
-    stage.write_all(text).unwrap();
-    Filing { blob: stage.finish().unwrap(), flags: Flags::default(), internal_date: 7, internal_zone: 60 }
 }
 
 fn inbox(store: &Store) -> FolderId {
@@ -60,6 +44,7 @@ fn filed_message_reads_back_byte_for_byte_after_reopening() {
         assert_eq!(&read, bytes);
         assert_eq!(message.size, bytes.len() as u64);
     }
+    check(&store);
 }
 
 #[test]
@@ -76,6 +61,7 @@ fn copies_have_flags_of_their_own_and_bytes_go_with_the_last() {
     store.change_flags(ALICE, archive, uids(&[1]), FlagChange::Add, flags(Flags::DELETED, &[]), None).unwrap();
     assert_eq!(store.expunge(ALICE, archive, None).unwrap(), [Uid(1)]);
     assert_eq!(store.blob_bytes(&hash, 10), Err(StoreError::NotFound("the message")));
+    check(&store);
 }
 
 #[test]
@@ -96,6 +82,7 @@ fn changes_tell_exactly_what_changed_and_what_vanished() {
     assert_eq!(stale.modified, [Uid(2)]);
     assert_eq!(stale.messages[0].flags, flags(0, &["x"]));
     assert!(store.changes(ALICE, folder, ModSeq(u64::MAX)).unwrap().vanished.is_empty());
+    check(&store);
 }
 
 #[test]
@@ -109,6 +96,7 @@ fn uids_are_not_given_twice_and_uid_validity_grows() {
     let again = store.create_folder(ALICE, "a", None).unwrap();
     assert!(again.uid_validity > folder.uid_validity);
     assert_ne!(again.id, folder.id);
+    check(&store);
 }
 
 #[test]
@@ -118,6 +106,7 @@ fn renaming_inbox_moves_its_messages_and_keeps_it() {
     store.rename_folder(ALICE, "INBOX", "old").unwrap();
     assert_eq!(store.folder_by_name(ALICE, "INBOX").unwrap().unwrap().messages, 0);
     assert_eq!(store.folder_by_name(ALICE, "old").unwrap().unwrap().messages, 1);
+    check(&store);
 }
 
 #[test]
@@ -132,6 +121,7 @@ fn renaming_and_deleting_respect_the_hierarchy() {
     assert!(store.delete_folder(ALICE, "INBOX").is_err());
     assert!(store.create_folder(ALICE, "x//z", None).is_err());
     assert!(store.rename_folder(ALICE, "x", "x/z").is_err());
+    check(&store);
 }
 
 #[test]
@@ -141,4 +131,5 @@ fn recent_is_claimed_once() {
     store.file(ALICE, folder, vec![filing(&store, b"1"), filing(&store, b"2")]).unwrap();
     assert_eq!(store.claim_recent(ALICE, folder).unwrap(), Uid(1));
     assert_eq!(store.claim_recent(ALICE, folder).unwrap(), Uid(3));
+    check(&store);
 }

@@ -1,0 +1,137 @@
+//! P1: whatever was acknowledged is there after a power failure, at every moment and whatever the disk made of unsynced writes.
+
+use std::collections::BTreeMap;
+
+use crate::common::{ALICE, check, filing_of, open, open_disk};
+use kith_store::disk::{Crash, SimulatedDisk};
+use kith_store::folder::{FlagChange, Flags, FolderId, Uid, Use};
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// What the mailbox must hold: (folder, UID) → (bytes, flags).
+type Model = BTreeMap<(u64, u32), (Vec<u8>, u8)>;
+
+/// One step of a person's day; the model follows when it has been acknowledged.
+fn step(store: &kith_store::Store, folders: &[FolderId], model: &mut Model, rng: &mut ChaCha8Rng) {
+    let folder = folders[rng.random_range(0..folders.len())];
+    let known: Vec<u32> = model.keys().filter(|(id, _)| *id == folder.0).map(|(_, uid)| *uid).collect();
+    let pick = known.get(rng.random_range(0..known.len().max(1))).copied();
+    match (rng.random_range(0..10), pick) {
+        (0..=4, _) | (_, None) => {
+            let size = if rng.random_range(0..12) == 0 { 70_000 } else { rng.random_range(1..9_000) };
+            let mut bytes = vec![0; size];
+            rng.fill_bytes(&mut bytes);
+            let message = store.file(ALICE, folder, vec![filing_of(store, &bytes)]).unwrap().remove(0);
+            model.insert((folder.0, message.uid.0), (bytes, 0));
+        }
+        (5 | 6, Some(uid)) => {
+            let flags = Flags { system: Flags::SEEN, keywords: vec!["$label1".into()] };
+            store.change_flags(ALICE, folder, vec![(Uid(uid), Uid(uid))], FlagChange::Add, flags, None).unwrap();
+            model.get_mut(&(folder.0, uid)).unwrap().1 |= Flags::SEEN;
+        }
+        (7, Some(uid)) => {
+            let to = folders[rng.random_range(0..folders.len())];
+            let pairs = store.move_messages(ALICE, folder, vec![(Uid(uid), Uid(uid))], to).unwrap();
+            let moved = model.remove(&(folder.0, uid)).unwrap();
+            model.insert((to.0, pairs[0].1.0), moved);
+        }
+        (8, Some(uid)) => {
+            let to = folders[rng.random_range(0..folders.len())];
+            let pairs = store.copy(ALICE, folder, vec![(Uid(uid), Uid(uid))], to).unwrap();
+            let copied = model[&(folder.0, uid)].clone();
+            model.insert((to.0, pairs[0].1.0), copied);
+        }
+        (_, Some(uid)) => {
+            store.remove(ALICE, folder, vec![(Uid(uid), Uid(uid))]).unwrap();
+            model.remove(&(folder.0, uid));
+        }
+    }
+}
+
+/// The whole mailbox as the store tells it.
+fn contents(store: &kith_store::Store) -> Model {
+    let mut model = Model::new();
+    for folder in store.folders(ALICE).unwrap() {
+        for message in store.messages(ALICE, folder.id, Uid(1), Uid(u32::MAX), usize::MAX).unwrap() {
+            let bytes = store.blob_bytes(&message.hash, u64::MAX).unwrap();
+            model.insert((folder.id.0, message.uid.0), (bytes, message.flags.system));
+        }
+    }
+    model
+}
+
+/// Runs workloads, crashes at every recorded change, and checks that each image holds the last acknowledged state or the next one.
+fn crash_everywhere(seed: u64, images_wanted: usize, steps: usize) {
+    let mut images = 0;
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    while images < images_wanted {
+        let disk = SimulatedDisk::new();
+        let store = open(&disk);
+        let folders = vec![
+            store.create_folder(ALICE, "INBOX", Some(Use::Inbox)).unwrap().id,
+            store.create_folder(ALICE, "Archive", Some(Use::Archive)).unwrap().id,
+        ];
+        let replay = disk.fork();
+        disk.record();
+        let mut model = Model::new();
+        // states[i]: (changes recorded when it was acknowledged, what it holds)
+        let mut states = vec![(0, model.clone())];
+        for _ in 0..steps {
+            step(&store, &folders, &mut model, &mut rng);
+            states.push((disk.recorded(), model.clone()));
+        }
+        let record = disk.take_record();
+        drop(store);
+        for (index, operation) in record.iter().enumerate() {
+            replay.apply(operation);
+            let how = [Crash::Kept, Crash::Lost, Crash::Subset, Crash::Torn][rng.random_range(0..4)];
+            let image = replay.crash(how, &mut |bound| rng.random_range(0..bound));
+            image.record();
+            let store = open_disk(&image).unwrap_or_else(|error| panic!("seed {seed} image {images} {how:?}: {error}"));
+            let acknowledged = states.iter().rposition(|(at, _)| *at <= index + 1).unwrap();
+            let found = contents(&store);
+            let allowed = states[acknowledged..].iter().take(2).any(|(_, state)| *state == found);
+            assert!(allowed, "seed {seed} image {images} {how:?}: neither the acknowledged state nor the next one");
+            if rng.random_range(0..8) == 0 {
+                check(&store);
+                let _ = store.sweep().unwrap();
+            }
+            // A second crash, in the middle of the recovery or just after it.
+            if rng.random_range(0..8) == 0 {
+                let again = image.crash(Crash::Torn, &mut |bound| rng.random_range(0..bound));
+                drop(store);
+                assert_eq!(contents(&open(&again)), found, "seed {seed} image {images}: the second crash");
+            }
+            images += 1;
+        }
+    }
+}
+
+#[test]
+fn acknowledged_changes_survive_a_power_failure_at_any_moment() {
+    crash_everywhere(1, 5_000, 40);
+}
+
+#[test]
+#[ignore = "the long form of the test above: minutes"]
+fn acknowledged_changes_survive_a_million_power_failures() {
+    for seed in 100..300 {
+        crash_everywhere(seed, 5_000, 40);
+    }
+}
+
+#[test]
+fn power_failure_while_the_store_is_made_leaves_a_store_or_none() {
+    let disk = SimulatedDisk::new();
+    let replay = disk.fork();
+    disk.record();
+    drop(open(&disk));
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    for operation in disk.take_record() {
+        replay.apply(&operation);
+        for how in [Crash::Kept, Crash::Lost, Crash::Subset, Crash::Torn] {
+            let image = replay.crash(how, &mut |bound| rng.random_range(0..bound));
+            check(&open(&image));
+        }
+    }
+}

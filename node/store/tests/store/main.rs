@@ -1,0 +1,5 @@
+//! The store's promises, tried on a disk that forgets, fills up and lies.
+
+mod common;
+mod crash;
+mod mailbox;
