@@ -1,9 +1,34 @@
 //! People of the household: names, passwords (argon2id), addresses.
 
-use kith_protocol::address::Address;
-pub use kith_protocol::ids::AccountId;
+mod password;
 
-use crate::{Store, StoreError};
+use kith_protocol::address::Address;
+use kith_protocol::codec;
+pub use kith_protocol::ids::AccountId;
+use redb::ReadableTable;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use password::Remembered;
+pub use password::{LABEL_BYTES_MAX, PASSWORD_BYTES_MAX, PasswordHash, generate_password};
+
+use crate::feed::Topic;
+use crate::schema::{ACCOUNT_KEYS, ACCOUNT_NAMES, ACCOUNTS, PASSWORDS};
+use crate::store::Reader;
+use crate::{Store, StoreError, Transaction};
+
+/// Accounts of a node at most: a household, not a provider.
+pub const ACCOUNTS_MAX: u64 = 1_000;
+/// Bytes of a name at most.
+pub const NAME_BYTES_MAX: usize = 32;
+/// Passwords of an account at most.
+pub const PASSWORDS_MAX: usize = 32;
+/// The label of the first password.
+pub const FIRST_LABEL: &str = "default";
+
+const ACCOUNT: &str = "the account";
+const ROW_BYTES_MAX: usize = 1024;
+/// The kind of number that accounts get.
+const NUMBERS: &str = "account";
 
 /// A person (or role) with a mailbox on this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +43,14 @@ pub struct Account {
     pub created: i64,
 }
 
+/// An account as it lies in the table; its id is the key.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct AccountRow {
+    name: String,
+    address: Address,
+    created: i64,
+}
+
 /// Why a login failed. Mail programs are told the same for the first two.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoginError {
@@ -29,37 +62,242 @@ pub enum LoginError {
     Unavailable,
 }
 
+/// Checks a lower-case account name or petname.
+pub(crate) fn check_name(name: &str) -> Result<(), StoreError> {
+    let fits = (1..=NAME_BYTES_MAX).contains(&name.len());
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
+    if fits && name.bytes().all(allowed) && !name.starts_with(['.', '-']) && !name.ends_with('.') && !name.contains("..") {
+        return Ok(());
+    }
+    Err(StoreError::Invalid(format!(
+        "a name has 1 to {NAME_BYTES_MAX} of a-z, 0-9, dot, dash and underscore, and neither begins nor ends with a dot"
+    )))
+}
+
+fn decode(id: u32, bytes: &[u8]) -> Result<Account, StoreError> {
+    let row: AccountRow = codec::decode(bytes, ROW_BYTES_MAX).map_err(|_| StoreError::damaged("an account"))?;
+    Ok(Account { id: AccountId(id), name: row.name, address: row.address, created: row.created })
+}
+
+fn by_id(reader: &Reader, id: u32) -> Result<Option<Account>, StoreError> {
+    let table = reader.table(ACCOUNTS)?;
+    table.get(id)?.map(|row| decode(id, row.value())).transpose()
+}
+
 impl Store {
     /// All accounts by id.
+    ///
+    /// # Errors
+    /// [`StoreError`] from below.
     pub fn accounts(&self) -> Result<Vec<Account>, StoreError> {
-        todo!()
+        self.read(|reader| {
+            let mut accounts = Vec::new();
+            for row in reader.table(ACCOUNTS)?.iter()? {
+                let (key, value) = row?;
+                accounts.push(decode(key.value(), value.value())?);
+            }
+            Ok(accounts)
+        })
     }
+
     /// One account.
-    pub fn account(&self, _id: AccountId) -> Result<Account, StoreError> {
-        todo!()
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn account(&self, id: AccountId) -> Result<Account, StoreError> {
+        self.read(|reader| by_id(reader, id.0))?.ok_or(StoreError::NotFound(ACCOUNT))
     }
+
     /// The account that a login name means: its name, its full mail address (`name@kith.alt`, `<58>@kith.alt`) or its 58 characters; case-insensitive.
-    pub fn account_by_login(&self, _login: &str) -> Result<Option<Account>, StoreError> {
-        todo!()
+    ///
+    /// # Errors
+    /// [`StoreError`] from below.
+    pub fn account_by_login(&self, login: &str) -> Result<Option<Account>, StoreError> {
+        let login = login.trim().to_lowercase();
+        let name = login.strip_suffix("@kith.alt").unwrap_or(&login);
+        if name.len() > NAME_BYTES_MAX {
+            return match Address::parse(name) {
+                Ok(address) => self.account_by_address(&address),
+                Err(_) => Ok(None),
+            };
+        }
+        self.read(|reader| match reader.table(ACCOUNT_NAMES)?.get(name)? {
+            Some(id) => by_id(reader, id.value()),
+            None => Ok(None),
+        })
     }
+
     /// The account of an address.
-    pub fn account_by_address(&self, _address: &Address) -> Result<Option<Account>, StoreError> {
-        todo!()
+    ///
+    /// # Errors
+    /// [`StoreError`] from below.
+    pub fn account_by_address(&self, address: &Address) -> Result<Option<Account>, StoreError> {
+        self.read(|reader| match reader.table(ACCOUNT_KEYS)?.get(address.key())? {
+            Some(id) => by_id(reader, id.value()),
+            None => Ok(None),
+        })
     }
-    /// Checks a password: argon2id, blocking, up to a second on a small machine; a recent success is remembered (keyed hash, in memory, bounded) so that a client's many connections are cheap.
-    pub fn login(&self, _login: &str, _password: &[u8]) -> Result<Account, LoginError> {
-        todo!()
+
+    /// Checks a password: argon2id, blocking, up to a second on a small machine; a recent success is remembered (keyed hash, in memory, bounded) so
+    /// that a client's many connections are cheap.
+    ///
+    /// # Errors
+    /// [`LoginError`]; an unknown name costs the same time as a wrong password.
+    pub fn login(&self, login: &str, password: &[u8]) -> Result<Account, LoginError> {
+        let unavailable = |_: StoreError| LoginError::Unavailable;
+        let account = self.account_by_login(login).map_err(unavailable)?;
+        let Some(account) = account.filter(|_| password.len() <= PASSWORD_BYTES_MAX) else {
+            PasswordHash::spend_the_same_time();
+            return Err(LoginError::Wrong);
+        };
+        let remembered = &self.core().remembered;
+        if remembered.knows(account.id, password) {
+            return Ok(account);
+        }
+        let hashes = self.password_hashes(account.id).map_err(unavailable)?;
+        if hashes.is_empty() {
+            PasswordHash::spend_the_same_time();
+        }
+        if hashes.iter().any(|(_, hash)| hash.matches(password)) {
+            remembered.remember(account.id, password);
+            return Ok(account);
+        }
+        Err(LoginError::Wrong)
     }
+
+    fn password_hashes(&self, id: AccountId) -> Result<Vec<(String, PasswordHash)>, StoreError> {
+        self.read(|reader| {
+            let mut hashes = Vec::new();
+            for row in reader.table(PASSWORDS)?.range((id.0, "")..(id.0 + 1, ""))? {
+                let (key, value) = row?;
+                hashes.push((key.value().1.to_owned(), PasswordHash::decode(value.value())?));
+            }
+            Ok(hashes)
+        })
+    }
+
+    /// The labels of an account's passwords.
+    ///
+    /// # Errors
+    /// [`StoreError`] from below.
+    pub fn passwords(&self, id: AccountId) -> Result<Vec<String>, StoreError> {
+        Ok(self.password_hashes(id)?.into_iter().map(|(label, _)| label).collect())
+    }
+
     /// Makes an account with its default folders and first password.
-    pub fn add_account(&self, _name: &str, _address: Address, _password: &[u8]) -> Result<Account, StoreError> {
-        todo!()
+    ///
+    /// # Errors
+    /// `Exists`, `Invalid`.
+    pub fn add_account(&self, name: &str, address: Address, password: &[u8]) -> Result<Account, StoreError> {
+        let hash = PasswordHash::of(password)?;
+        let name = name.to_owned();
+        self.write(move |transaction| transaction.add_account(&name, address, &hash))
     }
-    /// Replaces (or adds, for a new label) a password for mail programs. Labels: up to 32 printable characters; the first password's is `default`.
-    pub fn set_password(&self, _id: AccountId, _label: &str, _password: &[u8]) -> Result<(), StoreError> {
-        todo!()
+
+    /// Replaces (or adds, for a new label) a password for mail programs. Labels: up to [`LABEL_BYTES_MAX`] printable ASCII characters; the first
+    /// password's is [`FIRST_LABEL`].
+    ///
+    /// # Errors
+    /// `NotFound`, `Invalid`.
+    pub fn set_password(&self, id: AccountId, label: &str, password: &[u8]) -> Result<(), StoreError> {
+        let hash = PasswordHash::of(password)?;
+        let label = label.to_owned();
+        self.write(move |transaction| transaction.set_password(id, &label, &hash))?;
+        self.core().remembered.forget(id);
+        Ok(())
     }
+
+    /// Withdraws a password. The last one may go too: then nobody can log in until a new one is set.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn remove_password(&self, id: AccountId, label: &str) -> Result<(), StoreError> {
+        let label = label.to_owned();
+        self.write(move |transaction| {
+            let found = transaction.table(PASSWORDS)?.remove((id.0, label.as_str()))?.is_some();
+            if found { Ok(()) } else { Err(StoreError::NotFound("the password")) }
+        })?;
+        self.core().remembered.forget(id);
+        Ok(())
+    }
+
+    /// Removes an account and everything that is its own: mailbox, contacts, queue entries, secrets (those named `<id>/…`).
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn remove_account(&self, id: AccountId) -> Result<(), StoreError> {
+        self.write(move |transaction| transaction.remove_account(id))?;
+        self.core().remembered.forget(id);
+        Ok(())
+    }
+}
+
+impl Transaction<'_> {
+    /// Makes an account with its default folders and first password, so that its keys can be part of the same commit.
+    ///
+    /// # Errors
+    /// `Exists` when the name or address is taken; `Invalid` for a name that cannot be one.
+    pub fn add_account(&mut self, name: &str, address: Address, password: &PasswordHash) -> Result<Account, StoreError> {
+        let name = name.to_lowercase();
+        check_name(&name)?;
+        if self.view(ACCOUNT_NAMES)?.get(name.as_str())?.is_some() {
+            return Err(StoreError::Exists("an account with this name"));
+        }
+        if self.view(ACCOUNT_KEYS)?.get(address.key())?.is_some() {
+            return Err(StoreError::Exists("an account with this address"));
+        }
+        let number = self.next_number(NUMBERS)?;
+        let id = u32::try_from(number).ok().filter(|_| number <= ACCOUNTS_MAX);
+        let id = id.ok_or_else(|| StoreError::Invalid(format!("a node has at most {ACCOUNTS_MAX} accounts in its life")))?;
+        let account = Account { id: AccountId(id), name, address, created: self.now() };
+        let row = AccountRow { name: account.name.clone(), address, created: account.created };
+        let bytes = codec::encode(&row).map_err(|_| StoreError::Invalid("the account cannot be written".into()))?;
+        self.table(ACCOUNTS)?.insert(id, bytes.as_slice())?;
+        self.table(ACCOUNT_NAMES)?.insert(account.name.as_str(), id)?;
+        self.table(ACCOUNT_KEYS)?.insert(address.key(), id)?;
+        self.create_default_folders(account.id)?;
+        self.set_password(account.id, FIRST_LABEL, password)?;
+        self.touch(Topic::People);
+        Ok(account)
+    }
+
+    /// Replaces or adds a password.
+    ///
+    /// # Errors
+    /// `NotFound`, `Invalid`.
+    pub fn set_password(&mut self, id: AccountId, label: &str, password: &PasswordHash) -> Result<(), StoreError> {
+        let printable = label.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        if label.is_empty() || label.len() > LABEL_BYTES_MAX || !printable {
+            return Err(StoreError::Invalid(format!("a label has 1 to {LABEL_BYTES_MAX} printable characters")));
+        }
+        if self.view(ACCOUNTS)?.get(id.0)?.is_none() {
+            return Err(StoreError::NotFound(ACCOUNT));
+        }
+        let row = password.encode()?;
+        let mut table = self.table(PASSWORDS)?;
+        table.insert((id.0, label), row.as_slice())?;
+        if table.range((id.0, "")..(id.0 + 1, ""))?.count() > PASSWORDS_MAX {
+            return Err(StoreError::Invalid(format!("an account has at most {PASSWORDS_MAX} passwords")));
+        }
+        Ok(())
+    }
+
     /// Removes an account and everything that is its own.
-    pub fn remove_account(&self, _id: AccountId) -> Result<(), StoreError> {
-        todo!()
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn remove_account(&mut self, id: AccountId) -> Result<(), StoreError> {
+        let row = self.view(ACCOUNTS)?.get(id.0)?.map(|row| row.value().to_vec());
+        let account = decode(id.0, &row.ok_or(StoreError::NotFound(ACCOUNT))?)?;
+        self.table(ACCOUNTS)?.remove(id.0)?;
+        self.table(ACCOUNT_NAMES)?.remove(account.name.as_str())?;
+        self.table(ACCOUNT_KEYS)?.remove(account.address.key())?;
+        self.table(PASSWORDS)?.retain_in((id.0, "")..(id.0 + 1, ""), |_, _| false)?;
+        self.remove_contacts(id)?;
+        self.remove_entries(id)?;
+        self.erase_secrets(&format!("{}/", id.0))?;
+        self.remove_mailbox(id)?;
+        self.touch(Topic::People);
+        Ok(())
     }
 }

@@ -103,4 +103,30 @@ tables! {
     LETTERS: (u32, [u8; 32], [u8; 16]) => i64 = "letters";
     /// (wall ms, account, sender's key, letter) → nothing: [`LETTERS`] by age, to forget the oldest.
     LETTERS_BY_AGE: (i64, u32, [u8; 32], [u8; 16]) => () = "letters_by_age";
+
+    /// Account → [`crate::account::AccountRow`] in CBOR. Ids ascend and are never reused.
+    ACCOUNTS: u32 => &[u8] = "accounts";
+    /// Account name, lower case → account.
+    ACCOUNT_NAMES: &str => u32 = "account_names";
+    /// Mailbox key → account.
+    ACCOUNT_KEYS: [u8; 32] => u32 = "account_keys";
+    /// (account, label) → [`crate::account::PasswordHash`] in CBOR. Replaced when the password changes.
+    PASSWORDS: (u32, &str) => &[u8] = "passwords";
+
+    /// (account, petname in lower case) → [`crate::contact::ContactRow`] in CBOR.
+    CONTACTS: (u32, &str) => &[u8] = "contacts";
+    /// (account, mailbox key) → petname.
+    CONTACT_KEYS: (u32, [u8; 32]) => &str = "contact_keys";
+    /// (account, legacy address in lower case) → petname.
+    CONTACT_EMAILS: (u32, &str) => &str = "contact_emails";
+    /// Mailbox key → (generation, sequence, wall ms when it was learned, the card as signed): the greatest ever seen.
+    CARDS: [u8; 32] => (u32, u64, i64, &[u8]) = "cards";
+
+    /// Name → a secret, sealed under a day key: day ‖ nonce ‖ ciphertext. See `secret.rs`.
+    SECRETS: &str => &[u8] = "secrets";
+
+    /// Entry → [`crate::queue::EntryRow`] in CBOR: what was submitted; never changes. Ids ascend and are never reused.
+    QUEUE: u64 => &[u8] = "queue";
+    /// Entry → its progress in CBOR: changes with every step of delivery.
+    PROGRESS: u64 => &[u8] = "progress";
 }

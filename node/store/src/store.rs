@@ -4,16 +4,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::JoinHandle;
 
-use redb::{Database, Key, ReadOnlyTable, ReadTransaction, ReadableDatabase, TableDefinition, Value};
+use redb::{Database, Key, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTableMetadata as _, TableDefinition, Value};
 
+use crate::account::Remembered;
 use crate::blob::Registry;
 use crate::disk::{Backend, Disk, Lock, Trouble, Watch};
 pub use crate::error::{Class, OpenError, StoreError};
 use crate::feed::Feed;
 use crate::schema::{self, meta};
+use crate::secret::Keyring;
 pub use crate::writer::Transaction;
 use crate::writer::{self, Job};
 
@@ -54,6 +56,10 @@ pub(crate) struct Core {
     /// Why the handle is dead; set once.
     broken: OnceLock<String>,
     lock: Mutex<Option<Lock>>,
+    /// What secret rows are sealed under.
+    keyring: Mutex<Keyring>,
+    /// Recent logins.
+    pub(crate) remembered: Remembered,
 }
 
 struct Opened {
@@ -205,6 +211,10 @@ impl Core {
         let opened = Opened::open(&disk, options.cache_bytes).map_err(|error| of_store(&home, error))?;
         let format = guarded(|| opened.format()).map_err(|error| of_store(&home, error))?;
         crate::migrate::check(&home, format)?;
+        let fresh = guarded(|| opened.has_no_secrets()).map_err(|error| of_store(&home, error))?;
+        let passphrase = options.passphrase.as_ref().map(|passphrase| passphrase.as_slice());
+        let keyring = Keyring::open(&disk, passphrase, fresh)?;
+        let remembered = Remembered::new().map_err(|error| of_store(&home, error))?;
         Ok(Self {
             disk,
             feed: Feed::default(),
@@ -215,6 +225,8 @@ impl Core {
             closed: AtomicBool::new(false),
             broken: OnceLock::new(),
             lock: Mutex::new(Some(lock)),
+            keyring: Mutex::new(keyring),
+            remembered,
         })
     }
 
@@ -272,10 +284,9 @@ impl Core {
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
-    /// The passphrase the store was opened with.
-    #[expect(dead_code, reason = "the keys' module reads it")]
-    pub(crate) fn passphrase(&self) -> Option<&[u8]> {
-        self.options.passphrase.as_ref().map(|passphrase| passphrase.as_slice())
+    /// The day keys.
+    pub(crate) fn keyring(&self) -> MutexGuard<'_, Keyring> {
+        self.keyring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -289,6 +300,10 @@ impl Opened {
         let backend = Backend::new(file, watch.clone());
         let database = guarded(|| Ok(Database::builder().set_cache_size(cache_bytes).create_with_backend(backend)?))?;
         Ok(Self { database, watch })
+    }
+
+    fn has_no_secrets(&self) -> Result<bool, StoreError> {
+        Ok(self.database.begin_read()?.open_table(schema::SECRETS)?.is_empty()?)
     }
 
     fn format(&self) -> Result<u64, StoreError> {

@@ -90,6 +90,11 @@ impl<'a> Transaction<'a> {
         if self.room { Ok(()) } else { Err(StoreError::DiskFull) }
     }
 
+    /// What the transaction is part of.
+    pub(crate) fn core(&self) -> &'a Core {
+        self.core
+    }
+
     /// Unix seconds by the disk's clock.
     pub(crate) fn now(&self) -> i64 {
         self.core.disk.now()

@@ -12,6 +12,16 @@ const REMEMBERED_MS: i64 = 400 * 24 * 3600 * 1000;
 /// How many old ones go for each that comes. The clock may lie by years: so few that a wrong one does not empty the table.
 const FORGOTTEN_AT_ONCE: usize = 2;
 
+impl crate::Store {
+    /// Whether a letter of a sender was received before.
+    ///
+    /// # Errors
+    /// [`StoreError`] from below.
+    pub fn known_letter(&self, account: AccountId, from: &Address, mid: &MailId) -> Result<bool, StoreError> {
+        self.read(|reader| Ok(reader.table(LETTERS)?.get((account.0, *from.key(), mid.0))?.is_some()))
+    }
+}
+
 impl Transaction<'_> {
     /// Remembers a letter of a sender as received; `false` if it was known already (kept 400 days).
     ///
