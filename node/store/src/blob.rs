@@ -105,6 +105,16 @@ impl Core {
         self.read(|reader| Ok(reader.table(BLOBS)?.get(hash.0)?.is_none()))
     }
 
+    /// The blob files that there are.
+    pub(crate) fn blob_files(&self) -> Result<Vec<BlobHash>, StoreError> {
+        let list = |path: &str| self.disk.list(path).map_err(|error| StoreError::of_io(&error));
+        let mut files = Vec::new();
+        for folder in list(BLOBS_DIR)? {
+            files.extend(list(&format!("{BLOBS_DIR}/{folder}"))?.iter().filter_map(|name| hash_of(name)));
+        }
+        Ok(files)
+    }
+
     /// Removes a blob file unless something mentions or stages it. Failing to is harmless: a sweep tries again.
     pub(crate) fn remove_unmentioned(&self, hash: &BlobHash) -> bool {
         // Held throughout, so that nobody stages the same bytes between the look and the removal. Whoever mentions a staged
@@ -184,18 +194,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`] where the folders cannot be listed.
     pub fn sweep(&self) -> Result<u64, StoreError> {
-        let files = self.blob_files()?;
+        let files = self.core().blob_files()?;
         Ok(files.iter().map(|hash| u64::from(self.core().remove_unmentioned(hash))).sum())
-    }
-
-    /// The blob files that there are.
-    pub(crate) fn blob_files(&self) -> Result<Vec<BlobHash>, StoreError> {
-        let list = |path: &str| self.core().disk.list(path).map_err(|error| StoreError::of_io(&error));
-        let mut files = Vec::new();
-        for folder in list(BLOBS_DIR)? {
-            files.extend(list(&format!("{BLOBS_DIR}/{folder}"))?.iter().filter_map(|name| hash_of(name)));
-        }
-        Ok(files)
     }
 }
 

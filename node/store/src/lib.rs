@@ -14,6 +14,7 @@ mod log;
 pub mod mailbox;
 mod migrate;
 pub mod queue;
+pub mod repair;
 mod row;
 mod schema;
 pub mod secret;

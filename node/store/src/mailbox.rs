@@ -12,7 +12,7 @@ use kith_protocol::ids::AccountId;
 
 use crate::blob::Staged;
 use crate::folder::{self, FlagChange, Flags, Folder, FolderId, FolderRow, INBOX, Message, ModSeq, Placement, Uid, Use};
-pub(crate) use crate::mailbox::filing::CHANGED;
+pub(crate) use crate::mailbox::filing::{CHANGED, VANISHED, runs};
 pub use crate::mailbox::folders::FOLDERS_MAX;
 pub(crate) use crate::mailbox::keywords::Keywords;
 pub use crate::mailbox::keywords::{KEYWORD_BYTES_MAX, KEYWORDS_MAX};

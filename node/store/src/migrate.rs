@@ -15,3 +15,11 @@ pub(crate) fn check(home: &Path, found: u64) -> Result<(), OpenError> {
         _ => Err(OpenError::Newer { home: home.to_path_buf(), found, known: FORMAT }),
     }
 }
+
+/// No format will have so great a number; a damaged row may.
+const FORMAT_MAX: u64 = 1000;
+
+/// Whether a number is that of a newer Kith's store rather than a damaged one.
+pub(crate) fn is_newer(found: u64) -> bool {
+    found > FORMAT && found < FORMAT_MAX
+}

@@ -4,9 +4,10 @@
 //! transit) and `lock`. Numbers in keys sort by value. Rows marked *view* follow from the log: `kith verify` recomputes them,
 //! `kith repair` rebuilds them. All other rows are the only copy of what they say.
 
-use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, Value, WriteTransaction};
 
 use crate::StoreError;
+use crate::store::guarded;
 
 /// The layout below. Grows by one with every change that an older Kith could not read; `migrate.rs` brings older stores up.
 pub(crate) const FORMAT: u64 = 1;
@@ -14,6 +15,9 @@ pub(crate) const FORMAT: u64 = 1;
 /// The database file, and the name it has while it is being made.
 pub(crate) const DATABASE: &str = "store.redb";
 pub(crate) const DATABASE_NEW: &str = "store.redb.new";
+/// What `kith repair` makes before it takes the place of the damaged file; that one is kept under this name and a time.
+pub(crate) const DATABASE_REPAIRED: &str = "store.redb.repaired";
+pub(crate) const DATABASE_DAMAGED: &str = "store.redb.damaged";
 /// Folders beside it.
 pub(crate) const BLOBS_DIR: &str = "blobs";
 pub(crate) const STAGING_DIR: &str = "staging";
@@ -27,10 +31,49 @@ pub(crate) mod meta {
     pub(crate) const BODY: &str = "body";
 }
 
-/// What happens to each table's rows when a damaged file is copied.
-pub(crate) trait CopyRows {
-    /// Copies what can be read of a table; tells how many rows, and whether something could not be read.
-    fn copied(&mut self, table: &'static str, rows: u64, complete: bool);
+/// What was copied of a table of a damaged file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Copied {
+    pub(crate) table: &'static str,
+    pub(crate) rows: u64,
+    /// Whether every row could be read.
+    pub(crate) complete: bool,
+}
+
+/// Copies what can be read of one table: from the front until something does not read, then from the back.
+fn copy_rows<K: Key + 'static, V: Value + 'static>(
+    from: &ReadTransaction,
+    to: &WriteTransaction,
+    definition: TableDefinition<'static, K, V>,
+    table: &'static str,
+) -> Result<Copied, StoreError> {
+    let mut target = to.open_table(definition)?;
+    let mut copied = Copied { table, rows: 0, complete: true };
+    let opened = guarded(|| Ok(from.open_table(definition)?));
+    let Ok(source) = opened else { return Ok(Copied { complete: false, ..copied }) };
+    let Ok(mut rows) = guarded(|| Ok(source.iter()?)) else { return Ok(Copied { complete: false, ..copied }) };
+    let mut from_the_back = false;
+    loop {
+        let row = guarded(|| {
+            let row = if from_the_back { rows.next_back() } else { rows.next() };
+            let Some((key, value)) = row.transpose()? else { return Ok(false) };
+            target.insert(key.value(), value.value())?;
+            Ok(true)
+        });
+        match row {
+            Ok(true) => copied.rows += 1,
+            Ok(false) => return Ok(copied),
+            Err(_) if from_the_back => return Ok(copied),
+            Err(_) => {
+                copied.complete = false;
+                from_the_back = true;
+                match guarded(|| Ok(source.iter()?)) {
+                    Ok(again) => rows = again,
+                    Err(_) => return Ok(copied),
+                }
+            }
+        }
+    }
 }
 
 macro_rules! tables {
@@ -44,25 +87,8 @@ macro_rules! tables {
         }
 
         /// Copies every row that can be read.
-        pub(crate) fn copy_all(from: &ReadTransaction, to: &WriteTransaction, seen: &mut dyn CopyRows) -> Result<(), StoreError> {
-            $({
-                let mut target = to.open_table($name)?;
-                let mut rows = 0;
-                let mut complete = true;
-                match from.open_table($name) {
-                    Ok(source) => match source.iter() {
-                        Ok(entries) => for entry in entries {
-                            let Ok((key, value)) = entry else { complete = false; break };
-                            target.insert(key.value(), value.value())?;
-                            rows += 1;
-                        },
-                        Err(_) => complete = false,
-                    },
-                    Err(_) => complete = false,
-                }
-                seen.copied($text, rows, complete);
-            })*
-            Ok(())
+        pub(crate) fn copy_all(from: &ReadTransaction, to: &WriteTransaction) -> Result<Vec<Copied>, StoreError> {
+            Ok(vec![$(copy_rows(from, to, $name, $text)?,)*])
         }
     };
 }

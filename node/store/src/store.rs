@@ -49,6 +49,8 @@ pub(crate) struct Core {
     /// Numbers the files in `staging/`; they begin anew with every start, since leftovers are removed then.
     pub(crate) next_staging: AtomicU64,
     options: Options,
+    /// The database file's name.
+    file: &'static str,
     /// `None` when closed, or while it could not be opened anew after trouble. Readers hold it shared while they read: opening
     /// anew waits for them, so that no reader follows pages that the new writer takes for free.
     opened: RwLock<Option<Opened>>,
@@ -63,8 +65,18 @@ pub(crate) struct Core {
 }
 
 struct Opened {
-    database: Database,
+    /// `None` only while being dropped.
+    database: Option<Database>,
     watch: Watch,
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        // Closing writes, and may meet damaged pages like any other use.
+        if guarded(|| Ok(drop(self.database.take()))).is_err() {
+            tracing::error!("the database could not be closed properly; run `kith verify`");
+        }
+    }
 }
 
 /// The open database, held against being opened anew.
@@ -73,12 +85,8 @@ pub(crate) struct Held<'a> {
 }
 
 impl Held<'_> {
-    fn opened(&self) -> Result<&Opened, StoreError> {
-        self.guard.as_ref().ok_or_else(closed)
-    }
-
     pub(crate) fn database(&self) -> Result<&Database, StoreError> {
-        Ok(&self.opened()?.database)
+        self.guard.as_ref().ok_or_else(closed)?.database()
     }
 
     /// The worst that happened to the file.
@@ -116,9 +124,17 @@ impl Store {
     /// # Errors
     /// [`OpenError`]; its text says what to do.
     pub fn open_on(disk: Disk, options: Options) -> Result<Self, OpenError> {
-        let core = Arc::new(Core::open(disk, options)?);
-        let (jobs, thread) = writer::start(Arc::clone(&core))
-            .map_err(|error| OpenError::Io { home: core.disk.home().to_path_buf(), error: error.to_string() })?;
+        let lock = lock(&disk)?;
+        if !disk.exists(schema::DATABASE).map_err(|error| of_io(&disk, &error))? {
+            create(&disk, options.cache_bytes, schema::DATABASE).map_err(|error| of_store(&disk, error))?;
+        }
+        Self::open_file(disk, options, lock, schema::DATABASE)
+    }
+
+    /// Opens a database file of the home that there is, under a lock that is held.
+    pub(crate) fn open_file(disk: Disk, options: Options, lock: Lock, database: &'static str) -> Result<Self, OpenError> {
+        let core = Arc::new(Core::open(disk, options, lock, database)?);
+        let (jobs, thread) = writer::start(Arc::clone(&core)).map_err(|error| of_io(&core.disk, &error))?;
         let handle = Handle { core, jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)) };
         Ok(Self { handle: Arc::new(handle) })
     }
@@ -194,33 +210,27 @@ impl Drop for Handle {
 }
 
 impl Core {
-    fn open(disk: Disk, options: Options) -> Result<Self, OpenError> {
-        let home = disk.home().to_path_buf();
-        let io = |error: std::io::Error| OpenError::Io { home: home.clone(), error: error.to_string() };
-        disk.make_dir("").map_err(io)?;
-        let lock = disk.lock().map_err(io)?.ok_or_else(|| OpenError::Busy { home: home.clone() })?;
+    fn open(disk: Disk, options: Options, lock: Lock, file: &'static str) -> Result<Self, OpenError> {
         for folder in [schema::BLOBS_DIR, schema::STAGING_DIR, schema::SPOOL_DIR] {
-            disk.make_dir(folder).map_err(io)?;
+            disk.make_dir(folder).map_err(|error| of_io(&disk, &error))?;
         }
-        for left in disk.list(schema::STAGING_DIR).map_err(io)? {
-            disk.remove(&format!("{}/{left}", schema::STAGING_DIR)).map_err(io)?;
+        for left in disk.list(schema::STAGING_DIR).map_err(|error| of_io(&disk, &error))? {
+            disk.remove(&format!("{}/{left}", schema::STAGING_DIR)).map_err(|error| of_io(&disk, &error))?;
         }
-        if !disk.exists(schema::DATABASE).map_err(io)? {
-            create(&disk, options.cache_bytes).map_err(|error| of_store(&home, error))?;
-        }
-        let opened = Opened::open(&disk, options.cache_bytes).map_err(|error| of_store(&home, error))?;
-        let format = guarded(|| opened.format()).map_err(|error| of_store(&home, error))?;
-        crate::migrate::check(&home, format)?;
-        let fresh = guarded(|| opened.has_no_secrets()).map_err(|error| of_store(&home, error))?;
+        let opened = Opened::open(&disk, file, options.cache_bytes).map_err(|error| of_store(&disk, error))?;
+        let format = guarded(|| opened.format()).map_err(|error| of_store(&disk, error))?;
+        crate::migrate::check(disk.home(), format)?;
+        let fresh = guarded(|| opened.has_no_secrets()).map_err(|error| of_store(&disk, error))?;
         let passphrase = options.passphrase.as_ref().map(|passphrase| passphrase.as_slice());
         let keyring = Keyring::open(&disk, passphrase, fresh)?;
-        let remembered = Remembered::new().map_err(|error| of_store(&home, error))?;
+        let remembered = Remembered::new().map_err(|error| of_store(&disk, error))?;
         Ok(Self {
             disk,
             feed: Feed::default(),
             staged: Registry::default(),
             next_staging: AtomicU64::new(0),
             options,
+            file,
             opened: RwLock::new(Some(opened)),
             closed: AtomicBool::new(false),
             broken: OnceLock::new(),
@@ -257,7 +267,7 @@ impl Core {
             return Ok(());
         }
         drop(slot.take());
-        *slot = Some(Opened::open(&self.disk, self.options.cache_bytes)?);
+        *slot = Some(Opened::open(&self.disk, self.file, self.options.cache_bytes)?);
         tracing::warn!("the database was opened anew after trouble with the disk");
         Ok(())
     }
@@ -291,30 +301,41 @@ impl Core {
 }
 
 impl Opened {
-    fn open(disk: &Disk, cache_bytes: usize) -> Result<Self, StoreError> {
-        let file = disk.open(schema::DATABASE).map_err(|error| StoreError::of_io(&error))?;
+    fn open(disk: &Disk, name: &str, cache_bytes: usize) -> Result<Self, StoreError> {
+        let file = disk.open(name).map_err(|error| StoreError::of_io(&error))?;
         if file.len().map_err(|error| StoreError::of_io(&error))? == 0 {
             return Err(StoreError::damaged("the database file is empty"));
         }
         let watch = Watch::default();
         let backend = Backend::new(file, watch.clone());
         let database = guarded(|| Ok(Database::builder().set_cache_size(cache_bytes).create_with_backend(backend)?))?;
-        Ok(Self { database, watch })
+        Ok(Self { database: Some(database), watch })
+    }
+
+    fn database(&self) -> Result<&Database, StoreError> {
+        self.database.as_ref().ok_or_else(closed)
     }
 
     fn has_no_secrets(&self) -> Result<bool, StoreError> {
-        Ok(self.database.begin_read()?.open_table(schema::SECRETS)?.is_empty()?)
+        Ok(self.database()?.begin_read()?.open_table(schema::SECRETS)?.is_empty()?)
     }
 
     fn format(&self) -> Result<u64, StoreError> {
-        let table = self.database.begin_read()?.open_table(schema::META)?;
+        let table = self.database()?.begin_read()?.open_table(schema::META)?;
         let format = table.get(meta::FORMAT)?.ok_or_else(|| StoreError::damaged("the format number is missing"))?;
         Ok(format.value())
     }
 }
 
-/// Makes the database under another name first: a crash in the middle leaves nothing that looks like a store.
-pub(crate) fn create(disk: &Disk, cache_bytes: usize) -> Result<(), StoreError> {
+/// Takes the lock of a home, making the home where there is none.
+pub(crate) fn lock(disk: &Disk) -> Result<Lock, OpenError> {
+    disk.make_dir("").map_err(|error| of_io(disk, &error))?;
+    let lock = disk.lock().map_err(|error| of_io(disk, &error))?;
+    lock.ok_or_else(|| OpenError::Busy { home: disk.home().to_path_buf() })
+}
+
+/// Makes an empty database, under another name first: a crash in the middle leaves nothing that looks like a store.
+pub(crate) fn create(disk: &Disk, cache_bytes: usize, name: &str) -> Result<(), StoreError> {
     let io = |error: std::io::Error| StoreError::of_io(&error);
     let file = disk.create(schema::DATABASE_NEW).map_err(io)?;
     let backend = Backend::new(file, Watch::default());
@@ -325,7 +346,7 @@ pub(crate) fn create(disk: &Disk, cache_bytes: usize) -> Result<(), StoreError> 
     transaction.open_table(schema::META)?.insert(meta::FORMAT, schema::FORMAT)?;
     transaction.commit()?;
     drop(database);
-    disk.rename(schema::DATABASE_NEW, schema::DATABASE).map_err(io)?;
+    disk.rename(schema::DATABASE_NEW, name).map_err(io)?;
     disk.sync_dir("").map_err(io)
 }
 
@@ -339,10 +360,14 @@ fn closed() -> StoreError {
     StoreError::Broken("it is closed".to_owned())
 }
 
-fn of_store(home: &Path, error: StoreError) -> OpenError {
-    let home = home.to_path_buf();
+pub(crate) fn of_store(disk: &Disk, error: StoreError) -> OpenError {
+    let home = disk.home().to_path_buf();
     match error {
         StoreError::Damaged(what) => OpenError::Damaged { home, what },
         other => OpenError::Io { home, error: other.to_string() },
     }
+}
+
+pub(crate) fn of_io(disk: &Disk, error: &std::io::Error) -> OpenError {
+    OpenError::Io { home: disk.home().to_path_buf(), error: error.to_string() }
 }

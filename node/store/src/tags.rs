@@ -7,6 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use redb::ReadableTable;
+
+use crate::StoreError;
 use crate::folder::Flags;
 use crate::log::{Added, Created, Entry, Flagged, FolderChange, Removed, Tags};
 
@@ -19,8 +22,8 @@ pub(crate) struct Mailbox {
     pub(crate) subscriptions: BTreeSet<String>,
     /// Offsets of `Store` entries that are there.
     pub(crate) records: BTreeMap<u64, Record>,
-    /// What the log itself gets wrong: dots of folders or messages that it never told of.
-    pub(crate) contradictions: Vec<String>,
+    /// Entries that make no sense after those before them, and why.
+    pub(crate) contradictions: Vec<(u64, &'static str)>,
 }
 
 /// A folder.
@@ -60,6 +63,33 @@ pub(crate) struct Record {
     pub(crate) placements: u32,
 }
 
+/// A log, folded.
+#[derive(Debug, Default)]
+pub(crate) struct Fold {
+    pub(crate) mailbox: Mailbox,
+    /// Entries read, and the offset of the last.
+    pub(crate) entries: u64,
+    pub(crate) last: u64,
+    /// Offsets of entries that do not decode; they are left out.
+    pub(crate) damaged: Vec<u64>,
+}
+
+/// Folds an account's log.
+pub(crate) fn fold(log: &impl ReadableTable<(u32, u64), &'static [u8]>, account: u32) -> Result<Fold, StoreError> {
+    let mut fold = Fold::default();
+    for row in log.range((account, 0)..=(account, u64::MAX))? {
+        let (key, value) = row?;
+        let offset = key.value().1;
+        match Entry::decode(account, offset, value.value()) {
+            Ok(entry) => fold.mailbox.apply(offset, &entry),
+            Err(_) => fold.damaged.push(offset),
+        }
+        fold.entries += 1;
+        fold.last = offset;
+    }
+    Ok(fold)
+}
+
 impl Mailbox {
     /// What an entry changes.
     pub(crate) fn apply(&mut self, offset: u64, entry: &Entry) {
@@ -93,7 +123,7 @@ impl Mailbox {
             Entry::Scrub(offsets) => {
                 for gone in offsets {
                     if self.records.remove(gone).is_some_and(|record| record.placements > 0) {
-                        self.contradictions.push(format!("entry {offset} scrubs {gone}, which a folder still shows"));
+                        self.contradictions.push((offset, "scrubs a message that a folder still shows"));
                     }
                 }
             }
@@ -102,7 +132,7 @@ impl Mailbox {
 
     fn add(&mut self, offset: u64, clock: i64, added: &Added) {
         let Some(folder) = self.folders.get_mut(&added.folder) else {
-            self.contradictions.push(format!("entry {offset} fills a folder that is not there"));
+            self.contradictions.push((offset, "fills a folder that is not there"));
             return;
         };
         folder.uid_last = folder.uid_last.max(added.uid);
@@ -126,7 +156,7 @@ impl Mailbox {
 
     fn flag(&mut self, offset: u64, flagged: &Flagged) {
         let Some(folder) = self.folders.get_mut(&flagged.folder) else {
-            self.contradictions.push(format!("entry {offset} flags in a folder that is not there"));
+            self.contradictions.push((offset, "flags in a folder that is not there"));
             return;
         };
         folder.mod_seq = offset;
@@ -142,7 +172,7 @@ impl Mailbox {
 
     fn remove(&mut self, offset: u64, removed: &Removed) {
         let Some(folder) = self.folders.get_mut(&removed.folder) else {
-            self.contradictions.push(format!("entry {offset} empties a folder that is not there"));
+            self.contradictions.push((offset, "empties a folder that is not there"));
             return;
         };
         folder.mod_seq = offset;
@@ -186,7 +216,7 @@ impl Mailbox {
             }
             FolderChange::Deleted(id) => {
                 if self.folders.remove(id).is_some_and(|folder| !folder.placements.is_empty()) {
-                    self.contradictions.push(format!("entry {offset} deletes a folder that is not empty"));
+                    self.contradictions.push((offset, "deletes a folder that is not empty"));
                 }
             }
             FolderChange::Subscribed(name, true) => {

@@ -185,8 +185,8 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn step(&mut self) {
-        self.done += 1;
+    fn step(&mut self, count: u64) {
+        self.done += count;
         (self.progress)(Progress { done: self.done, total: self.total });
     }
 
@@ -211,7 +211,7 @@ impl Check<'_> {
         for row in reader.table(BLOBS)?.iter()? {
             let (hash, row) = row?;
             let (hash, (mentions, size, body)) = (BlobHash(hash.value()), row.value());
-            self.step();
+            self.step(1);
             self.report.blobs += 1;
             self.report.bytes += size;
             let name = hex::encode(hash.0);
@@ -262,7 +262,7 @@ impl Check<'_> {
 
     fn files(&mut self, reader: &Reader) -> Result<(), StoreError> {
         let blobs = reader.table(BLOBS)?;
-        for hash in self.store.blob_files()? {
+        for hash in self.store.core().blob_files()? {
             if !matches!(blobs.get(hash.0)?.map(|row| row.value()), Some((_, _, 0))) {
                 self.report.unmentioned += 1;
             }

@@ -7,37 +7,16 @@ use kith_protocol::ids::AccountId;
 use super::{Check, Place};
 use crate::StoreError;
 use crate::folder::{FolderRow, Placement};
-use crate::log::Entry;
 use crate::mailbox::{CHANGED, Keywords};
 use crate::schema::{CHANGES, COPIES, FOLDER_NAMES, FOLDERS, LOG, LOG_END, PLACEMENTS, SUBSCRIPTIONS};
 use crate::store::Reader;
-use crate::tags::Mailbox;
-
-/// Folds an account's log. Entries that do not decode are told of and left out.
-pub(crate) fn fold(reader: &Reader, account: u32, mut damaged: impl FnMut(u64)) -> Result<(Mailbox, u64, u64), StoreError> {
-    let mut mailbox = Mailbox::default();
-    let (mut entries, mut last) = (0, 0);
-    for row in reader.table(LOG)?.range((account, 0)..=(account, u64::MAX))? {
-        let (key, value) = row?;
-        let offset = key.value().1;
-        match Entry::decode(account, offset, value.value()) {
-            Ok(entry) => mailbox.apply(offset, &entry),
-            Err(_) => damaged(offset),
-        }
-        entries += 1;
-        last = offset;
-    }
-    Ok((mailbox, entries, last))
-}
+use crate::tags::{Fold, Mailbox, fold};
 
 impl Check<'_> {
     pub(super) fn mailbox(&mut self, reader: &Reader, account: u32) -> Result<(), StoreError> {
-        let mut damaged = Vec::new();
-        let (mailbox, entries, last) = fold(reader, account, |offset| damaged.push(offset))?;
+        let Fold { mailbox, entries, last, damaged } = fold(&reader.table(LOG)?, account)?;
         self.report.entries += entries;
-        for _ in 0..entries {
-            self.step();
-        }
+        self.step(entries);
         for offset in damaged {
             self.report.problem(Place::Log, format!("entry {offset} of account {account} is damaged"));
         }
@@ -45,8 +24,8 @@ impl Check<'_> {
         if end <= last {
             self.report.problem(Place::Log, format!("the log of account {account} is longer than its end says"));
         }
-        for text in &mailbox.contradictions {
-            self.report.problem(Place::Log, format!("account {account}: {text}"));
+        for (offset, why) in &mailbox.contradictions {
+            self.report.problem(Place::Log, format!("entry {offset} of account {account} {why}"));
         }
         for (offset, record) in &mailbox.records {
             *self.mentions.entry(record.hash).or_default() += 1;
