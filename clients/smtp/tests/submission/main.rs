@@ -1,0 +1,9 @@
+//! The submission server from outside: conversations as text, and real sockets.
+
+mod conversations;
+mod desk;
+#[path = "../../../connection/tests/support/dialogue.rs"]
+mod dialogue;
+#[path = "../../../connection/tests/support/home.rs"]
+mod home;
+mod sockets;
