@@ -3,4 +3,6 @@
 mod common;
 mod crash;
 mod damage;
+mod full;
 mod mailbox;
+mod writer;

@@ -1,0 +1,120 @@
+//! P7: no space, and a disk that fails, at every single operation.
+
+use kith_store::disk::{Fault, FaultKind, SimulatedDisk};
+use kith_store::folder::{FolderId, Uid, Use};
+use kith_store::{Store, StoreError};
+
+use crate::common::{ALICE, check, filing_of, open, open_disk};
+
+const LARGE: usize = 70_000;
+
+fn prepared() -> (SimulatedDisk, FolderId) {
+    let disk = SimulatedDisk::new();
+    let store = open(&disk);
+    let inbox = store.create_folder(ALICE, "INBOX", Some(Use::Inbox)).unwrap().id;
+    for number in 0..10_u8 {
+        store.file(ALICE, inbox, vec![filing_of(&store, &[number; 2000])]).unwrap();
+    }
+    store.close();
+    (disk, inbox)
+}
+
+/// A mail of that size, or why not.
+fn file(store: &Store, inbox: FolderId, size: usize) -> Result<Uid, StoreError> {
+    use std::io::Write;
+    let mut stage = store.stage()?;
+    stage.write_all(&vec![7; size]).map_err(|error| match error.kind() {
+        std::io::ErrorKind::StorageFull => StoreError::DiskFull,
+        _ => StoreError::Broken(error.to_string()),
+    })?;
+    let blob = stage.finish()?;
+    let filing = kith_store::mailbox::Filing { blob, ..filing_of(store, b"") };
+    Ok(store.file(ALICE, inbox, vec![filing])?[0].uid)
+}
+
+/// What a session with a failing disk acknowledged: (mails filed, mails removed).
+fn session(store: &Store, inbox: FolderId, outcomes: &mut Vec<StoreError>) -> (Vec<Uid>, Vec<Uid>) {
+    let (mut filed, mut removed) = (Vec::new(), Vec::new());
+    for round in 1..=4 {
+        for size in [3000, LARGE] {
+            match file(store, inbox, size) {
+                Ok(uid) => filed.push(uid),
+                Err(error) => outcomes.push(error),
+            }
+        }
+        match store.remove(ALICE, inbox, vec![(Uid(round), Uid(round))]) {
+            Ok(gone) => removed.extend(gone),
+            Err(error) => outcomes.push(error),
+        }
+    }
+    (filed, removed)
+}
+
+fn fail_everywhere(kind: FaultKind, times: u64) {
+    for after in 0.. {
+        let (disk, inbox) = prepared();
+        let store = open(&disk);
+        disk.set_fault(Some(Fault { after, kind, times }));
+        let mut errors = Vec::new();
+        let (filed, removed) = session(&store, inbox, &mut errors);
+        let met = disk.fault_met();
+        disk.set_fault(None);
+        for error in &errors {
+            assert!(matches!(error, StoreError::DiskFull | StoreError::Broken(_)), "at {after}: {error:?}");
+        }
+        // Full once, usable again, without a restart; whatever else failed, a new handle has what was acknowledged.
+        let only_full = errors.iter().all(|error| *error == StoreError::DiskFull);
+        let mut expected = None;
+        if only_full {
+            assert!(file(&store, inbox, 3000).is_ok(), "at {after}: {errors:?}");
+            expected = Some(10 + filed.len() + 1 - removed.len());
+        }
+        drop(store);
+        let store = open_disk(&disk).unwrap_or_else(|error| panic!("at {after}: {error}"));
+        check(&store);
+        let there = store.messages(ALICE, inbox, Uid(1), Uid(u32::MAX), usize::MAX).unwrap();
+        assert!(expected.is_none_or(|expected| there.len() == expected), "at {after}: {errors:?}");
+        for uid in &filed {
+            assert_eq!(there.iter().any(|message| message.uid == *uid), !removed.contains(uid), "at {after}");
+        }
+        for uid in &removed {
+            assert!(there.iter().all(|message| message.uid != *uid), "at {after}");
+        }
+        if !met {
+            return;
+        }
+    }
+}
+
+#[test]
+fn no_space_at_any_operation_loses_nothing_and_passes() {
+    fail_everywhere(FaultKind::NoSpace, 1);
+    fail_everywhere(FaultKind::NoSpace, 3);
+}
+
+#[test]
+fn io_error_at_any_operation_loses_nothing() {
+    fail_everywhere(FaultKind::Io, 1);
+}
+
+#[test]
+fn full_disk_refuses_mail_and_still_reads_and_removes() {
+    let (disk, inbox) = prepared();
+    let store = open(&disk);
+    disk.set_capacity(Some(disk.paths().iter().map(|path| disk.contents(path).unwrap().len() as u64).sum::<u64>() + 100_000));
+    let mut filed = 0;
+    let refused = loop {
+        match file(&store, inbox, LARGE) {
+            Ok(_) => filed += 1,
+            Err(error) => break error,
+        }
+        assert!(filed < 100);
+    };
+    assert_eq!(refused, StoreError::DiskFull);
+    assert_eq!(refused.class(), kith_store::Class::Temporary);
+    assert_eq!(store.messages(ALICE, inbox, Uid(1), Uid(9), 9).unwrap().len(), 9);
+    assert_eq!(store.remove(ALICE, inbox, vec![(Uid(1), Uid(9))]).unwrap().len(), 9);
+    disk.set_capacity(None);
+    file(&store, inbox, LARGE).unwrap();
+    check(&store);
+}

@@ -1,0 +1,192 @@
+//! P2 and the group: nothing is answered before it is durable, and nobody is disturbed by his neighbour.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use event_listener::Listener;
+use kith_store::disk::{Crash, Fault, FaultKind, SimulatedDisk};
+use kith_store::feed::Topic;
+use kith_store::folder::{Uid, Use};
+use kith_store::{OpenError, Store, StoreError};
+
+use crate::common::{ALICE, check, filing_of, open, open_disk};
+
+fn store() -> (SimulatedDisk, Store) {
+    let disk = SimulatedDisk::new();
+    let store = open(&disk);
+    store.create_folder(ALICE, "INBOX", Some(Use::Inbox)).unwrap();
+    (disk, store)
+}
+
+#[test]
+fn nothing_returns_before_the_sync() {
+    let (disk, store) = store();
+    let inbox = store.folder_by_name(ALICE, "INBOX").unwrap().unwrap().id;
+    let filing = filing_of(&store, b"mail");
+    disk.hold_syncs();
+    let returned = Arc::new(AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        let (seen, store) = (Arc::clone(&returned), store.clone());
+        let writing = scope.spawn(move || {
+            store.file(ALICE, inbox, vec![filing]).unwrap();
+            seen.fetch_add(1, Ordering::SeqCst);
+        });
+        disk.wait_until_held();
+        assert_eq!(returned.load(Ordering::SeqCst), 0);
+        assert!(!writing.is_finished());
+        disk.release_syncs();
+        writing.join().unwrap();
+    });
+    let lost = disk.crash(Crash::Lost, &mut |_| 0);
+    assert_eq!(open(&lost).folder(ALICE, inbox).unwrap().unwrap().messages, 1);
+    check(&store);
+}
+
+#[test]
+fn failing_job_leaves_nothing_and_disturbs_nobody() {
+    let (disk, store) = store();
+    let inbox = store.folder_by_name(ALICE, "INBOX").unwrap().unwrap().id;
+    let filings: Vec<_> = (0..20_u8).map(|number| filing_of(&store, &[number; 100])).collect();
+    // Everything gathers behind one held commit, hence becomes one group.
+    disk.hold_syncs();
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| store.subscribe(ALICE, "x", true));
+        disk.wait_until_held();
+        let writers: Vec<_> = filings
+            .into_iter()
+            .enumerate()
+            .map(|(number, filing)| {
+                let store = &store;
+                scope.spawn(move || {
+                    store.write(move |transaction| {
+                        let message = transaction.file(ALICE, inbox, &filing)?;
+                        if number % 3 == 0 { Err(StoreError::Invalid(number.to_string())) } else { Ok(message.uid) }
+                    })
+                })
+            })
+            .collect();
+        disk.release_syncs();
+        first.join().unwrap().unwrap();
+        for (number, writer) in writers.into_iter().enumerate() {
+            let outcome = writer.join().unwrap();
+            assert_eq!(outcome.is_err(), number % 3 == 0, "{outcome:?}");
+        }
+    });
+    let messages = store.messages(ALICE, inbox, Uid(1), Uid(u32::MAX), usize::MAX).unwrap();
+    assert_eq!(messages.iter().map(|message| message.uid.0).collect::<Vec<_>>(), (1..=13).collect::<Vec<_>>());
+    check(&store);
+}
+
+#[test]
+fn panicking_job_fails_alone() {
+    let (_disk, store) = store();
+    let outcome: Result<(), _> = store.write(|_| panic!("a bug"));
+    assert!(outcome.is_err());
+    store.subscribe(ALICE, "x", true).unwrap();
+    check(&store);
+}
+
+#[test]
+fn waiting_jobs_share_one_commit() {
+    let (disk, store) = store();
+    disk.record();
+    disk.hold_syncs();
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| store.subscribe(ALICE, "first", true));
+        disk.wait_until_held();
+        let before = disk.recorded();
+        let others: Vec<_> = (0..50)
+            .map(|number| {
+                let store = &store;
+                scope.spawn(move || store.subscribe(ALICE, &format!("n{number}"), true))
+            })
+            .collect();
+        assert_eq!(disk.recorded(), before);
+        disk.release_syncs();
+        first.join().unwrap().unwrap();
+        for other in others {
+            other.join().unwrap().unwrap();
+        }
+    });
+    let syncs = disk.take_record().iter().filter(|change| matches!(change, kith_store::disk::Operation::Sync(_))).count();
+    assert!(syncs < 50, "{syncs} syncs for 51 jobs");
+    check(&store);
+}
+
+#[test]
+fn failed_sync_is_fatal_for_the_handle() {
+    let (disk, store) = store();
+    // Find the sync: fail each operation of a commit in turn until the handle dies, and see that it stays dead.
+    let broken = (0..100).find_map(|after| {
+        disk.set_fault(Some(Fault { after, kind: FaultKind::Io, times: 1 }));
+        match store.subscribe(ALICE, &format!("n{after}"), true) {
+            Err(StoreError::Broken(_)) => Some(after),
+            _ => None,
+        }
+    });
+    disk.set_fault(None);
+    assert!(broken.is_some());
+    assert!(matches!(store.subscribe(ALICE, "later", true), Err(StoreError::Broken(_))));
+    assert!(matches!(store.folders(ALICE), Err(StoreError::Broken(_))));
+    drop(store);
+    check(&open(&disk));
+}
+
+#[test]
+fn feed_tells_of_a_commit_and_of_nothing_else() {
+    let (_disk, store) = store();
+    let topic = Topic::Mailbox(ALICE);
+    let listener = store.listen(topic);
+    let before = store.position(topic);
+    store.subscribe(ALICE, "x", true).unwrap();
+    assert!(listener.wait_timeout(std::time::Duration::from_secs(10)).is_some());
+    assert_eq!(store.position(topic), before + 1);
+    store.subscribe(ALICE, "x", true).unwrap();
+    assert!(store.create_folder(ALICE, "INBOX", None).is_err());
+    assert_eq!(store.position(topic), before + 1);
+    assert_eq!(store.position(Topic::Queue), 0);
+}
+
+#[test]
+fn second_store_on_a_home_is_told_that_it_is_busy() {
+    let (disk, store) = store();
+    assert!(matches!(open_disk(&disk), Err(OpenError::Busy { .. })));
+    store.close();
+    assert!(matches!(store.folders(ALICE), Err(StoreError::Broken(_))));
+    assert!(matches!(store.subscribe(ALICE, "x", true), Err(StoreError::Broken(_))));
+    check(&open(&disk));
+}
+
+#[test]
+fn home_on_a_real_disk_is_private_locked_and_reopens() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    let store = Store::open(&home, crate::common::options()).unwrap();
+    let inbox = store.create_folder(ALICE, "INBOX", Some(Use::Inbox)).unwrap().id;
+    store.file(ALICE, inbox, vec![filing_of(&store, b"small"), filing_of(&store, &[1; 200_000])]).unwrap();
+    assert!(matches!(Store::open(&home, crate::common::options()), Err(OpenError::Busy { .. })));
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&home), 0o700);
+    assert_eq!(mode(&home.join("store.redb")), 0o600);
+    assert_eq!(mode(&home.join("blobs")), 0o700);
+    drop(store);
+    let report = kith_store::verify::verify(&home, crate::common::options(), &mut |_| {}).unwrap();
+    assert!(report.is_sound(), "{report:?}");
+    assert_eq!((report.messages, report.blobs), (2, 2));
+}
+
+#[test]
+fn abandoned_large_mail_is_swept_and_a_waiting_one_is_not() {
+    let (disk, store) = store();
+    let inbox = store.folder_by_name(ALICE, "INBOX").unwrap().unwrap().id;
+    drop(filing_of(&store, &[1; 100_000]));
+    let waiting = filing_of(&store, &[2; 100_000]);
+    assert_eq!(store.sweep().unwrap(), 1);
+    assert_eq!(store.blob_bytes(&waiting.blob.hash, 1 << 20).unwrap().len(), 100_000);
+    store.file(ALICE, inbox, vec![waiting]).unwrap();
+    assert_eq!(store.sweep().unwrap(), 0);
+    store.remove(ALICE, inbox, vec![(Uid(1), Uid(1))]).unwrap();
+    assert!(disk.paths().iter().all(|path| !path.starts_with("blobs/")));
+    check(&store);
+}
