@@ -17,9 +17,9 @@ use crate::admission::Ticket;
 use crate::pace::{Pace, Timing, Waiting};
 use crate::shutdown::Shutdown;
 
-/// Read at once before the login, bytes.
-const READ_BYTES_BEFORE_LOGIN: usize = 4 * 1024;
-/// Read at once after the login, bytes.
+/// Read at once while the client is free to be silent, bytes: what an idle connection holds.
+const READ_BYTES_IDLE: usize = 4 * 1024;
+/// Read at once in the middle of a literal or mail of somebody who has logged in, bytes.
 const READ_BYTES: usize = 64 * 1024;
 /// Written at once; each such piece has [`Timing::stall`] to go out.
 const WRITE_BYTES: usize = 16 * 1024;
@@ -145,7 +145,13 @@ impl Connection {
     /// Time out, shutdown, eviction, a broken connection: end the session.
     pub async fn read(&mut self, input: &mut BytesMut, waiting: Waiting) -> Result<usize, ConnectionError> {
         let deadline = self.pace.deadline(waiting);
-        input.reserve(if self.logged_in { READ_BYTES } else { READ_BYTES_BEFORE_LOGIN });
+        if waiting == Waiting::Rest && self.logged_in {
+            input.reserve(READ_BYTES);
+        } else if input.is_empty() && input.capacity() > READ_BYTES_IDLE {
+            *input = BytesMut::with_capacity(READ_BYTES_IDLE);
+        } else {
+            input.reserve(READ_BYTES_IDLE);
+        }
         let before = input.len();
         let read = async {
             match &mut self.stream {
@@ -235,7 +241,7 @@ impl Connection {
     /// Closes: TLS's `close_notify`, then TCP's end, then reads on for a moment.
     pub async fn close(mut self) {
         let farewell = async {
-            let mut sink = BytesMut::with_capacity(READ_BYTES_BEFORE_LOGIN);
+            let mut sink = BytesMut::with_capacity(READ_BYTES_IDLE);
             let mut total = 0;
             let shut = match &mut self.stream {
                 Stream::Plain(stream) => stream.shutdown().await,

@@ -81,6 +81,10 @@ async fn converse<S: Session>(
             connection.write(&talk.output).await?;
             talk.output.clear();
         }
+        if matches!(step, Step::Read(Waiting::Command)) {
+            // An idle session holds no buffer.
+            talk.output = BytesMut::new();
+        }
         match step {
             Step::Close => return Ok(()),
             Step::Continue => {}

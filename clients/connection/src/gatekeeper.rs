@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kith_store::Store;
@@ -51,7 +51,7 @@ pub enum LoginRefusal {
 /// Lets people in.
 pub struct Gatekeeper {
     store: Store,
-    checks: Semaphore,
+    checks: Arc<Semaphore>,
     slowing: Mutex<Slowing>,
 }
 
@@ -65,7 +65,7 @@ impl Gatekeeper {
     /// Checks against this store's accounts.
     #[must_use]
     pub fn new(store: Store) -> Self {
-        Self { store, checks: Semaphore::new(CHECKS_MAX), slowing: Mutex::new(Slowing::new()) }
+        Self { store, checks: Arc::new(Semaphore::new(CHECKS_MAX)), slowing: Mutex::new(Slowing::new()) }
     }
 
     /// Checks a password, after whatever wait earlier failures have earned. `service` is for the log. Cancel-safe.
@@ -79,10 +79,12 @@ impl Gatekeeper {
             return Err(LoginRefusal::TooMany);
         };
         sleep_until(start.into()).await;
-        let Ok(_permit) = self.checks.acquire().await else { return Err(LoginRefusal::Unavailable) };
+        let Ok(permit) = Arc::clone(&self.checks).acquire_owned().await else { return Err(LoginRefusal::Unavailable) };
         let store = self.store.clone();
         let checked = tokio::task::spawn_blocking(move || {
             let outcome = store.login(&credentials.name, &credentials.password);
+            // Held to the end of the check, whether or not somebody still waits for it.
+            drop(permit);
             (outcome, credentials.name)
         });
         let Ok((outcome, name)) = checked.await else { return Err(LoginRefusal::Unavailable) };

@@ -85,6 +85,7 @@ pub trait Policy: Send + Sync {
     ///
     /// # Errors
     /// 550 5.7.1 as a rule.
+    #[expect(clippy::wrong_self_convention, reason = "it is about the field From")]
     fn from_header_ok(&self, account: &Account, addresses: &[String]) -> Result<(), Refusal>;
 
     /// Where a recipient is.

@@ -37,6 +37,12 @@ impl Home {
         self.folder.path()
     }
 
+    /// Closes the store and opens it again, as a node that restarts does.
+    pub(crate) fn reopen(&mut self) {
+        self.store.close();
+        self.store = Store::open(self.folder.path(), Options { cache_bytes: 4 << 20, passphrase: None }).unwrap();
+    }
+
     /// Lets them in without argon2's work, which conversations without a socket do not need.
     pub(crate) fn login(&self, credentials: &Credentials) -> Result<Account, LoginRefusal> {
         match (credentials.name.as_str(), credentials.password.as_slice()) {

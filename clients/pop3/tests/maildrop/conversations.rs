@@ -20,16 +20,17 @@ const MAILS: [&[u8]; 3] = [
     b"Subject: large\r\n\r\n",
 ];
 
-struct Inbox {
-    home: Home,
+struct Inbox<'a> {
+    home: &'a Home,
     remote: bool,
 }
 
-impl Inbox {
-    fn new() -> Self {
-        let home = Home::new();
+impl<'a> Inbox<'a> {
+    fn new(home: &'a Home) -> Self {
+        let inbox = home.store.folder_by_name(home.mum.id, "INBOX").unwrap().unwrap();
+        home.store.remove(home.mum.id, inbox.id, vec![(Uid(1), Uid(u32::MAX))]).unwrap();
         for mail in MAILS {
-            file(&home, mail);
+            file(home, mail);
         }
         Self { home, remote: false }
     }
@@ -53,7 +54,7 @@ fn file(home: &Home, mail: &[u8]) {
     home.store.file(home.mum.id, inbox.id, vec![filing]).unwrap();
 }
 
-impl Scene for Inbox {
+impl Scene for Inbox<'_> {
     type Session = Session;
 
     fn session(&mut self, remote: bool) -> Session {
@@ -78,12 +79,14 @@ const LOGIN: &str = "USER mum\r\nPASS secret\r\n";
 
 #[test]
 fn conversations_go_as_written() {
-    play_all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialogues"), Inbox::new);
+    let home = Home::new();
+    play_all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialogues"), || Inbox::new(&home));
 }
 
 #[test]
 fn two_sessions_do_not_disturb_each_other() {
-    let inbox = Inbox::new();
+    let home = Home::new();
+    let inbox = Inbox::new(&home);
     let (mut first, login) = (inbox.open(), |credentials: &Credentials| inbox.home.login(credentials));
     converse(&mut first, format!("{LOGIN}DELE 2\r\n").as_bytes(), usize::MAX, login);
     let names = inbox.say(&format!("{LOGIN}UIDL\r\n"));
@@ -99,24 +102,38 @@ fn two_sessions_do_not_disturb_each_other() {
 }
 
 #[test]
+fn names_survive_a_restart() {
+    let mut home = Home::new();
+    let names = Inbox::new(&home).say(&format!("{LOGIN}UIDL\r\n"));
+    home.reopen();
+    let session = Session::new(home.store.clone(), Transport { encrypted: true, can_start_tls: false, loopback: true });
+    let (said, _) =
+        converse(&mut { session }, format!("{LOGIN}UIDL\r\n").as_bytes(), usize::MAX, |credentials| home.login(credentials));
+    assert_eq!(String::from_utf8(said).unwrap(), names);
+}
+
+#[test]
 fn without_quit_nothing_is_deleted() {
-    let inbox = Inbox::new();
+    let home = Home::new();
+    let inbox = Inbox::new(&home);
     inbox.say(&format!("{LOGIN}DELE 1\r\nDELE 2\r\nDELE 3\r\n"));
     assert_eq!(inbox.mails().len(), 3);
 }
 
 #[test]
 fn nobody_sees_another_ones_mail() {
-    let inbox = Inbox::new();
+    let home = Home::new();
+    let inbox = Inbox::new(&home);
     assert!(inbox.say("USER dad\r\nPASS hidden\r\nSTAT\r\nRETR 1\r\n").ends_with("+OK 0 0\r\n-ERR There is no such message\r\n"));
 }
 
 #[test]
 fn a_large_mail_streams_byte_for_byte() {
-    let inbox = Inbox::new();
+    let home = Home::new();
+    let inbox = Inbox::new(&home);
     let large: Vec<u8> =
         (0..40_000u32).flat_map(|line| format!("{}{line}\r\n", if line % 3 == 0 { "." } else { "" }).into_bytes()).collect();
-    file(&inbox.home, &large);
+    file(&home, &large);
     let said = inbox.say(&format!("{LOGIN}RETR 4\r\n"));
     let start = said.find(" bytes\r\n").unwrap();
     let wire = &said[said[start + 1..].find(" bytes\r\n").unwrap() + start + 1 + " bytes\r\n".len()..];
@@ -141,7 +158,8 @@ fn any_talk() -> impl Strategy<Value = Vec<u8>> {
 
 #[test]
 fn chunking_changes_nothing_and_nothing_panics() {
-    let inbox = Inbox::new();
+    let home = Home::new();
+    let inbox = Inbox::new(&home);
     let hear = |talk: &[u8], chunk| converse(&mut inbox.open(), talk, chunk, |credentials| inbox.home.login(credentials));
     proptest!(ProptestConfig::with_cases(64), |(talk in any_talk(), chunk in 1usize..40)| {
         prop_assert_eq!(hear(&talk, chunk), hear(&talk, usize::MAX));

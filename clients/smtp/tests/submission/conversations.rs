@@ -96,6 +96,19 @@ fn a_mail_arrives_byte_for_byte() {
 }
 
 #[test]
+fn what_was_answered_250_is_there_after_a_restart() {
+    let mut home = Home::new();
+    let mut session =
+        Session::new(home.store.clone(), Desk::new(&home), Transport { encrypted: true, can_start_tls: false, loopback: false });
+    let talk = format!("{HELLO}\r\nRCPT TO:<dad@kith.alt>\r\nDATA\r\nSubject: x\r\n\r\n.\r\n");
+    let (said, _) = converse(&mut session, talk.as_bytes(), usize::MAX, |credentials| home.login(credentials));
+    assert!(String::from_utf8(said).unwrap().contains("250 2.6.0"));
+    drop(session);
+    home.reopen();
+    assert_eq!(home.store.folder_by_name(home.dad.id, "INBOX").unwrap().unwrap().messages, 1);
+}
+
+#[test]
 fn a_mail_that_turns_out_too_large_is_refused_and_the_session_goes_on() {
     let mut scene = Submission::new();
     let line = format!("{}\r\n", "x".repeat(998));

@@ -1,5 +1,7 @@
 //! The submission server from outside: conversations as text, and real sockets.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod conversations;
 mod desk;
 #[path = "../../../connection/tests/support/dialogue.rs"]
