@@ -74,7 +74,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), StoreError> {
     )))
 }
 
-fn decode(id: u32, bytes: &[u8]) -> Result<Account, StoreError> {
+pub(crate) fn decode(id: u32, bytes: &[u8]) -> Result<Account, StoreError> {
     let row: AccountRow = codec::decode(bytes, ROW_BYTES_MAX).map_err(|_| StoreError::damaged("an account"))?;
     Ok(Account { id: AccountId(id), name: row.name, address: row.address, created: row.created })
 }

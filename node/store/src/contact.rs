@@ -77,7 +77,7 @@ pub struct KnownCard {
     pub bytes: Vec<u8>,
 }
 
-fn decode(account: u32, name: &str, bytes: &[u8]) -> Result<Contact, StoreError> {
+pub(crate) fn decode(account: u32, name: &str, bytes: &[u8]) -> Result<Contact, StoreError> {
     let row: ContactRow = codec::decode(bytes, ROW_BYTES_MAX).map_err(|_| StoreError::damaged("a contact"))?;
     Ok(Contact {
         account: AccountId(account),

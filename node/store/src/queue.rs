@@ -161,7 +161,7 @@ impl EntryRow {
     }
 }
 
-fn decode(id: u64, row: &[u8], progress: Option<&[u8]>) -> Result<QueueEntry, StoreError> {
+pub(crate) fn decode(id: u64, row: &[u8], progress: Option<&[u8]>) -> Result<QueueEntry, StoreError> {
     let damaged = |_| StoreError::damaged(format!("entry {id} of the queue"));
     let row: EntryRow = codec::decode(row, ROW_BYTES_MAX).map_err(damaged)?;
     let progress = match progress {
@@ -169,6 +169,11 @@ fn decode(id: u64, row: &[u8], progress: Option<&[u8]>) -> Result<QueueEntry, St
         None => return Err(StoreError::damaged(format!("the progress of entry {id} of the queue"))),
     };
     Ok(row.entry(id, progress))
+}
+
+/// The progress of an entry that nothing is known of, as it lies in the table.
+pub(crate) fn fresh_progress() -> Result<Vec<u8>, StoreError> {
+    codec::encode(&Progress::default()).map_err(|_| StoreError::Invalid("the progress cannot be written".into()))
 }
 
 fn read_from(reader: &Reader, first: u64) -> Result<Vec<QueueEntry>, StoreError> {

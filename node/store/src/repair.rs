@@ -4,6 +4,7 @@
 //! takes the place of the other: a crash in between leaves the home as it was. What a damaged log has lost is told again from the
 //! views, as far as their rows stand; messages whose bytes are gone are taken out of their folders and counted.
 
+mod people;
 mod rebuild;
 
 use std::path::Path;

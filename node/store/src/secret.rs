@@ -58,7 +58,7 @@ fn seal(keyring: &Keyring, name: &str, value: &[u8]) -> Result<Vec<u8>, StoreErr
     Ok([&number.to_le_bytes()[..], &nonce, &sealed].concat())
 }
 
-fn open(keyring: &Keyring, name: &str, row: &[u8]) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+pub(crate) fn open(keyring: &Keyring, name: &str, row: &[u8]) -> Result<Zeroizing<Vec<u8>>, StoreError> {
     let damaged = || StoreError::damaged(format!("the secret row {name}"));
     let (number, rest) = row.split_first_chunk::<NUMBER_BYTES>().ok_or_else(damaged)?;
     let (nonce, sealed) = rest.split_first_chunk::<NONCE_BYTES>().ok_or_else(damaged)?;

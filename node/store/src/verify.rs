@@ -4,6 +4,7 @@
 //! some 200 bytes a message.
 
 mod mailbox;
+mod people;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -178,7 +179,7 @@ impl Check<'_> {
             self.report.absorb(outcome)?;
             self.report.accounts += 1;
         }
-        for step in [Self::letters, Self::blobs, Self::bodies, Self::files] {
+        for step in [Self::queue, Self::people, Self::secrets, Self::letters, Self::blobs, Self::bodies, Self::files] {
             let outcome = step(self, reader);
             self.report.absorb(outcome)?;
         }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kith_protocol::ids::AccountId;
 use redb::ReadableTable;
 
+use super::people;
 use crate::blob::{BlobHash, BlobReader, Trust};
 use crate::folder::{FolderRow, KeywordBits, Placement};
 use crate::log::{Arrival, Created, Entry, FolderChange, Removed, Tags};
@@ -26,7 +27,7 @@ pub(super) struct Rebuilt {
 }
 
 /// Bytes that are there and whole: hash → (bytes, body number or 0 for a file).
-type Available = BTreeMap<[u8; 32], (u64, u64)>;
+pub(super) type Available = BTreeMap<[u8; 32], (u64, u64)>;
 
 /// What the folder views still knew when the repair began.
 #[derive(Default)]
@@ -48,6 +49,8 @@ pub(super) fn rebuild(transaction: &mut Transaction<'_>) -> Result<Rebuilt, Stor
         }
         write_views(transaction, account, &mailbox, &remembered)?;
     }
+    people::queue(transaction, &available, &mut mentions, &mut rebuilt)?;
+    people::people(transaction)?;
     write_blobs(transaction, &available, &mentions)?;
     write_letters(transaction)?;
     Ok(rebuilt)
