@@ -171,11 +171,6 @@ pub(crate) fn decode(id: u64, row: &[u8], progress: Option<&[u8]>) -> Result<Que
     Ok(row.entry(id, progress))
 }
 
-/// The progress of an entry that nothing is known of, as it lies in the table.
-pub(crate) fn fresh_progress() -> Result<Vec<u8>, StoreError> {
-    codec::encode(&Progress::default()).map_err(|_| StoreError::Invalid("the progress cannot be written".into()))
-}
-
 fn read_from(reader: &Reader, first: u64) -> Result<Vec<QueueEntry>, StoreError> {
     let progress = reader.table(PROGRESS)?;
     let mut entries = Vec::new();

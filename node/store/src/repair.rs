@@ -9,7 +9,7 @@ mod rebuild;
 
 use std::path::Path;
 
-use redb::{Database, ReadableDatabase, ReadableTable};
+use redb::{Database, ReadableDatabase};
 
 use crate::disk::{Backend, Disk, Watch};
 use crate::schema::{self, Copied, meta};
@@ -32,6 +32,8 @@ pub struct RepairReport {
     pub told_again: u64,
     /// Placements of messages whose bytes are gone.
     pub messages_lost: u64,
+    /// Queue entries that could not be read, or whose mail is gone.
+    pub queued_lost: u64,
     /// What `verify` says of the result.
     pub report: Report,
 }
@@ -66,6 +68,7 @@ pub fn repair_on(disk: &Disk, options: Options, progress: &mut dyn FnMut(Progres
         repaired.entries_lost = rebuilt.entries_lost;
         repaired.told_again = rebuilt.told_again;
         repaired.messages_lost = rebuilt.messages_lost;
+        repaired.queued_lost = rebuilt.queued_lost;
         store.verify(progress)
     });
     repaired.report = outcome.map_err(|error| of_store(disk, error))?;

@@ -57,6 +57,8 @@ pub struct Report {
     pub folders: u64,
     /// Messages in folders.
     pub messages: u64,
+    /// Entries of the queue.
+    pub queued: u64,
     /// Distinct messages whose bytes were hashed.
     pub blobs: u64,
     /// Their bytes.
@@ -179,7 +181,9 @@ impl Check<'_> {
             self.report.absorb(outcome)?;
             self.report.accounts += 1;
         }
-        for step in [Self::queue, Self::people, Self::secrets, Self::letters, Self::blobs, Self::bodies, Self::files] {
+        let steps =
+            [Self::accounts, Self::contacts, Self::secrets, Self::letters, Self::queue, Self::blobs, Self::bodies, Self::files];
+        for step in steps {
             let outcome = step(self, reader);
             self.report.absorb(outcome)?;
         }

@@ -1,5 +1,9 @@
-//! What no log can rebuild is kept where it can be read; the indexes over it are written anew.
+//! Accounts, contacts and the queue after a repair: rows that cannot be read go, what finds them is written anew.
 
+use std::collections::BTreeMap;
+
+use kith_protocol::codec;
+use kith_protocol::event::{Progress, Wall};
 use redb::ReadableTable;
 
 use super::rebuild::{Available, Rebuilt};
@@ -7,71 +11,91 @@ use crate::schema::{ACCOUNT_KEYS, ACCOUNT_NAMES, ACCOUNTS, CONTACT_EMAILS, CONTA
 use crate::verify::Mentions;
 use crate::{StoreError, Transaction, account, contact, queue};
 
-/// Keeps the queue's entries whose mail is whole; counts their mentions. An entry that only lost its progress begins anew.
+pub(super) fn rebuild(transaction: &mut Transaction<'_>, rebuilt: &mut Rebuilt) -> Result<(), StoreError> {
+    let mut accounts = Vec::new();
+    let table = transaction.table(ACCOUNTS)?;
+    for row in table.iter()? {
+        let (id, value) = row?;
+        accounts.push((id.value(), account::decode(id.value(), value.value()).ok()));
+    }
+    drop(table);
+    transaction.table(ACCOUNT_NAMES)?.retain(|_, _| false)?;
+    transaction.table(ACCOUNT_KEYS)?.retain(|_, _| false)?;
+    for (id, account) in accounts {
+        let Some(account) = account else {
+            transaction.table(ACCOUNTS)?.remove(id)?;
+            rebuilt.entries_lost += 1;
+            continue;
+        };
+        transaction.table(ACCOUNT_NAMES)?.insert(account.name.as_str(), id)?;
+        transaction.table(ACCOUNT_KEYS)?.insert(*account.address.key(), id)?;
+    }
+    contacts(transaction, rebuilt)
+}
+
+fn contacts(transaction: &mut Transaction<'_>, rebuilt: &mut Rebuilt) -> Result<(), StoreError> {
+    let mut contacts = Vec::new();
+    let table = transaction.table(CONTACTS)?;
+    for row in table.iter()? {
+        let (key, value) = row?;
+        let (account, name) = key.value();
+        contacts.push(((account, name.to_owned()), contact::decode(account, name, value.value()).ok()));
+    }
+    drop(table);
+    transaction.table(CONTACT_KEYS)?.retain(|_, _| false)?;
+    transaction.table(CONTACT_EMAILS)?.retain(|_, _| false)?;
+    for ((account, name), contact) in contacts {
+        let Some(contact) = contact else {
+            transaction.table(CONTACTS)?.remove((account, name.as_str()))?;
+            rebuilt.entries_lost += 1;
+            continue;
+        };
+        transaction.table(CONTACT_KEYS)?.insert((account, *contact.address.key()), name.as_str())?;
+        for email in &contact.emails {
+            transaction.table(CONTACT_EMAILS)?.insert((account, email.as_str()), name.as_str())?;
+        }
+    }
+    Ok(())
+}
+
+/// Keeps the entries whose mail is there and counts their mentions; lost progress begins anew.
 pub(super) fn queue(
     transaction: &mut Transaction<'_>,
     available: &Available,
     mentions: &mut Mentions,
     rebuilt: &mut Rebuilt,
 ) -> Result<(), StoreError> {
-    let fresh = queue::fresh_progress()?;
-    let mut kept = Vec::new();
-    for row in transaction.view(QUEUE)?.iter()? {
-        let (key, value) = row?;
-        let id = key.value();
-        let progress = transaction.view(PROGRESS)?.get(id)?.map(|row| row.value().to_vec());
-        let readable = progress.filter(|progress| queue::decode(id, value.value(), Some(progress)).is_ok());
-        let progress = readable.unwrap_or_else(|| fresh.clone());
-        match queue::decode(id, value.value(), Some(&progress)) {
-            Ok(entry) if entry.blob.as_ref().is_none_or(|(hash, _)| available.contains_key(&hash.0)) => {
+    let encode = |progress: &Progress| codec::encode(progress).map_err(|error| StoreError::Broken(error.to_string()));
+    let none = encode(&Progress::default())?;
+    let mut entries = Vec::new();
+    let table = transaction.view(QUEUE)?;
+    for row in table.iter()? {
+        let (id, value) = row?;
+        entries.push((id.value(), queue::decode(id.value(), value.value(), Some(&none)).ok()));
+    }
+    drop(table);
+    let mut kept = BTreeMap::new();
+    for (id, entry) in entries {
+        let there = |hash: &[u8; 32], size| available.get(hash).is_some_and(|(known, _)| *known == size);
+        match entry {
+            Some(entry) if entry.blob.as_ref().is_none_or(|(hash, size)| there(&hash.0, *size)) => {
                 if let Some((hash, _)) = entry.blob {
                     *mentions.entry(hash.0).or_default() += 1;
                 }
-                kept.push((id, progress));
+                kept.insert(id, Progress { aged_at: Wall(entry.submitted_ms), ..Progress::default() });
             }
-            _ => rebuilt.messages_lost += 1,
+            _ => {
+                transaction.table(QUEUE)?.remove(id)?;
+                rebuilt.queued_lost += 1;
+            }
         }
     }
-    transaction.table(QUEUE)?.retain(|id, _| kept.binary_search_by_key(&id, |(kept, _)| *kept).is_ok())?;
-    let mut table = transaction.table(PROGRESS)?;
-    table.retain(|_, _| false)?;
-    for (id, progress) in kept {
-        table.insert(id, progress.as_slice())?;
+    let mut progress = transaction.table(PROGRESS)?;
+    progress.retain(|id, bytes| kept.contains_key(&id) && codec::decode::<Progress>(bytes, bytes.len()).is_ok())?;
+    for (id, begun) in kept {
+        if progress.get(id)?.is_none() {
+            progress.insert(id, encode(&begun)?.as_slice())?;
+        }
     }
     Ok(())
-}
-
-/// Writes the indexes over accounts and contacts anew; rows that cannot be read go.
-pub(super) fn people(transaction: &mut Transaction<'_>) -> Result<(), StoreError> {
-    let mut accounts = Vec::new();
-    for row in transaction.view(ACCOUNTS)?.iter()? {
-        let (key, value) = row?;
-        accounts.extend(account::decode(key.value(), value.value()));
-    }
-    let kept = |id: u32| accounts.iter().any(|account| account.id.0 == id);
-    transaction.table(ACCOUNTS)?.retain(|id, _| kept(id))?;
-    let mut names = transaction.table(ACCOUNT_NAMES)?;
-    let mut keys = transaction.table(ACCOUNT_KEYS)?;
-    names.retain(|_, _| false)?;
-    keys.retain(|_, _| false)?;
-    for account in &accounts {
-        names.insert(account.name.as_str(), account.id.0)?;
-        keys.insert(account.address.key(), account.id.0)?;
-    }
-    drop((names, keys));
-
-    let mut contacts = Vec::new();
-    for row in transaction.view(CONTACTS)?.iter()? {
-        let (key, value) = row?;
-        let (account, name) = key.value();
-        contacts.extend(contact::decode(account, name, value.value()));
-    }
-    transaction.table(CONTACT_KEYS)?.retain(|_, _| false)?;
-    transaction.table(CONTACT_EMAILS)?.retain(|_, _| false)?;
-    transaction.table(CONTACTS)?.retain(|_, _| false)?;
-    contacts.iter().try_for_each(|contact| match transaction.put_contact(contact) {
-        // Of two that claim the same key or legacy address the first stays.
-        Err(StoreError::Exists(_) | StoreError::Invalid(_)) => Ok(()),
-        other => other,
-    })
 }

@@ -24,6 +24,7 @@ pub(super) struct Rebuilt {
     pub(super) entries_lost: u64,
     pub(super) told_again: u64,
     pub(super) messages_lost: u64,
+    pub(super) queued_lost: u64,
 }
 
 /// Bytes that are there and whole: hash → (bytes, body number or 0 for a file).
@@ -49,8 +50,8 @@ pub(super) fn rebuild(transaction: &mut Transaction<'_>) -> Result<Rebuilt, Stor
         }
         write_views(transaction, account, &mailbox, &remembered)?;
     }
+    people::rebuild(transaction, &mut rebuilt)?;
     people::queue(transaction, &available, &mut mentions, &mut rebuilt)?;
-    people::people(transaction)?;
     write_blobs(transaction, &available, &mentions)?;
     write_letters(transaction)?;
     Ok(rebuilt)

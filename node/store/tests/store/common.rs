@@ -2,10 +2,13 @@
 
 use std::io::Write;
 
-use kith_protocol::ids::AccountId;
+use kith_protocol::address::Address;
+use kith_protocol::codec;
+use kith_protocol::ids::{AccountId, MailId};
 use kith_store::disk::SimulatedDisk;
 use kith_store::folder::Flags;
 use kith_store::mailbox::Filing;
+use kith_store::queue::{Notify, QueuedRecipient, Submission};
 use kith_store::{Disk, OpenError, Options, Store};
 
 /// The account that tests use.
@@ -34,4 +37,27 @@ pub(crate) fn filing_of(store: &Store, bytes: &[u8]) -> Filing {
 pub(crate) fn check(store: &Store) {
     let report = store.verify(&mut |_| {}).unwrap();
     assert!(report.is_sound(), "{report:#?}");
+}
+
+/// Somebody's address: the curve's base point.
+pub(crate) fn somebody() -> Address {
+    let mut cbor = vec![0x58, 32, 0x58];
+    cbor.extend([0x66; 31]);
+    codec::decode(&cbor, cbor.len()).unwrap()
+}
+
+/// A mail for one recipient over the overlay.
+pub(crate) fn submission_of(store: &Store, bytes: &[u8]) -> Submission {
+    let notify = Notify { success: false, failure: true, delay: true };
+    let recipient = QueuedRecipient { address: somebody(), typed: "bob@kith.alt".to_owned(), notify, orcpt: None };
+    Submission {
+        account: ALICE,
+        mail: filing_of(store, bytes).blob,
+        mid: MailId([7; 16]),
+        submitted_ms: 1,
+        recipients: vec![recipient],
+        household: Vec::new(),
+        envid: None,
+        ret_full: false,
+    }
 }

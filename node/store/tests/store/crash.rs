@@ -2,18 +2,31 @@
 
 use std::collections::BTreeMap;
 
-use crate::common::{ALICE, check, filing_of, open, open_disk};
+use kith_protocol::ids::EntryId;
+use kith_store::Store;
 use kith_store::disk::{Crash, SimulatedDisk};
 use kith_store::folder::{FlagChange, Flags, FolderId, Uid, Use};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// What the mailbox must hold: (folder, UID) → (bytes, flags).
-type Model = BTreeMap<(u64, u32), (Vec<u8>, u8)>;
+use crate::common::{ALICE, check, filing_of, open, open_disk, submission_of};
+
+/// What the store must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Model {
+    /// (folder, UID) → (bytes, flags).
+    mailbox: BTreeMap<(u64, u32), (Vec<u8>, u8)>,
+    /// Queue entry → bytes.
+    queue: BTreeMap<u64, Vec<u8>>,
+}
 
 /// One step of a person's day; the model follows when it has been acknowledged.
-fn step(store: &kith_store::Store, folders: &[FolderId], model: &mut Model, rng: &mut ChaCha8Rng) {
+fn step(store: &Store, folders: &[FolderId], model: &mut Model, rng: &mut ChaCha8Rng) {
     let folder = folders[rng.random_range(0..folders.len())];
+    if rng.random_range(0..3) == 0 {
+        return step_of_the_queue(store, model, rng);
+    }
+    let model = &mut model.mailbox;
     let known: Vec<u32> = model.keys().filter(|(id, _)| *id == folder.0).map(|(_, uid)| *uid).collect();
     let pick = known.get(rng.random_range(0..known.len().max(1))).copied();
     match (rng.random_range(0..10), pick) {
@@ -48,13 +61,30 @@ fn step(store: &kith_store::Store, folders: &[FolderId], model: &mut Model, rng:
     }
 }
 
-/// The whole mailbox as the store tells it.
-fn contents(store: &kith_store::Store) -> Model {
-    let mut model = Model::new();
+/// A mail is submitted, or one of the queue meets its fate.
+fn step_of_the_queue(store: &Store, model: &mut Model, rng: &mut ChaCha8Rng) {
+    let oldest = model.queue.keys().next().copied();
+    if let (Some(id), 0) = (oldest, rng.random_range(0..3)) {
+        store.write(move |transaction| transaction.remove_entry(EntryId(id))).unwrap();
+        model.queue.remove(&id);
+        return;
+    }
+    let mut bytes = vec![0; if rng.random_range(0..8) == 0 { 70_000 } else { 4_000 }];
+    rng.fill_bytes(&mut bytes);
+    let ids = store.submit(submission_of(store, &bytes)).unwrap();
+    model.queue.insert(ids[0].0, bytes);
+}
+
+/// The whole store as it tells it.
+fn contents(store: &Store) -> Model {
+    let mut model = Model::default();
+    for entry in store.queue().unwrap() {
+        model.queue.insert(entry.id.0, store.blob_bytes(&entry.blob.unwrap().0, u64::MAX).unwrap());
+    }
     for folder in store.folders(ALICE).unwrap() {
         for message in store.messages(ALICE, folder.id, Uid(1), Uid(u32::MAX), usize::MAX).unwrap() {
             let bytes = store.blob_bytes(&message.hash, u64::MAX).unwrap();
-            model.insert((folder.id.0, message.uid.0), (bytes, message.flags.system));
+            model.mailbox.insert((folder.id.0, message.uid.0), (bytes, message.flags.system));
         }
     }
     model
@@ -73,7 +103,7 @@ fn crash_everywhere(seed: u64, images_wanted: usize, steps: usize) {
         ];
         let replay = disk.fork();
         disk.record();
-        let mut model = Model::new();
+        let mut model = Model::default();
         // states[i]: (changes recorded when it was acknowledged, what it holds)
         let mut states = vec![(0, model.clone())];
         for _ in 0..steps {

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use kith_store::disk::SimulatedDisk;
-use kith_store::folder::{FlagChange, Flags, Uid, Use};
+use kith_store::folder::{FlagChange, Flags, Uid};
 use kith_store::repair::repair_on;
 use kith_store::{Disk, OpenError, Store, StoreError};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::common::{ALICE, check, filing_of, open, open_disk, options};
+use crate::common::{ALICE, check, filing_of, open, open_disk, options, somebody, submission_of};
 
 const DATABASE: &str = "store.redb";
 const PAGE: usize = 4096;
@@ -21,8 +21,9 @@ type Contents = BTreeMap<(u64, u32), (Vec<u8>, u8)>;
 fn sample() -> (SimulatedDisk, Contents) {
     let disk = SimulatedDisk::new();
     let store = open(&disk);
-    let inbox = store.create_folder(ALICE, "INBOX", Some(Use::Inbox)).unwrap().id;
-    let archive = store.create_folder(ALICE, "Archive", Some(Use::Archive)).unwrap().id;
+    assert_eq!(store.add_account("alice", somebody(), b"a long password").unwrap().id, ALICE);
+    let inbox = store.folder_by_name(ALICE, "INBOX").unwrap().unwrap().id;
+    let archive = store.folder_by_name(ALICE, "Archive").unwrap().unwrap().id;
     let mut filings = Vec::new();
     for number in 0_u32..120 {
         let size = if number % 40 == 0 { 70_000 } else { 300 + 40 * number as usize };
@@ -35,6 +36,8 @@ fn sample() -> (SimulatedDisk, Contents) {
     store.change_flags(ALICE, inbox, range(10, 50), FlagChange::Add, flags, None).unwrap();
     store.copy(ALICE, inbox, range(20, 30), archive).unwrap();
     store.remove(ALICE, inbox, range(25, 35)).unwrap();
+    store.submit(submission_of(&store, b"to be sent")).unwrap();
+    store.write(|transaction| transaction.put_secret("node/peer", b"hidden")).unwrap();
     check(&store);
     let contents = read(&store).unwrap();
     store.close();
