@@ -3,6 +3,7 @@
 use kith_connection::{Credentials, LoginRefusal};
 use kith_protocol::address::Address;
 use kith_store::account::Account;
+use kith_store::disk::{Disk, SimulatedDisk};
 use kith_store::{Options, Store};
 
 /// A store in a folder that goes away with it.
@@ -13,6 +14,8 @@ pub(crate) struct Home {
     folder: tempfile::TempDir,
 }
 
+const OPTIONS: Options = Options { cache_bytes: 4 << 20, passphrase: None };
+
 /// Public keys of RFC 8032 §7.1, tests 1 and 2.
 const KEYS: [&str; 2] = [
     "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
@@ -22,7 +25,16 @@ const KEYS: [&str; 2] = [
 impl Home {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path(), Options { cache_bytes: 4 << 20, passphrase: None }).unwrap();
+        Self::on(Disk::real(folder.path()), folder)
+    }
+
+    /// A home on a disk that fails as a test wants it to.
+    pub(crate) fn simulated(disk: &SimulatedDisk) -> Self {
+        Self::on(Disk::Simulated(disk.clone()), tempfile::tempdir().unwrap())
+    }
+
+    fn on(disk: Disk, folder: tempfile::TempDir) -> Self {
+        let store = Store::open_on(disk, OPTIONS).unwrap();
         let [mum, dad] = KEYS.map(|key| {
             let bytes: Vec<u8> = (0..32).map(|at| u8::from_str_radix(&key[at * 2..at * 2 + 2], 16).unwrap()).collect();
             Address::from_key(bytes.try_into().unwrap()).unwrap()
@@ -40,7 +52,7 @@ impl Home {
     /// Closes the store and opens it again, as a node that restarts does.
     pub(crate) fn reopen(&mut self) {
         self.store.close();
-        self.store = Store::open(self.folder.path(), Options { cache_bytes: 4 << 20, passphrase: None }).unwrap();
+        self.store = Store::open(self.folder.path(), OPTIONS).unwrap();
     }
 
     /// Lets them in without argon2's work, which conversations without a socket do not need.

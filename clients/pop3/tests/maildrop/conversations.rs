@@ -20,13 +20,13 @@ const MAILS: [&[u8]; 3] = [
     b"Subject: large\r\n\r\n",
 ];
 
-struct Inbox<'a> {
+pub(crate) struct Inbox<'a> {
     home: &'a Home,
     remote: bool,
 }
 
 impl<'a> Inbox<'a> {
-    fn new(home: &'a Home) -> Self {
+    pub(crate) fn new(home: &'a Home) -> Self {
         let inbox = home.store.folder_by_name(home.mum.id, "INBOX").unwrap().unwrap();
         home.store.remove(home.mum.id, inbox.id, vec![(Uid(1), Uid(u32::MAX))]).unwrap();
         for mail in MAILS {

@@ -5,6 +5,7 @@
 mod conversations;
 #[path = "../../../connection/tests/support/dialogue.rs"]
 mod dialogue;
+mod durability;
 #[path = "../../../connection/tests/support/home.rs"]
 mod home;
 mod sockets;

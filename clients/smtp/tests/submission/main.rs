@@ -6,6 +6,7 @@ mod conversations;
 mod desk;
 #[path = "../../../connection/tests/support/dialogue.rs"]
 mod dialogue;
+mod durability;
 #[path = "../../../connection/tests/support/home.rs"]
 mod home;
 mod sockets;

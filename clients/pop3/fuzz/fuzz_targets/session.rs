@@ -1,0 +1,24 @@
+//! Any bytes from somebody who has logged in: nothing panics, and how the bytes are cut changes nothing.
+#![no_main]
+
+#[path = "../../../connection/tests/support/dialogue.rs"]
+mod dialogue;
+#[path = "../../../connection/tests/support/home.rs"]
+mod home;
+
+use std::sync::LazyLock;
+
+use kith_pop3::{Session, Transport};
+
+static HOME: LazyLock<home::Home> = LazyLock::new(home::Home::new);
+
+libfuzzer_sys::fuzz_target!(|input: (u8, &[u8])| {
+    let (chunk, bytes) = input;
+    let talk = [b"USER mum\r\nPASS secret\r\n", bytes].concat();
+    let hear = |chunk| {
+        let transport = Transport { encrypted: true, can_start_tls: false, loopback: false };
+        let mut session = Session::new(HOME.store.clone(), transport);
+        dialogue::converse(&mut session, &talk, chunk, |credentials| HOME.login(credentials))
+    };
+    assert_eq!(hear(usize::from(chunk) + 1), hear(usize::MAX));
+});
