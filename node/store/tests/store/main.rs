@@ -5,4 +5,5 @@ mod crash;
 mod damage;
 mod full;
 mod mailbox;
+mod model;
 mod writer;
