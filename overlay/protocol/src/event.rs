@@ -107,25 +107,34 @@ pub enum Ladder {
 }
 
 /// Why a letter has not arrived yet. `Display` is the sentence for people.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
 pub enum Problem {
     /// No card of the recipient is known and the directory has none.
+    #[error("nobody seems to know how to reach this address yet")]
     NoCard,
     /// The newest card known has run out and no newer one was found.
+    #[error("what is known of how to reach this address is too old")]
     CardExpired,
     /// The card lists no place.
+    #[error("the address names no node that takes its mail")]
     NoPlace,
     /// None of the recipient's nodes could be reached.
+    #[error("their node could not be reached")]
     Unreachable,
     /// A node answered that it cannot take it now.
+    #[error("their node asks to try later ({0})")]
     Later(LaterReason),
     /// A node refuses it for good.
+    #[error("their node refuses it ({0})")]
     Refused(RefusedReason),
     /// The transfer broke off.
+    #[error("the transfer broke off")]
     Broken,
     /// The letter could not be sealed; the text says why.
+    #[error("the mail could not be sealed: {0}")]
     Sealing(String),
     /// The node took it; the recipient's receipt is still missing.
+    #[error("their node took it, and they have not confirmed it")]
     NoReceipt,
 }
 
@@ -257,24 +266,30 @@ pub enum OfferOutcome {
 }
 
 /// Why a node says "later". On the wire: the number of the variant.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
 pub enum LaterReason {
     /// Too much at once; the node protects itself.
+    #[error("it is busy")]
     Busy,
     /// Its disk or quota is full.
+    #[error("its disk or quota is full")]
     Full,
     /// The same envelope is being received from elsewhere.
+    #[error("it is receiving the same mail from elsewhere")]
     InProgress,
 }
 
 /// Why a node refuses. On the wire: the number of the variant.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
 pub enum RefusedReason {
     /// No such queue here (or closed: the same answer).
+    #[error("it knows no such mailbox")]
     Unknown,
     /// Larger than this node takes.
+    #[error("it is too large")]
     TooLarge,
     /// Not a size an envelope can have.
+    #[error("it is malformed")]
     Malformed,
 }
 
