@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -48,7 +49,14 @@ struct State {
 struct Entry {
     address: IpAddr,
     waiting: bool,
-    evict: Arc<Notify>,
+    eviction: Arc<Eviction>,
+}
+
+/// Tells a connection that it must leave; once told, it stays told.
+#[derive(Debug, Default)]
+struct Eviction {
+    told: AtomicBool,
+    bell: Notify,
 }
 
 /// The right to be connected; given back when dropped.
@@ -56,7 +64,7 @@ struct Entry {
 pub struct Ticket {
     admission: Arc<Admission>,
     number: u64,
-    evict: Arc<Notify>,
+    eviction: Arc<Eviction>,
 }
 
 impl Admission {
@@ -80,11 +88,11 @@ impl Admission {
         }
         state.next += 1;
         let number = state.next;
-        let evict = Arc::new(Notify::new());
-        state.admitted.insert(number, Entry { address, waiting: true, evict: Arc::clone(&evict) });
+        let eviction = Arc::<Eviction>::default();
+        state.admitted.insert(number, Entry { address, waiting: true, eviction: Arc::clone(&eviction) });
         *state.by_address.entry(address).or_default() += 1;
         state.waiting += 1;
-        Some(Ticket { admission: Arc::clone(self), number, evict })
+        Some(Ticket { admission: Arc::clone(self), number, eviction })
     }
 
     /// Connections at this moment.
@@ -102,7 +110,8 @@ impl State {
         let oldest = self.admitted.iter().find(|(_, entry)| entry.waiting && of.is_none_or(|address| entry.address == address));
         let Some(number) = oldest.map(|(number, _)| *number) else { return false };
         if let Some(entry) = self.forget(number) {
-            entry.evict.notify_one();
+            entry.eviction.told.store(true, Ordering::Release);
+            entry.eviction.bell.notify_one();
         }
         true
     }
@@ -130,9 +139,17 @@ impl Ticket {
         }
     }
 
-    /// Returns when the connection must leave for a newcomer. Cancel-safe.
+    /// Whether the connection must leave for a newcomer.
+    #[must_use]
+    pub fn is_evicted(&self) -> bool {
+        self.eviction.told.load(Ordering::Acquire)
+    }
+
+    /// Returns when the connection must leave for a newcomer. Cancel-safe; for one task at a time.
     pub async fn evicted(&self) {
-        self.evict.notified().await;
+        while !self.is_evicted() {
+            self.eviction.bell.notified().await;
+        }
     }
 }
 
@@ -183,6 +200,7 @@ mod tests {
         let _third = admission.admit(lan(3)).unwrap();
         let _newcomer = admission.admit(lan(4)).unwrap();
         oldest.evicted().await;
+        assert!(oldest.is_evicted());
         assert_eq!(admission.connected(), 3);
         drop(oldest);
         assert_eq!(admission.connected(), 3, "an evicted ticket is not given back twice");

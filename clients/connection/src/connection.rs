@@ -26,6 +26,8 @@ const WRITE_BYTES: usize = 16 * 1024;
 /// How long, and over how many bytes, a closed connection is read on so that the last answer is not lost to a reset.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
+/// How long the last words to a client that must leave for a newcomer may take.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// Why a connection ends.
 #[derive(Debug, thiserror::Error)]
@@ -179,7 +181,7 @@ impl Connection {
         }
     }
 
-    /// Writes all of it and flushes.
+    /// Writes all of it and flushes. After an eviction there is a moment for last words.
     ///
     /// # Errors
     /// The client does not take it, or is gone: end the session.
@@ -195,12 +197,14 @@ impl Connection {
                     Stream::Gone => Err(io::ErrorKind::NotConnected.into()),
                 }
             };
+            let stays = !self.logged_in && !self.ticket.is_evicted();
+            let patience = if self.ticket.is_evicted() { LAST_WORDS } else { self.timing.stall };
             tokio::select! {
-                outcome = timeout(self.timing.stall, write) => match outcome {
+                outcome = timeout(patience, write) => match outcome {
                     Err(_) => return Err(ConnectionError::TimedOut),
                     Ok(outcome) => outcome.map_err(ConnectionError::Broken)?,
                 },
-                () = self.ticket.evicted(), if !self.logged_in => return Err(ConnectionError::Evicted),
+                () = self.ticket.evicted(), if stays => return Err(ConnectionError::Evicted),
             }
         }
         self.touch();
@@ -238,7 +242,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Closes: TLS's `close_notify`, then TCP's end, then reads on for a moment.
+    /// Closes: TLS's `close_notify`, then TCP's end, then reads on for a moment unless somebody else needs the place.
     pub async fn close(mut self) {
         let farewell = async {
             let mut sink = BytesMut::with_capacity(READ_BYTES_IDLE);
@@ -260,7 +264,11 @@ impl Connection {
                 ended = !matches!(read, Ok(bytes) if bytes > 0);
             }
         };
-        // What the client does after our last word is its own affair.
-        let _slow = timeout(LINGER, farewell).await;
+        let patience = if self.ticket.is_evicted() { LAST_WORDS } else { LINGER };
+        tokio::select! {
+            // What the client does after our last word is its own affair.
+            _slow = timeout(patience, farewell) => {}
+            () = self.ticket.evicted(), if patience == LINGER => {}
+        }
     }
 }

@@ -20,7 +20,9 @@ pub struct Timing {
     pub idle_before_login: Duration,
     /// Silence between commands after the login (RFC 5321 §4.5.3.2.7: 5 min; RFC 1939 §3: 10 min; RFC 3501 §5.4: 30 min).
     pub idle: Duration,
-    /// What a line, literal or mail gets on top of the time that its bytes take at the minimum pace; also the longest silence within it.
+    /// Before the login: what a line gets on top of the time that its bytes take at the minimum pace; also the longest silence within it.
+    pub rest_before_login: Duration,
+    /// The same after the login, for lines, literals and mails (RFC 5321 §4.5.3.2.5: 3 min).
     pub rest: Duration,
     /// Bytes per second that a line, literal or mail must come in with, on average.
     pub pace_bytes_per_second: u32,
@@ -44,7 +46,8 @@ impl Default for Timing {
             login: Duration::from_secs(180),
             idle_before_login: Duration::from_secs(60),
             idle: Duration::from_secs(600),
-            rest: Duration::from_secs(60),
+            rest_before_login: Duration::from_secs(30),
+            rest: Duration::from_secs(180),
             pace_bytes_per_second: 256,
             handshake: Duration::from_secs(20),
             stall: Duration::from_secs(60),
@@ -95,7 +98,8 @@ impl Pace {
             Waiting::Rest => {
                 let (start, bytes) = *self.unit.get_or_insert((self.last_byte, 0));
                 let earned = Duration::from_secs(bytes / u64::from(timing.pace_bytes_per_second.max(1)));
-                (start + timing.rest + earned).min(self.last_byte + timing.rest)
+                let rest = if self.logged_in { timing.rest } else { timing.rest_before_login };
+                (start + rest + earned).min(self.last_byte + rest)
             }
         };
         if self.logged_in { deadline } else { deadline.min(self.connected + timing.login) }
@@ -108,15 +112,19 @@ mod tests {
 
     #[test]
     fn a_trickle_does_not_extend_a_line() {
-        let start = Instant::now();
-        let mut pace = Pace::new(Timing::default(), start);
-        pace.logged_in();
-        let mut now = start;
-        while pace.deadline(Waiting::Rest) > now {
-            now += Duration::from_secs(10);
-            pace.received(1, now);
+        for logged_in in [false, true] {
+            let (start, timing) = (Instant::now(), Timing::default());
+            let mut pace = Pace::new(timing, start);
+            if logged_in {
+                pace.logged_in();
+            }
+            let mut now = start;
+            while pace.deadline(Waiting::Rest) > now {
+                now += Duration::from_secs(10);
+                pace.received(1, now);
+            }
+            assert!(now - start <= if logged_in { timing.rest } else { timing.rest_before_login } + Duration::from_secs(10));
         }
-        assert!(now - start <= Duration::from_secs(70));
     }
 
     #[test]

@@ -131,9 +131,12 @@ fn a_mail_that_turns_out_too_large_is_refused_and_the_session_goes_on() {
 #[test]
 fn recipients_have_a_limit() {
     let mut scene = Submission::new();
-    let desk = "RCPT TO:<dad@kith.alt>\r\n".repeat(1500);
-    let (said, ended) = say(&mut scene, format!("{HELLO}\r\n{desk}").as_bytes(), 9999);
-    assert!(!ended && !said.contains("452 "), "the same one again and again is one");
+    let same = "RCPT TO:<dad@kith.alt>\r\n".repeat(1500);
+    let (said, ended) = say(&mut scene, format!("{HELLO}\r\n{same}").as_bytes(), 9999);
+    assert!(!ended && !said.contains("\r\n452 "), "the same one again and again is one");
+    let many: String = (1000..=2000).map(|number| format!("RCPT TO:<member{number}@kith.alt>\r\n")).collect();
+    let (said, ended) = say(&mut scene, format!("{HELLO}\r\n{many}").as_bytes(), 9999);
+    assert_eq!((said.matches("\r\n250 2.1.5 ").count(), said.matches("\r\n452 4.5.3 ").count(), ended), (1000, 1, false));
 }
 
 fn any_talk() -> impl Strategy<Value = Vec<u8>> {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use kith_protocol::ids::MailId;
+use kith_protocol::ids::{AccountId, MailId};
 use kith_smtp::command::RcptParams;
 use kith_smtp::{AcceptedMail, CommitRefusal, Policy, Refusal, Route};
 use kith_store::Store;
@@ -64,7 +64,12 @@ impl Policy for Desk {
             "mum@kith.alt" => Ok(Route::Household(self.mum.id)),
             "dad@kith.alt" | "d\u{e4}d@kith.alt" => Ok(Route::Household(self.dad.id)),
             "full@kith.alt" => Ok(Route::Overlay(self.dad.address)),
-            _ => Err(refusal(550, "5.1.1", "There is nobody of that name here")),
+            other => {
+                // A household of thousands, who can be named but not written to.
+                let number = other.strip_prefix("member").and_then(|rest| rest.strip_suffix("@kith.alt")?.parse().ok());
+                let nobody = || refusal(550, "5.1.1", "There is nobody of that name here");
+                number.map(|number| Route::Household(AccountId(number))).ok_or_else(nobody)
+            }
         }
     }
 

@@ -106,7 +106,11 @@ async fn hear_all(stream: &mut TcpStream) -> String {
 
 #[tokio::test]
 async fn a_slow_loris_is_sent_away() {
-    let timing = Timing { rest: Duration::from_millis(200), idle_before_login: Duration::from_millis(400), ..Timing::default() };
+    let timing = Timing {
+        rest_before_login: Duration::from_millis(200),
+        idle_before_login: Duration::from_millis(400),
+        ..Timing::default()
+    };
     let node = Node::start(Encryption::Offered, timing, Limits::default()).await;
     let mut trickler = TcpStream::connect(node.address).await.unwrap();
     let mut silent = TcpStream::connect(node.address).await.unwrap();
@@ -129,17 +133,37 @@ async fn a_slow_loris_is_sent_away() {
     assert!(heard.ends_with("421 4.4.2 Too slow; goodbye\r\n"), "{heard}");
 }
 
+/// Resident memory of this process, bytes.
+#[cfg(target_os = "linux")]
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+#[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn silent_connections_do_not_keep_people_out() {
-    let limits = Limits { total: 20, per_address: 20, loopback: 20, waiting: 8 };
+async fn ten_thousand_silent_connections_neither_fill_the_memory_nor_keep_people_out() {
+    let limits = Limits::default();
     let node = Node::start(Encryption::Offered, Timing::default(), limits).await;
-    let mut silent = Vec::new();
-    for _ in 0..200 {
-        silent.push(TcpStream::connect(node.address).await.unwrap());
-    }
     node.send(|_| Tls::None, "secret").await.unwrap();
+    let before = resident_bytes();
+    let mut silent = std::collections::VecDeque::new();
+    for number in 0..10_000 {
+        silent.push_back(TcpStream::connect(node.address).await.unwrap());
+        if number == 200 {
+            assert!(hear_all(&mut silent[0]).await.contains("421 4.7.0 Too many connections"));
+        }
+        if silent.len() > 300 {
+            silent.pop_front();
+        }
+    }
+    let start = Instant::now();
+    node.send(|_| Tls::None, "secret").await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     assert!(node.admission.connected() <= limits.waiting);
-    assert!(hear_all(&mut silent[0]).await.contains("421 4.7.0 Too many connections"));
+    let grown = resident_bytes().saturating_sub(before);
+    assert!(grown < 64 << 20, "{grown} bytes more");
 }
 
 #[tokio::test]
