@@ -3,7 +3,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::JoinHandle;
 
@@ -17,7 +16,7 @@ use crate::feed::Feed;
 use crate::schema::{self, meta};
 use crate::secret::Keyring;
 pub use crate::writer::Transaction;
-use crate::writer::{self, Job};
+use crate::writer::{self, Jobs};
 
 /// How to open a store.
 #[derive(Clone, Debug)]
@@ -37,7 +36,7 @@ pub struct Store {
 /// Owns the writer thread: when the last clone goes, the store closes.
 struct Handle {
     core: Arc<Core>,
-    jobs: Mutex<Option<SyncSender<Box<dyn Job>>>>,
+    jobs: Mutex<Option<Jobs>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -73,7 +72,12 @@ struct Opened {
 impl Drop for Opened {
     fn drop(&mut self) {
         // Closing writes, and may meet damaged pages like any other use.
-        if guarded(|| Ok(drop(self.database.take()))).is_err() {
+        let database = self.database.take();
+        let closed = guarded(move || {
+            drop(database);
+            Ok(())
+        });
+        if closed.is_err() {
             tracing::error!("the database could not be closed properly; run `kith verify`");
         }
     }

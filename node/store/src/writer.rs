@@ -129,9 +129,12 @@ impl<T: Send, F: FnMut(&mut Transaction<'_>) -> Result<T, StoreError> + Send> Jo
     }
 }
 
+/// Where jobs wait.
+pub(crate) type Jobs = SyncSender<Box<dyn Job>>;
+
 /// Hands work to the writer and waits until it is durable.
 pub(crate) fn submit<T: Send + 'static>(
-    jobs: &SyncSender<Box<dyn Job>>,
+    jobs: &Jobs,
     work: impl FnMut(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     let (reply, answer) = sync_channel(1);
@@ -141,7 +144,7 @@ pub(crate) fn submit<T: Send + 'static>(
 }
 
 /// Starts the writer. It ends when the last sender is dropped and everything queued has been answered.
-pub(crate) fn start(core: Arc<Core>) -> io::Result<(SyncSender<Box<dyn Job>>, JoinHandle<()>)> {
+pub(crate) fn start(core: Arc<Core>) -> io::Result<(Jobs, JoinHandle<()>)> {
     let (sender, receiver) = sync_channel(WAITING_JOBS_MAX);
     let thread = std::thread::Builder::new().name("kith-store".to_owned()).spawn(move || serve(&core, &receiver))?;
     Ok((sender, thread))
@@ -197,6 +200,7 @@ fn commit_group(core: &Core, mut group: VecDeque<Box<dyn Job>>) {
     }
 }
 
+/// What became of each job, and what is to be done after the commit.
 type Done = (Vec<Result<(), StoreError>>, Marks);
 
 /// Runs the first `limit` jobs and commits them.
@@ -208,11 +212,11 @@ fn attempt(core: &Core, group: &mut VecDeque<Box<dyn Job>>, limit: usize) -> Res
     let attempted = catch_unwind(AssertUnwindSafe(|| {
         let mut database = held.database().and_then(|database| Ok(database.begin_write()?)).map_err(Abort::All)?;
         database.set_quick_repair(true);
-        run(core, &database, group, limit).and_then(|(outcomes, marks, wrote)| {
+        run(core, &database, group, limit).and_then(|(done, wrote)| {
             if wrote {
                 database.commit().map_err(|error| Abort::All(error.into()))?;
             }
-            Ok((outcomes, marks))
+            Ok(done)
         })
     }));
     let attempted = attempted.unwrap_or_else(|_| Err(Abort::All(StoreError::damaged("a page is not what was written"))));
@@ -230,7 +234,7 @@ fn run(
     database: &WriteTransaction,
     group: &mut VecDeque<Box<dyn Job>>,
     limit: usize,
-) -> Result<(Vec<Result<(), StoreError>>, Marks, bool), Abort> {
+) -> Result<(Done, bool), Abort> {
     let room = core.disk.space().is_ok_and(|space| space.free >= RESERVE_BYTES.min(space.total / RESERVE_SHARE));
     let mut outcomes = Vec::with_capacity(limit);
     let mut kept = Marks::default();
@@ -251,5 +255,5 @@ fn run(
             }
         }
     }
-    Ok((outcomes, kept, wrote))
+    Ok(((outcomes, kept), wrote))
 }

@@ -5,9 +5,15 @@
 //! become durable by `sync` of the file, names by `sync_dir` of their folder; names that were changed without it survive in
 //! order (a journal), contents in any subset, each write torn into sectors of 512 bytes.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod file;
+mod image;
+
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+pub(crate) use file::SimulatedFile;
+pub use image::Operation;
+use image::{Image, parent};
 
 use super::Space;
 
@@ -15,27 +21,6 @@ use super::Space;
 const SECTOR_BYTES: usize = 512;
 /// Where the simulated clock starts: 2026-01-01.
 const START_SECONDS: i64 = 1_767_225_600;
-
-/// A change of the disk.
-#[derive(Clone, Debug)]
-pub enum Operation {
-    /// A folder was made.
-    MakeDir(String),
-    /// A name was given to a new, empty file.
-    Create(String, u64),
-    /// A file's name was changed.
-    Rename(String, String, u64),
-    /// A name was removed.
-    Remove(String),
-    /// The names of a folder were made durable.
-    SyncDir(String),
-    /// Bytes of a file were written.
-    Write(u64, u64, Arc<[u8]>),
-    /// A file was cut, or grown with zeros.
-    SetLen(u64, u64),
-    /// A file's bytes were made durable.
-    Sync(u64),
-}
 
 /// The fate of what was not synced when the power failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,20 +83,6 @@ struct State {
     /// Syncs wait while this is set; `waiting` counts them.
     held: bool,
     waiting: usize,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Image {
-    names: BTreeMap<String, u64>,
-    dirs: BTreeSet<String>,
-    files: BTreeMap<u64, Vec<u8>>,
-}
-
-/// An open file.
-#[derive(Clone, Debug)]
-pub(crate) struct SimulatedFile {
-    disk: SimulatedDisk,
-    id: u64,
 }
 
 /// The lock; dropped, the disk can be opened again.
@@ -374,63 +345,6 @@ impl SimulatedDisk {
     }
 }
 
-impl SimulatedFile {
-    #[expect(clippy::unnecessary_wraps, reason = "the same shape as the real file's")]
-    pub(super) fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
-        let state = self.disk.state();
-        let bytes = state.live.files.get(&self.id).map(Vec::as_slice).unwrap_or_default();
-        let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
-        let count = rest.len().min(out.len());
-        out[..count].copy_from_slice(&rest[..count]);
-        Ok(count)
-    }
-
-    pub(super) fn write_all_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.disk.change(Operation::Write(self.id, offset, bytes.into()))
-    }
-
-    #[expect(clippy::unnecessary_wraps, reason = "the same shape as the real file's")]
-    pub(super) fn len(&self) -> io::Result<u64> {
-        Ok(self.disk.state().live.files.get(&self.id).map_or(0, |bytes| bytes.len() as u64))
-    }
-
-    pub(super) fn set_len(&self, len: u64) -> io::Result<()> {
-        self.disk.change(Operation::SetLen(self.id, len))
-    }
-
-    pub(super) fn sync(&self) -> io::Result<()> {
-        let shared = &self.disk.shared;
-        let mut state = self.disk.state();
-        state.waiting += 1;
-        shared.gate.notify_all();
-        while state.held {
-            state = shared.gate.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        state.waiting -= 1;
-        drop(state);
-        self.disk.change(Operation::Sync(self.id))
-    }
-}
-
-impl Operation {
-    fn is_name(&self) -> bool {
-        matches!(self, Self::MakeDir(_) | Self::Create(..) | Self::Rename(..) | Self::Remove(_))
-    }
-
-    /// Whether a sync of this folder makes it durable.
-    fn is_in(&self, folder: &str) -> bool {
-        match self {
-            Self::MakeDir(path) | Self::Create(path, _) | Self::Remove(path) => parent(path) == folder,
-            Self::Rename(from, to, _) => parent(from) == folder || parent(to) == folder,
-            Self::SyncDir(_) | Self::Write(..) | Self::SetLen(..) | Self::Sync(_) => false,
-        }
-    }
-
-    fn is_of(&self, id: u64) -> bool {
-        matches!(self, Self::Write(file, ..) | Self::SetLen(file, _) if *file == id)
-    }
-}
-
 impl State {
     fn perform(&mut self, operation: Operation) {
         if let Some(record) = &mut self.record {
@@ -462,71 +376,4 @@ impl State {
             self.next_file = self.next_file.max(*id);
         }
     }
-}
-
-impl Image {
-    fn perform(&mut self, operation: &Operation) {
-        match operation {
-            Operation::MakeDir(path) => {
-                self.dirs.insert(path.clone());
-            }
-            Operation::Create(path, id) => {
-                self.names.insert(path.clone(), *id);
-                self.files.entry(*id).or_default();
-            }
-            Operation::Rename(from, to, id) => {
-                if self.names.get(from) == Some(id) {
-                    self.names.remove(from);
-                }
-                self.names.insert(to.clone(), *id);
-                self.files.entry(*id).or_default();
-            }
-            Operation::Remove(path) => {
-                self.names.remove(path);
-            }
-            Operation::Write(id, offset, bytes) => self.write(*id, *offset, bytes),
-            Operation::SetLen(id, len) => {
-                self.files.entry(*id).or_default().resize(usize::try_from(*len).unwrap_or(0), 0);
-            }
-            Operation::SyncDir(_) | Operation::Sync(_) => {}
-        }
-    }
-
-    fn write(&mut self, id: u64, offset: u64, bytes: &[u8]) {
-        let file = self.files.entry(id).or_default();
-        let start = usize::try_from(offset).unwrap_or(0);
-        let end = start + bytes.len();
-        if file.len() < end {
-            file.resize(end, 0);
-        }
-        file[start..end].copy_from_slice(bytes);
-    }
-
-    /// After a crash nobody has a nameless file open.
-    fn forget_nameless(&mut self) {
-        let named: BTreeSet<_> = self.names.values().copied().collect();
-        self.files.retain(|id, _| named.contains(id));
-    }
-
-    fn bytes(&self) -> u64 {
-        self.names.values().filter_map(|id| self.files.get(id)).map(|bytes| bytes.len() as u64).sum()
-    }
-
-    fn growth(&self, operation: &Operation) -> u64 {
-        let (id, end) = match operation {
-            Operation::Write(id, offset, bytes) => (id, offset + bytes.len() as u64),
-            Operation::SetLen(id, len) => (id, *len),
-            Operation::MakeDir(_)
-            | Operation::Create(..)
-            | Operation::Rename(..)
-            | Operation::Remove(_)
-            | Operation::SyncDir(_)
-            | Operation::Sync(_) => return 0,
-        };
-        end.saturating_sub(self.files.get(id).map_or(0, |bytes| bytes.len() as u64))
-    }
-}
-
-fn parent(path: &str) -> &str {
-    path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }

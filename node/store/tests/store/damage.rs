@@ -180,6 +180,5 @@ fn repair_saves_the_rest_of_a_damaged_store() {
         check(&store);
     }
     let share = saved * 100 / ((tried - hopeless) * truth.len());
-    println!("{tried} stores damaged, {hopeless} beyond repair; of the mails in the others {share} % saved");
     assert!(hopeless * 10 <= tried && share >= 90, "{hopeless} of {tried}, {share} %");
 }

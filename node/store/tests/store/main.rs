@@ -1,4 +1,5 @@
 //! The store's promises, tried on a disk that forgets, fills up and lies.
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod common;
 mod crash;

@@ -104,7 +104,10 @@ fn perform(store: &mut Store, disk: &SimulatedDisk, model: &mut Reference, step:
                 match change {
                     FlagChange::Replace => (*known, *keywords) = (system, chosen.collect()),
                     FlagChange::Add => (*known |= system, keywords.extend(chosen)).1,
-                    FlagChange::Remove => (*known &= !system, chosen.for_each(|name| drop(keywords.remove(&name)))).1,
+                    FlagChange::Remove => {
+                        *known &= !system;
+                        chosen.for_each(|name| drop(keywords.take(&name)));
+                    }
                 }
             }
         }
@@ -140,7 +143,9 @@ fn perform(store: &mut Store, disk: &SimulatedDisk, model: &mut Reference, step:
                 let mails = std::mem::take(&mut model.folders.get_mut(&inbox.0).unwrap().1);
                 let target = id_of(store, to).unwrap();
                 model.folders.entry(target.0).or_insert((1, View::new()));
-                mails.into_values().for_each(|mail| drop(model.put(target.0, mail)));
+                for mail in mails.into_values() {
+                    model.put(target.0, mail);
+                }
             }
         }
         Step::Delete(name) => {
@@ -159,7 +164,9 @@ fn perform(store: &mut Store, disk: &SimulatedDisk, model: &mut Reference, step:
     // Folders come and go by names; their messages are the reference's business.
     let there: BTreeSet<u64> = store.folders(ALICE).unwrap().iter().map(|folder| folder.id.0).collect();
     model.folders.retain(|id, _| there.contains(id));
-    there.iter().for_each(|id| drop(model.folders.entry(*id).or_insert((1, View::new()))));
+    for id in there {
+        model.folders.entry(id).or_insert((1, View::new()));
+    }
 }
 
 /// A client that applies `changes` to what it knew then knows what there is.
