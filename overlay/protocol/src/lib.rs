@@ -5,8 +5,12 @@
 //!
 //! `PROTOCOL.md` beside this crate's folder is the specification as implemented.
 
+pub mod account;
 pub mod address;
+pub mod blinding;
 mod body;
+pub mod card;
+pub mod certificate;
 pub mod codec;
 mod contexts;
 pub mod correspondent;
@@ -15,11 +19,15 @@ pub mod envelope;
 pub mod event;
 pub mod ids;
 pub mod kem;
+pub mod keys;
 pub mod letter;
 pub mod limits;
 pub mod noise;
+pub mod phrase;
+pub mod prekey;
 pub mod receipt;
 pub mod record;
 pub mod seal;
 pub mod secret;
+pub mod signed;
 pub mod wire;

@@ -4,6 +4,18 @@
 pub const RECORD_BYTES_MAX: usize = 12 * 1024;
 /// Bytes of a card, at most.
 pub const CARD_BYTES_MAX: usize = 11 * 1024;
+/// Bytes of an account certificate, at most, signature included.
+pub const CERTIFICATE_BYTES_MAX: usize = 256;
+/// Bytes of a tombstone, at most, signature included.
+pub const TOMBSTONE_BYTES_MAX: usize = 160;
+/// Weeks that the epoch sheet, and with it the account certificate, covers.
+pub const SHEET_WEEKS: u32 = 104;
+/// A card is valid for this long at most: 60 days, in ms.
+pub const CARD_AGE_MS_MAX: i64 = 60 * 86_400_000;
+/// Records are signed for the current week and this many more.
+pub const RECORD_WEEKS_AHEAD: u32 = 8;
+/// Bytes of a secret row, at most.
+pub const SECRET_ROW_BYTES_MAX: usize = 64 * 1024;
 /// Devices a card may list.
 pub const CARD_DEVICES_MAX: usize = 8;
 /// Places (relays) a card may list.
