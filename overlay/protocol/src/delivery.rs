@@ -173,7 +173,7 @@ impl Core<'_> {
         for peer in self.road.connections.overdue(&self.cx) {
             self.outbox.unreachable(peer, &mut self.cx, &mut self.road);
         }
-        self.inbox.tick(&self.cx);
+        self.inbox.tick(&mut self.cx);
         self.outbox.tick(&mut self.cx, &mut self.road);
     }
 

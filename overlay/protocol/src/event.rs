@@ -9,8 +9,8 @@
 //! commit fails it drops them and reports [`Event::CommitFailed`]. A sealed envelope is offered only after the
 //! [`Event::Durable`] of the batch that keeps the keys it spent. Batches become durable in the order in which they were asked for.
 //!
-//! **Every question gets one answer.** Each effect with an [`Op`] is answered once, and each [`Effect::Open`] and
-//! [`Effect::Commit`]; an answer that comes after the core has lost interest does nothing. A write that names an entry which is
+//! **Every question gets one answer.** Each effect with an [`Op`] is answered once, and each [`Effect::Open`],
+//! [`Effect::Commit`] and [`Answer::Send`] (by `BodyReceived` or `BodyBroken`); an answer that comes after the core has lost interest does nothing. A write that names an entry which is
 //! gone (a person withdrew it) does nothing.
 
 use serde::{Deserialize, Serialize};

@@ -60,6 +60,8 @@ pub struct Config {
     pub persist_every_ms: u64,
     /// A receipt is repeated at most once in this time. 10 min.
     pub receipt_repeat_ms: u64,
+    /// A body that is not complete by then is given up: the largest envelope at 10 KB/s takes 90 min. 2 h.
+    pub reception_max_ms: u64,
     /// Letters being sealed at once. 4.
     pub seals_max: usize,
     /// Offers in flight to all peers. 64.
@@ -105,6 +107,7 @@ impl Default for Config {
             persist_first_ms: 5 * MINUTE,
             persist_every_ms: HOUR,
             receipt_repeat_ms: 10 * MINUTE,
+            reception_max_ms: 2 * HOUR,
             seals_max: 4,
             offers_max: 64,
             offers_per_peer: 4,

@@ -52,6 +52,8 @@ struct Reception {
     account: AccountId,
     envelope: EnvelopeId,
     stage: Stage,
+    /// When it is given up if its body is not complete.
+    until: Mono,
 }
 
 /// What a commit of ours does.
@@ -137,7 +139,7 @@ impl Inbox {
             }
             return;
         }
-        if self.arriving.contains(&envelope) {
+        if self.arriving.contains(&envelope) && !self.restart(peer, envelope, cx) {
             return Self::refuse(token, Answer::Later { reason: LaterReason::InProgress, after_s: IN_PROGRESS_S }, cx);
         }
         let from_peer = self.receptions.values().filter(|reception| reception.peer == peer).count();
@@ -145,8 +147,18 @@ impl Inbox {
             return Self::refuse(token, Answer::Later { reason: LaterReason::Busy, after_s: BUSY_S }, cx);
         }
         self.arriving.insert(envelope);
-        self.receptions.insert(token, Reception { peer, account, envelope, stage: Stage::Receiving });
+        self.receptions.insert(token, Reception { peer, account, envelope, stage: Stage::Receiving, until: cx.after(cx.config.reception_max_ms) });
         cx.emit(Effect::Answer { token, answer: Answer::Send });
+    }
+
+    /// A peer that offers again what it was sending has begun anew: its first attempt is put off. False if the letter comes from elsewhere.
+    fn restart(&mut self, peer: PeerId, envelope: EnvelopeId, cx: &mut Context<'_>) -> bool {
+        let same = |reception: &Reception| {
+            reception.peer == peer && reception.envelope == envelope && matches!(reception.stage, Stage::Receiving)
+        };
+        let Some(old) = self.receptions.iter().find(|(_, reception)| same(reception)).map(|(token, _)| *token) else { return false };
+        self.later(old, LaterReason::InProgress, IN_PROGRESS_S, cx);
+        true
     }
 
     /// True, and remembered, if a receipt for this mail may be queued again. Only for mails whose senders may know.
@@ -289,7 +301,12 @@ impl Inbox {
         }
     }
 
-    pub(crate) fn tick(&mut self, cx: &Context<'_>) {
+    pub(crate) fn tick(&mut self, cx: &mut Context<'_>) {
+        let late = |reception: &Reception| matches!(reception.stage, Stage::Receiving) && reception.until <= cx.now.mono;
+        let tokens: Vec<Token> = self.receptions.iter().filter(|(_, reception)| late(reception)).map(|(token, _)| *token).collect();
+        for token in tokens {
+            self.later(token, LaterReason::Busy, BUSY_S, cx);
+        }
         if !self.strikes.is_empty() && self.halve_at <= cx.now.mono {
             self.halve_at = cx.after(STRIKES_HALVE_MS);
             self.strikes.retain(|_, strikes| {
@@ -300,6 +317,8 @@ impl Inbox {
     }
 
     pub(crate) fn deadline(&self) -> Option<Mono> {
-        (!self.strikes.is_empty()).then_some(self.halve_at)
+        let halve = (!self.strikes.is_empty()).then_some(self.halve_at);
+        let receiving = self.receptions.values().filter(|reception| matches!(reception.stage, Stage::Receiving));
+        receiving.map(|reception| reception.until).chain(halve).min()
     }
 }

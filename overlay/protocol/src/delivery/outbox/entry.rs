@@ -143,7 +143,7 @@ impl Item {
         if self.delay_pending() {
             wake = wake.min(self.moment(config.delay_notice_ms, now, aging).max(settled).max(self.store_wait));
         }
-        if self.dirty {
+        if self.dirty || matches!(self.state, State::Unsaved(_)) {
             wake = wake.min(self.store_wait);
         }
         if self.state == State::Idle {

@@ -244,8 +244,13 @@ impl Outbox {
         self.arm(id, cx);
     }
 
-    /// Commits what the entry has to write, one thing at a time.
+    /// Commits what the entry has to write, one thing at a time, and sets its timer.
     pub(super) fn flush(&mut self, id: EntryId, cx: &mut Context<'_>) {
+        self.write(id, cx);
+        self.arm(id, cx);
+    }
+
+    fn write(&mut self, id: EntryId, cx: &mut Context<'_>) {
         let Some(item) = self.items.get_mut(&id) else { return };
         if item.committing || item.store_wait > cx.now.mono {
             return;

@@ -1,0 +1,7 @@
+//! A few delivery cores with each other, in virtual time: what people are promised, whatever the network, the disks and the clocks do.
+
+mod directory;
+mod lifetime;
+mod receiving;
+mod schedules;
+mod world;
