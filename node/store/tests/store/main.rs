@@ -7,4 +7,5 @@ mod damage;
 mod full;
 mod mailbox;
 mod model;
+mod people;
 mod writer;
