@@ -101,7 +101,7 @@ impl Command {
             (b"UIDL", [message]) => number(message).map(|message| Self::Uidl(Some(message))),
             (b"RETR", [message]) => number(message).map(Self::Retr),
             (b"DELE", [message]) => number(message).map(Self::Dele),
-            (b"TOP", [message, lines]) => Ok(Self::Top(number(message)?, number(lines)? as u64)),
+            (b"TOP", [message, lines]) => Ok(Self::Top(number(message)?, count(lines)?)),
             (b"CAPA", []) => Ok(Self::Capa),
             (b"STLS", []) => Ok(Self::Stls),
             (b"UTF8", []) => Ok(Self::Utf8),
@@ -119,10 +119,17 @@ impl Command {
     }
 }
 
-/// Up to nine digits: more messages than a folder holds.
+/// A message's number. What is larger than any folder is the number of no message.
 fn number(digits: &[u8]) -> Result<usize, CommandError> {
-    let fits = (1..=9).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
-    let value = || digits.iter().fold(0, |number, digit| number * 10 + usize::from(digit.wrapping_sub(b'0')));
+    count(digits).map(|count| usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+/// Up to twenty digits; what does not fit counts as the largest number, since programs ask TOP for all lines that way.
+fn count(digits: &[u8]) -> Result<u64, CommandError> {
+    let fits = (1..=20).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+    let value = || {
+        digits.iter().fold(0u64, |number, digit| number.saturating_mul(10).saturating_add(u64::from(digit.wrapping_sub(b'0'))))
+    };
     fits.then(value).ok_or(CommandError::Argument)
 }
 
@@ -136,6 +143,7 @@ mod tests {
     fn commands_are_read_in_any_case() {
         assert_eq!(Command::parse(b"retr 12"), Ok(Command::Retr(12)));
         assert_eq!(Command::parse(b"Top 1 0"), Ok(Command::Top(1, 0)));
+        assert_eq!(Command::parse(b"TOP 1 99999999999999999999"), Ok(Command::Top(1, u64::MAX)));
         assert_eq!(Command::parse(b"LIST"), Ok(Command::List(None)));
         assert_eq!(Command::parse(b"AUTH"), Ok(Command::Auth(None, None)));
         assert_eq!(Command::parse(b"AUTH CRAM-MD5"), Ok(Command::Auth(Some(None), None)));
@@ -152,7 +160,7 @@ mod tests {
         for line in [
             &b"RETR"[..],
             b"RETR x",
-            b"RETR 99999999999999999999",
+            b"RETR 999999999999999999999",
             b"RETR 1 2",
             b"TOP 1",
             b"QUIT now",
