@@ -117,13 +117,15 @@ impl Core {
 
     /// Removes a blob file unless something mentions or stages it. Failing to is harmless: a sweep tries again.
     pub(crate) fn remove_unmentioned(&self, hash: &BlobHash) -> bool {
-        // Held throughout, so that nobody stages the same bytes between the look and the removal. Whoever mentions a staged
+        // The database is held before the registry is locked, everywhere.
+        let Ok(held) = self.hold() else { return false };
+        // Locked throughout, so that nobody stages the same bytes between the look and the removal. Whoever mentions a staged
         // file holds it until its commit: not staged here and not mentioned in a view taken afterwards means never.
         let staged = self.staged.staged();
         if staged.contains_key(hash) {
             return false;
         }
-        if self.is_unmentioned(hash) != Ok(true) {
+        if held.read(|reader| Ok(reader.table(BLOBS)?.get(hash.0)?.is_some())) != Ok(false) {
             return false;
         }
         self.staged.whole().retain(|whole| whole != hash);

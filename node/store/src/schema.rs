@@ -1,7 +1,7 @@
 //! Every table: what its rows mean, when they change, what never does.
 //!
 //! One redb file, `store.redb`, beside `blobs/` (large messages), `staging/` (messages being written), `spool/` (envelopes in
-//! transit) and `lock`. Numbers in keys sort by value. Rows marked *view* follow from the log: `kith verify` recomputes them,
+//! transit), `keys` (what secrets are sealed under) and `lock`. Numbers in keys sort by value. Rows marked *view* follow from the log: `kith verify` recomputes them,
 //! `kith repair` rebuilds them. All other rows are the only copy of what they say.
 
 use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, Value, WriteTransaction};

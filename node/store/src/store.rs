@@ -93,6 +93,11 @@ impl Held<'_> {
         self.guard.as_ref().ok_or_else(closed)?.database()
     }
 
+    /// Reads the last commit.
+    pub(crate) fn read<T>(&self, work: impl FnOnce(&Reader) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        guarded(|| work(&Reader { transaction: self.database()?.begin_read()? }))
+    }
+
     /// The worst that happened to the file.
     pub(crate) fn trouble(&self) -> Trouble {
         self.guard.as_ref().map_or(Trouble::None, |opened| opened.watch.trouble())
@@ -285,11 +290,7 @@ impl Core {
     }
 
     pub(crate) fn read<T>(&self, work: impl FnOnce(&Reader) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let held = self.hold()?;
-        guarded(|| {
-            let reader = Reader { transaction: held.database()?.begin_read()? };
-            work(&reader)
-        })
+        self.hold()?.read(work)
     }
 
     fn close(&self) {
@@ -312,7 +313,11 @@ impl Opened {
         }
         let watch = Watch::default();
         let backend = Backend::new(file, watch.clone());
-        let database = guarded(|| Ok(Database::builder().set_cache_size(cache_bytes).create_with_backend(backend)?))?;
+        let mut builder = Database::builder();
+        builder.set_cache_size(cache_bytes);
+        // Every commit records what an opening after a crash needs; that this is missing tells of damage or of another program.
+        builder.set_repair_callback(|_| tracing::warn!("the database has to be read through before it can be used"));
+        let database = guarded(|| Ok(builder.create_with_backend(backend)?))?;
         Ok(Self { database: Some(database), watch })
     }
 
