@@ -38,6 +38,8 @@ pub struct Delivery {
     connections: Connections,
     accounts: Vec<AccountId>,
     started: bool,
+    /// A connection after none does not rouse everything before that.
+    roused: Mono,
 }
 
 impl Delivery {
@@ -60,14 +62,15 @@ impl Delivery {
             connections: Connections::default(),
             accounts: snapshot.accounts.iter().map(|own| own.account).collect(),
             started: false,
+            roused: now.mono,
         }
     }
 
     /// Takes one event and adds what is to be done about it.
     pub fn handle(&mut self, event: Event, now: Now, rng: &mut impl Rng, effects: &mut Vec<Effect>) {
-        let Self { config, names, outbox, inbox, directory, connections, accounts, started } = self;
+        let Self { config, names, outbox, inbox, directory, connections, accounts, started, roused } = self;
         let cx = Context { config, now, rng, names, effects };
-        let mut core = Core { cx, outbox, inbox, road: Road { directory, connections }, accounts, started };
+        let mut core = Core { cx, outbox, inbox, road: Road { directory, connections }, accounts, started, roused };
         core.outbox.observe(&core.cx);
         core.route(event);
         core.time();
@@ -96,6 +99,7 @@ struct Core<'a> {
     road: Road<'a>,
     accounts: &'a mut Vec<AccountId>,
     started: &'a mut bool,
+    roused: &'a mut Mono,
 }
 
 impl Core<'_> {
@@ -103,12 +107,7 @@ impl Core<'_> {
         let (cx, road) = (&mut self.cx, &mut self.road);
         match event {
             Event::Started => self.start(),
-            Event::NetworkChanged => {
-                road.directory.forget_failures();
-                road.connections.forget_failures();
-                self.outbox.wake_all(cx, road);
-                self.greet();
-            }
+            Event::NetworkChanged => self.rouse(),
             Event::Tick => {}
             Event::AccountAdded(own) => self.account_added(&own),
             Event::AccountRemoved(account) => {
@@ -144,11 +143,14 @@ impl Core<'_> {
             }
             Event::Sealed { op, entry: _, result } => self.outbox.sealed(op, result, cx, road),
             Event::Offered { op, outcome } => self.outbox.offered(op, outcome, cx, road),
-            Event::OfferReceived { token, peer, queue, envelope, size } => self.inbox.offer(token, peer, queue, envelope, size, cx),
+            Event::OfferReceived { token, peer, queue, envelope, size } => {
+                self.inbox.offer(token, peer, queue, envelope, size, cx)
+            }
             Event::BodyReceived { token } => self.inbox.body(token, cx),
-            Event::BodyBroken { token } => self.inbox.broken(token),
+            Event::BodyBroken { token } => self.inbox.broken(token, cx),
             Event::Opened { token, result } => self.inbox.opened(token, result, self.outbox, cx),
             Event::Durable(batch) => {
+                self.inbox.store_works();
                 if !self.outbox.durable(batch, cx, road)
                     && let Some(done) = self.inbox.durable(batch)
                 {
@@ -187,6 +189,15 @@ impl Core<'_> {
         self.greet();
     }
 
+    /// Everything is worth another try, and everybody a greeting.
+    fn rouse(&mut self) {
+        self.road.directory.forget_failures();
+        self.road.connections.forget_failures();
+        self.outbox.wake_all(&mut self.cx, &mut self.road);
+        self.greet();
+        *self.roused = self.cx.after(self.cx.config.connect_rest_ms);
+    }
+
     /// Makes contacts' nodes notice us: what waits there for us comes now.
     fn greet(&mut self) {
         let wait = self.cx.below(8 * self.cx.config.greeting_gap_ms);
@@ -209,6 +220,10 @@ impl Core<'_> {
         self.road.connections.peer_up(peer);
         if first {
             self.road.directory.publish_waiting(&self.cx);
+            // The first connection after none means that there is a network again.
+            if *self.started && *self.roused <= self.cx.now.mono {
+                self.rouse();
+            }
         }
         self.outbox.peer_up(peer, &mut self.cx, &mut self.road);
     }

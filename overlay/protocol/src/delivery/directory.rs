@@ -137,7 +137,8 @@ impl Directory {
 
     /// The answer to a look-up: whose it was, if it was ours, and whether its card is newer than what was known.
     pub(crate) fn found(&mut self, op: Op, card: Option<CardInfo>, cx: &Context<'_>) -> Option<(Address, bool)> {
-        let address = self.lookups.iter().find(|(_, running)| running.is_some_and(|(open, _)| open == op)).map(|(address, _)| *address)?;
+        let address =
+            self.lookups.iter().find(|(_, running)| running.is_some_and(|(open, _)| open == op)).map(|(address, _)| *address)?;
         self.end(address, cx);
         let newer = card.filter(|card| card.address == address).is_some_and(|card| self.learn(card));
         Some((address, newer))
@@ -162,7 +163,8 @@ impl Directory {
         for address in &ended {
             self.end(*address, cx);
         }
-        for publication in self.own.values_mut().filter(|publication| publication.op.is_some() && publication.due <= cx.now.mono) {
+        for publication in self.own.values_mut().filter(|publication| publication.op.is_some() && publication.due <= cx.now.mono)
+        {
             publication.op = None;
             publication.failures = publication.failures.saturating_add(1);
         }
@@ -220,7 +222,9 @@ impl Directory {
             cx.emit(Effect::Lookup { op, address });
         }
         let now = cx.now.mono;
-        for (account, publication) in self.own.iter_mut().filter(|(_, publication)| publication.op.is_none() && publication.due <= now) {
+        for (account, publication) in
+            self.own.iter_mut().filter(|(_, publication)| publication.op.is_none() && publication.due <= now)
+        {
             let op = cx.op();
             publication.op = Some(op);
             publication.due = cx.after(cx.config.publish_budget_ms);

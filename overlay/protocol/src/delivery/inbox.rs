@@ -35,7 +35,9 @@ const BUSY_S: u32 = 10;
 /// What a node asks for while the same letter comes from elsewhere, in s.
 const IN_PROGRESS_S: u32 = 10;
 /// What a full node asks for, in s.
-const FULL_S: u32 = 300;
+const FULL_S: u32 = 60;
+/// After its disk failed a node takes no bodies for so long, in ms; then the next one is the trial.
+const FULL_WAIT_MS: u64 = 60 * 1000;
 
 type MailName = (AccountId, Address, MailId);
 
@@ -83,6 +85,8 @@ pub(crate) struct Inbox {
     recent_order: VecDeque<EnvelopeId>,
     /// Mails filed lately, whichever envelope they came in, and when a receipt was last queued.
     filed: BTreeMap<MailName, Option<Mono>>,
+    /// Our disk failed us lately: no bodies until then.
+    full_until: Mono,
     strikes: BTreeMap<PeerId, u32>,
     halve_at: Mono,
 }
@@ -118,7 +122,15 @@ impl Inbox {
     }
 
     /// A peer offers an envelope.
-    pub(crate) fn offer(&mut self, token: Token, peer: PeerId, queue: QueueName, envelope: EnvelopeId, size: u64, cx: &mut Context<'_>) {
+    pub(crate) fn offer(
+        &mut self,
+        token: Token,
+        peer: PeerId,
+        queue: QueueName,
+        envelope: EnvelopeId,
+        size: u64,
+        cx: &mut Context<'_>,
+    ) {
         let Some(account) = self.queues.get(&queue).copied() else {
             Self::refuse(token, Answer::Refused(RefusedReason::Unknown), cx);
             return self.strike(peer, 1, cx);
@@ -142,12 +154,18 @@ impl Inbox {
         if self.arriving.contains(&envelope) && !self.restart(peer, envelope, cx) {
             return Self::refuse(token, Answer::Later { reason: LaterReason::InProgress, after_s: IN_PROGRESS_S }, cx);
         }
+        if self.full_until > cx.now.mono {
+            return Self::refuse(token, Answer::Later { reason: LaterReason::Full, after_s: FULL_S }, cx);
+        }
         let from_peer = self.receptions.values().filter(|reception| reception.peer == peer).count();
         if self.receptions.len() >= cx.config.receptions_max || from_peer >= cx.config.receptions_per_peer {
             return Self::refuse(token, Answer::Later { reason: LaterReason::Busy, after_s: BUSY_S }, cx);
         }
         self.arriving.insert(envelope);
-        self.receptions.insert(token, Reception { peer, account, envelope, stage: Stage::Receiving, until: cx.after(cx.config.reception_max_ms) });
+        self.receptions.insert(
+            token,
+            Reception { peer, account, envelope, stage: Stage::Receiving, until: cx.after(cx.config.reception_max_ms) },
+        );
         cx.emit(Effect::Answer { token, answer: Answer::Send });
     }
 
@@ -156,7 +174,9 @@ impl Inbox {
         let same = |reception: &Reception| {
             reception.peer == peer && reception.envelope == envelope && matches!(reception.stage, Stage::Receiving)
         };
-        let Some(old) = self.receptions.iter().find(|(_, reception)| same(reception)).map(|(token, _)| *token) else { return false };
+        let Some(old) = self.receptions.iter().find(|(_, reception)| same(reception)).map(|(token, _)| *token) else {
+            return false;
+        };
         self.later(old, LaterReason::InProgress, IN_PROGRESS_S, cx);
         true
     }
@@ -171,27 +191,34 @@ impl Inbox {
         due
     }
 
-    /// The body is complete.
+    /// The body is complete. One that nobody waits for any more is put off, so that the driver can let go of it.
     pub(crate) fn body(&mut self, token: Token, cx: &mut Context<'_>) {
-        if let Some(reception) = self.receptions.get_mut(&token)
-            && matches!(reception.stage, Stage::Receiving)
-        {
-            reception.stage = Stage::Opening;
-            cx.emit(Effect::Open { token, account: reception.account });
+        match self.receptions.get_mut(&token) {
+            Some(reception) if matches!(reception.stage, Stage::Receiving) => {
+                reception.stage = Stage::Opening;
+                cx.emit(Effect::Open { token, account: reception.account });
+            }
+            Some(_) => {}
+            None => self.later(token, LaterReason::Busy, BUSY_S, cx),
         }
     }
 
-    /// The body broke off.
-    pub(crate) fn broken(&mut self, token: Token) {
-        if self.receptions.get(&token).is_some_and(|reception| matches!(reception.stage, Stage::Receiving)) {
-            self.forget(token);
+    /// The body broke off, or is not there when it is to be opened.
+    pub(crate) fn broken(&mut self, token: Token, cx: &mut Context<'_>) {
+        match self.receptions.get(&token).map(|reception| &reception.stage) {
+            Some(Stage::Receiving) => {
+                self.forget(token);
+            }
+            Some(Stage::Opening) => self.later(token, LaterReason::Busy, BUSY_S, cx),
+            Some(Stage::Writing) | None => {}
         }
     }
 
     /// Bodies of a peer that is gone will not be completed.
     pub(crate) fn peer_down(&mut self, peer: &PeerId) {
         let gone = |reception: &Reception| reception.peer == *peer && matches!(reception.stage, Stage::Receiving);
-        let tokens: Vec<Token> = self.receptions.iter().filter(|(_, reception)| gone(reception)).map(|(token, _)| *token).collect();
+        let tokens: Vec<Token> =
+            self.receptions.iter().filter(|(_, reception)| gone(reception)).map(|(token, _)| *token).collect();
         for token in tokens {
             self.forget(token);
         }
@@ -204,13 +231,22 @@ impl Inbox {
     }
 
     /// The letter is open, or is none.
-    pub(crate) fn opened(&mut self, token: Token, result: Result<Letter, OpenProblem>, outbox: &mut Outbox, cx: &mut Context<'_>) {
+    pub(crate) fn opened(
+        &mut self,
+        token: Token,
+        result: Result<Letter, OpenProblem>,
+        outbox: &mut Outbox,
+        cx: &mut Context<'_>,
+    ) {
         if self.receptions.get(&token).is_none_or(|reception| !matches!(reception.stage, Stage::Opening)) {
             return;
         }
         match result {
             Ok(letter) => self.letter(token, letter, outbox, cx),
-            Err(OpenProblem::Temporary) => self.later(token, LaterReason::Full, FULL_S, cx),
+            Err(OpenProblem::Temporary) => {
+                self.full_until = cx.after(FULL_WAIT_MS);
+                self.later(token, LaterReason::Full, FULL_S, cx);
+            }
             Err(problem @ (OpenProblem::NotForUs | OpenProblem::Malformed | OpenProblem::WrongSender)) => {
                 let Some(reception) = self.forget(token) else { return };
                 cx.emit(Effect::Count(Counter::Dropped(problem)));
@@ -278,6 +314,11 @@ impl Inbox {
         Some(Done { durable: true, card: done.card, ending: done.ending })
     }
 
+    /// The store works.
+    pub(crate) fn store_works(&mut self) {
+        self.full_until = Mono(0);
+    }
+
     /// A commit of ours failed; `None` if it was not ours.
     pub(crate) fn commit_failed(&mut self, batch: BatchId, cx: &mut Context<'_>) -> Option<Done> {
         let failed = self.batches.remove(&batch)?;
@@ -285,6 +326,7 @@ impl Inbox {
             self.filing.remove(&mail);
             self.filed.remove(&mail);
         }
+        self.full_until = cx.after(FULL_WAIT_MS);
         self.later(failed.token, LaterReason::Full, FULL_S, cx);
         Some(Done { durable: false, card: None, ending: failed.ending })
     }
@@ -303,7 +345,8 @@ impl Inbox {
 
     pub(crate) fn tick(&mut self, cx: &mut Context<'_>) {
         let late = |reception: &Reception| matches!(reception.stage, Stage::Receiving) && reception.until <= cx.now.mono;
-        let tokens: Vec<Token> = self.receptions.iter().filter(|(_, reception)| late(reception)).map(|(token, _)| *token).collect();
+        let tokens: Vec<Token> =
+            self.receptions.iter().filter(|(_, reception)| late(reception)).map(|(token, _)| *token).collect();
         for token in tokens {
             self.later(token, LaterReason::Busy, BUSY_S, cx);
         }

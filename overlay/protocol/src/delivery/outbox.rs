@@ -29,6 +29,8 @@ const PERSIST_BATCH_MAX: usize = 1000;
 const BULK_BYTES: u64 = 1024 * 1024;
 /// Longest wait that a node may ask for, in s.
 const LATER_MAX_S: u32 = 3600;
+/// The longest that our own patience adds to what a node asks for, in ms.
+const LATER_GROWN_MS: u64 = 10 * 60 * 1000;
 /// Wait after our own store failed, in ms.
 const STORE_WAIT_MS: u64 = 60 * 1000;
 
@@ -67,6 +69,8 @@ pub(crate) struct Outbox {
     offering: BTreeMap<PeerId, usize>,
     aging: Aging,
     persist_at: Mono,
+    /// The store failed: until then nothing is sealed, then one letter as a trial.
+    ailing: Option<Mono>,
 }
 
 impl Outbox {
@@ -85,6 +89,7 @@ impl Outbox {
             offering: BTreeMap::new(),
             aging: Aging::new(now, newest, config.grace_ms),
             persist_at: Mono(now.mono.0.saturating_add(config.persist_first_ms)),
+            ailing: None,
         };
         for mut entry in entries {
             let off = age::credit(now.wall.0.saturating_sub(entry.progress.aged_at.0));
@@ -225,7 +230,8 @@ impl Outbox {
             self.set_idle(id);
             self.failed_at(id, peer, Problem::Unreachable, cx, road);
         }
-        let broken: Vec<Op> = self.works.iter().filter(|(_, work)| matches!(work, Work::Offer(_, at) if *at == peer)).map(|(op, _)| *op).collect();
+        let broken: Vec<Op> =
+            self.works.iter().filter(|(_, work)| matches!(work, Work::Offer(_, at) if *at == peer)).map(|(op, _)| *op).collect();
         for op in broken {
             self.offered(op, OfferOutcome::Broken, cx, road);
         }
@@ -309,7 +315,14 @@ impl Outbox {
 
     /// A receipt came for these mails, proven to be from that address. Adds what to write and what to do then, and says which entries will end with
     /// it and how many mails it had no right to name.
-    pub(crate) fn receipt(&mut self, from: Address, to: AccountId, mails: &[MailId], writes: &mut Vec<Write>, then: &mut Vec<Effect>) -> (Vec<EntryId>, usize) {
+    pub(crate) fn receipt(
+        &mut self,
+        from: Address,
+        to: AccountId,
+        mails: &[MailId],
+        writes: &mut Vec<Write>,
+        then: &mut Vec<Effect>,
+    ) -> (Vec<EntryId>, usize) {
         let (mut ending, mut bogus) = (Vec::new(), 0);
         for mid in mails {
             let ids: Vec<EntryId> = self.index.get(&from).map_or_else(Vec::new, |named| {
@@ -365,6 +378,7 @@ impl Outbox {
 
     /// A commit of ours is durable. False if it was not ours.
     pub(crate) fn durable(&mut self, batch: BatchId, cx: &mut Context<'_>, road: &mut Road<'_>) -> bool {
+        self.ailing = None;
         let Some(done) = self.batches.remove(&batch) else { return false };
         let (Batch::Sealed(id, _) | Batch::Delay(id) | Batch::Progress(id) | Batch::Fate(id)) = done;
         let Some(item) = self.items.get_mut(&id) else {
@@ -399,6 +413,7 @@ impl Outbox {
 
     /// A commit of ours failed. False if it was not ours.
     pub(crate) fn commit_failed(&mut self, batch: BatchId, reason: CommitProblem, cx: &mut Context<'_>) -> bool {
+        self.ailing = Some(cx.after(STORE_WAIT_MS));
         let Some(failed) = self.batches.remove(&batch) else { return false };
         let (Batch::Sealed(id, _) | Batch::Delay(id) | Batch::Progress(id) | Batch::Fate(id)) = failed;
         if let Batch::Sealed(_, sealed) = &failed {
@@ -468,6 +483,8 @@ impl Outbox {
     pub(crate) fn deadline(&self) -> Option<Mono> {
         let timer = self.timers.first().map(|(at, _)| *at);
         let persist = (!self.items.is_empty()).then_some(self.persist_at);
-        timer.into_iter().chain(persist).min()
+        // Whoever waits to be sealed waits for room, which an answer makes, or for the store.
+        let trial = if self.to_seal.is_empty() { None } else { self.ailing };
+        timer.into_iter().chain(persist).chain(trial).min()
     }
 }

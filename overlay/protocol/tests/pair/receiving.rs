@@ -15,7 +15,7 @@ fn forged_receipts_have_no_effect() {
     }
     world.run(MINUTE);
     let waiting = world.nodes[0].disk.entries.len();
-    let forgeries = 20_000;
+    let forgeries = 100_000;
     for round in 0..forgeries {
         let mail = &world.mails[round % 10];
         // From somebody else about a mail that waits, or from the right person about a mail that does not exist.

@@ -61,7 +61,12 @@ fn run_schedule(seed: u64) {
     let mut world = World::new(2, seed);
     let count = world.rng.random_range(2..=4);
     world = World::acquainted(count, seed);
-    let faults = Faults { crashes: world.rng.random(), partitions: world.rng.random(), clocks: world.rng.random(), disks: world.rng.random() };
+    let faults = Faults {
+        crashes: world.rng.random(),
+        partitions: world.rng.random(),
+        clocks: world.rng.random(),
+        disks: world.rng.random(),
+    };
     world.loss = [0, 50, 300][world.rng.random_range(0..3)];
     for _ in 0..world.rng.random_range(20..120) {
         one_fault(&mut world, faults);
@@ -80,6 +85,15 @@ fn run_schedule(seed: u64) {
 #[test]
 fn after_healing_everything_is_delivered_once_within_two_minutes() {
     for seed in 0..200 {
+        run_schedule(seed);
+    }
+}
+
+/// The long form: `cargo nextest run --release -p kith-protocol --test pair --run-ignored only`.
+#[test]
+#[ignore = "the long form of the test above"]
+fn after_healing_everything_is_delivered_once_within_two_minutes_long() {
+    for seed in 0..100_000 {
         run_schedule(seed);
     }
 }

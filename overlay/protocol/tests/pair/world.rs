@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 use kith_protocol::address::Address;
 use kith_protocol::delivery::{Config, Delivery};
 use kith_protocol::event::{
-    Answer, CardInfo, CommitProblem, Counter, Effect, Entry, EntryKind, Event, Fate, Letter, LetterKind, Mono, Now, OfferOutcome, OpenProblem, OwnAccount, Place,
-    Progress, SealProblem, Sealed, Snapshot, Wall, Write,
+    Answer, CardInfo, CommitProblem, Counter, Effect, Entry, EntryKind, Event, Fate, Letter, LetterKind, Mono, Now, OfferOutcome,
+    OpenProblem, OwnAccount, Place, Progress, SealProblem, Sealed, Snapshot, Wall, Write,
 };
 use kith_protocol::ids::{AccountId, BatchId, EntryId, EnvelopeId, MailId, Op, PeerId, QueueName, Token};
 use rand::RngExt;
@@ -234,8 +234,11 @@ impl World {
         n.boot += 1;
         (n.booted_at, n.slept, n.asleep_until, n.next_tick) = (now, 0, None, None);
         let own = OwnAccount { account: ACCOUNT, address: address(node), queue: queue(node) };
-        let snapshot =
-            Snapshot { accounts: vec![own], cards: n.disk.cards.values().cloned().collect(), entries: n.disk.entries.values().cloned().collect() };
+        let snapshot = Snapshot {
+            accounts: vec![own],
+            cards: n.disk.cards.values().cloned().collect(),
+            entries: n.disk.entries.values().cloned().collect(),
+        };
         let time = self.time(node);
         self.nodes[node].core = Some(Delivery::restore(self.config.clone(), snapshot, time));
         self.tell(node, 1, Event::Started);
@@ -300,7 +303,8 @@ impl World {
             self.boot(node);
         }
         let awake = self.nodes.iter().filter_map(|node| node.asleep_until).max().unwrap_or(self.now);
-        self.run(awake.saturating_sub(self.now) + 10 * SECOND);
+        // A disk that was full is found to work within a minute or two, contact or not.
+        self.run(awake.saturating_sub(self.now) + 2 * MINUTE);
         for a in 0..self.nodes.len() {
             for b in 0..a {
                 self.part(a, b);
@@ -361,7 +365,10 @@ impl World {
     }
 
     fn happen(&mut self, what: Happening) {
-        let (Happening::Event(node, boot, _) | Happening::Commit(node, boot) | Happening::Connect(node, boot, ..) | Happening::Tick(node, boot)) = what;
+        let (Happening::Event(node, boot, _)
+        | Happening::Commit(node, boot)
+        | Happening::Connect(node, boot, ..)
+        | Happening::Tick(node, boot)) = what;
         if self.nodes[node].boot != boot || !self.is_up(node) {
             return;
         }
@@ -421,7 +428,9 @@ impl World {
             Effect::Connect { op, peer, .. } => self.at(soon, Happening::Connect(node, boot, op, peer)),
             Effect::Lookup { op, address: of } => {
                 self.nodes[node].lookups += 1;
-                let card = (0..self.nodes.len()).find(|other| address(*other) == of && self.directory_up).map(|other| self.card(node, other));
+                let card = (0..self.nodes.len())
+                    .find(|other| address(*other) == of && self.directory_up)
+                    .map(|other| self.card(node, other));
                 if let Some(card) = &card {
                     self.nodes[node].disk.cards.insert(card.address, card.clone());
                 }
@@ -468,7 +477,11 @@ impl World {
     fn offer(&mut self, node: usize, op: Op, to: PeerId, queue: QueueName, envelope: EnvelopeId, size: u64) {
         self.nodes[node].offers += 1;
         let kept = |entry: &Entry| entry.progress.sealed.as_ref().is_some_and(|sealed| sealed.envelope == envelope);
-        assert!(self.nodes[node].disk.entries.values().any(kept), "offered before the keys it spent were kept, seed {}", self.seed);
+        assert!(
+            self.nodes[node].disk.entries.values().any(kept),
+            "offered before the keys it spent were kept, seed {}",
+            self.seed
+        );
         let wait = self.rng.random_range(1..100);
         let other = (0..self.nodes.len()).find(|other| peer(*other) == to).unwrap();
         if !self.connected.contains(&pair(node, other)) || self.chance(self.loss) {
@@ -583,7 +596,11 @@ impl World {
         let entry = self.nodes[node].disk.entries.remove(&id).unwrap_or_else(|| panic!("a second fate, seed {}", self.seed));
         if *fate == Fate::Delivered {
             let to = (0..self.nodes.len()).find(|other| address(*other) == entry.recipient).unwrap();
-            assert!(self.nodes[to].disk.known.contains(&(address(node), entry.mid)), "delivered but not filed, seed {}", self.seed);
+            assert!(
+                self.nodes[to].disk.known.contains(&(address(node), entry.mid)),
+                "delivered but not filed, seed {}",
+                self.seed
+            );
         }
         self.nodes[node].disk.fates.entry(id).or_default().push(fate.clone());
     }
@@ -600,7 +617,14 @@ impl World {
     pub(crate) fn check_all_delivered(&self) {
         for mail in &self.mails {
             assert!(self.is_filed(mail), "not filed: {:?} from {} to {}, seed {}", mail.entry, mail.from, mail.to, self.seed);
-            assert_eq!(self.fates(mail.from, mail.entry), [Fate::Delivered], "fate of {:?} from {}, seed {}", mail.entry, mail.from, self.seed);
+            assert_eq!(
+                self.fates(mail.from, mail.entry),
+                [Fate::Delivered],
+                "fate of {:?} from {}, seed {}",
+                mail.entry,
+                mail.from,
+                self.seed
+            );
         }
     }
 }

@@ -7,7 +7,7 @@ use super::super::connections::Want;
 use super::super::context::Context;
 use super::super::directory::Standing;
 use super::entry::State;
-use super::{Batch, Outbox, Road, Work};
+use super::{Batch, LATER_GROWN_MS, Outbox, Road, STORE_WAIT_MS, Work};
 
 impl Outbox {
     /// Sets the entry's timer.
@@ -190,14 +190,21 @@ impl Outbox {
     }
 
     /// Nothing can be done now: until something happens, or a while has passed.
-    pub(super) fn put_off(&mut self, id: EntryId, problem: Problem, asked_ms: Option<u64>, cx: &mut Context<'_>, road: &Road<'_>) {
+    pub(super) fn put_off(
+        &mut self,
+        id: EntryId,
+        problem: Problem,
+        asked_ms: Option<u64>,
+        cx: &mut Context<'_>,
+        road: &Road<'_>,
+    ) {
         let Some(item) = self.items.get_mut(&id) else { return };
         let places = road.directory.card(&item.recipient).map_or(&[][..], |card| &card.places);
         let near = places.iter().any(|place| road.connections.is_up(&place.peer));
         let first = if near { cx.config.retry_near_ms } else { cx.config.retry_first_ms };
         let doubled = first.saturating_mul(1 << item.failures.min(20));
         let wait = match asked_ms {
-            Some(asked) => asked,
+            Some(asked) => asked.max(doubled.min(LATER_GROWN_MS)),
             None if doubled / 2 < cx.config.retry_max_ms => doubled.min(cx.config.retry_max_ms),
             None => cx.config.retry_steady_ms,
         };
@@ -255,7 +262,8 @@ impl Outbox {
         if item.committing || item.store_wait > cx.now.mono {
             return;
         }
-        let delay = item.delay_pending() && item.age(&self.aging) >= cx.config.delay_notice_ms && cx.now.mono.0 >= self.aging.settled();
+        let delay =
+            item.delay_pending() && item.age(&self.aging) >= cx.config.delay_notice_ms && cx.now.mono.0 >= self.aging.settled();
         let (batch, writes, then) = if let Some(fate) = item.fate.clone() {
             if item.foreign {
                 return;
@@ -287,17 +295,25 @@ impl Outbox {
 
     /// Starts what there is room for.
     pub(crate) fn pump(&mut self, cx: &mut Context<'_>, road: &mut Road<'_>) {
-        while self.sealing < cx.config.seals_max {
-            let Some(id) = self.to_seal.pop_first() else { break };
-            let Some(item) = self.items.get_mut(&id) else { continue };
-            item.state = State::Sealing;
-            let ladder = if item.progress.sealed.is_none() { Ladder::Best } else { Ladder::Weekly };
-            let op = cx.op();
-            self.works.insert(op, Work::Seal(id));
-            self.sealing += 1;
-            cx.emit(Effect::Seal { op, entry: id, ladder });
+        if self.ailing.is_some_and(|until| until <= cx.now.mono) && !self.to_seal.is_empty() {
+            self.ailing = Some(cx.after(STORE_WAIT_MS));
+            self.start_seal(cx);
+        }
+        while self.ailing.is_none() && self.sealing < cx.config.seals_max && !self.to_seal.is_empty() {
+            self.start_seal(cx);
         }
         self.pump_offers(cx, road);
+    }
+
+    fn start_seal(&mut self, cx: &mut Context<'_>) {
+        let Some(id) = self.to_seal.pop_first() else { return };
+        let Some(item) = self.items.get_mut(&id) else { return };
+        item.state = State::Sealing;
+        let ladder = if item.progress.sealed.is_none() { Ladder::Best } else { Ladder::Weekly };
+        let op = cx.op();
+        self.works.insert(op, Work::Seal(id));
+        self.sealing += 1;
+        cx.emit(Effect::Seal { op, entry: id, ladder });
     }
 
     /// One offer for every peer in turn, as long as there is room.
