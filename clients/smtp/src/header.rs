@@ -35,8 +35,10 @@ pub struct HeaderTooLarge;
 #[derive(Debug, Default)]
 pub struct HeaderReader {
     gathered: Vec<u8>,
-    /// Start of the first line that has not been looked at.
+    /// Start of the first line that is not complete.
     line: usize,
+    /// No line ends before this; looked at once, so that bytes that come singly cost no more.
+    scanned: usize,
 }
 
 /// A mail's bytes, cut after the header.
@@ -55,14 +57,19 @@ impl HeaderReader {
     /// It does not end within its bound.
     pub fn push(&mut self, bytes: &[u8]) -> Result<Option<Split>, HeaderTooLarge> {
         self.gathered.extend_from_slice(bytes);
-        while let Some(length) = self.gathered.get(self.line..).and_then(line_length) {
-            if length == 2 {
+        while let Some(lf) = self.gathered.iter().skip(self.scanned).position(|byte| *byte == b'\n').map(|at| self.scanned + at) {
+            self.scanned = lf + 1;
+            let line = self.gathered.get(self.line..=lf).unwrap_or_default();
+            if line == b"\r\n" {
                 let mut fields = std::mem::take(&mut self.gathered);
                 let rest = fields.split_off(self.line);
                 return if self.line > HEADER_BYTES_MAX { Err(HeaderTooLarge) } else { Ok(Some(Split { fields, rest })) };
             }
-            self.line += length;
+            if line.ends_with(b"\r\n") {
+                self.line = self.scanned;
+            }
         }
+        self.scanned = self.gathered.len();
         if self.gathered.len() > HEADER_BYTES_MAX { Err(HeaderTooLarge) } else { Ok(None) }
     }
 

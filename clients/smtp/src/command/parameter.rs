@@ -28,7 +28,7 @@ impl<'a> Parameters<'a> {
         Ok(Self(all))
     }
 
-    /// The value of a parameter that is there: `Some("")` and no value are told apart by the functions below, for which a missing one is empty.
+    /// Takes a parameter, if it is there: its value, if it has one.
     pub(super) fn take(&mut self, keyword: &str) -> Option<Option<&'a str>> {
         let at = self.0.iter().position(|(other, _)| other.eq_ignore_ascii_case(keyword))?;
         Some(self.0.remove(at).1)

@@ -28,13 +28,13 @@ impl Desk {
         Arc::new(Self { store: home.store.clone(), mum: home.mum.clone(), dad: home.dad.clone(), taken: Mutex::default() })
     }
 
-    /// What was taken, with its envelope as lines before the mail.
+    /// The mails that were taken.
     pub(crate) fn mails(&self) -> Vec<Vec<u8>> {
         let taken = self.taken.lock().unwrap();
         taken.iter().map(|mail| self.store.blob_bytes(&mail.mail.hash, LIMIT * 2).unwrap()).collect()
     }
 
-    /// The envelopes of what was taken.
+    /// The same with what the client said about them.
     pub(crate) fn taken(&self) -> Vec<AcceptedMail> {
         self.taken.lock().unwrap().clone()
     }
