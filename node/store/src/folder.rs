@@ -316,3 +316,27 @@ fn take<const N: usize>(from: &mut &[u8]) -> Option<[u8; N]> {
     *from = rest;
     Some(*head)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_normalised_and_bounded() {
+        for (given, kept) in
+            [("inbox", "INBOX"), ("Inbox/a", "INBOX/a"), ("a/inbox", "a/inbox"), ("a/", "a"), ("Entwürfe", "Entwürfe")]
+        {
+            assert_eq!(normalise(given).unwrap(), kept);
+        }
+        for refused in ["", "/", "/a", "a//b", "a\r\nb", &"x".repeat(NAME_BYTES_MAX + 1), &"a/".repeat(NAME_LEVELS_MAX + 1)] {
+            assert!(normalise(refused).is_err(), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn codes_of_uses_are_theirs_for_ever() {
+        let codes = Use::ALL.map(|(special, _)| special.code());
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5]);
+        assert!(Use::ALL.iter().all(|(special, _)| Use::of_code(special.code()) == Some(*special)));
+    }
+}

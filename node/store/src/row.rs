@@ -43,3 +43,38 @@ fn check(kind: Kind, key: [u64; 3], body: &[u8]) -> [u8; CHECK_BYTES] {
     let [a, b, c, d, ..] = *hasher.finalize().as_bytes();
     [a, b, c, d]
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::folder::{FolderRow, Placement};
+    use crate::log::Entry;
+
+    proptest! {
+        #[test]
+        fn row_opens_under_its_own_key_alone(body: Vec<u8>, key: [u64; 3], other: [u64; 3]) {
+            let row = stamp(Kind::Log, key, body.clone());
+            prop_assert_eq!(open(Kind::Log, key, &row).unwrap(), &body[..]);
+            prop_assert!(open(Kind::Folder, key, &row).is_err());
+            prop_assert!(key == other || open(Kind::Log, other, &row).is_err());
+        }
+
+        #[test]
+        fn decoders_of_rows_take_any_bytes(body: Vec<u8>) {
+            // With a right checksum, so that the decoders behind it are reached.
+            let _ = Entry::decode(1, 2, &stamp(Kind::Log, [1, 2, 0], body.clone()));
+            let _ = FolderRow::decode(1, 2, &stamp(Kind::Folder, [1, 2, 0], body.clone()));
+            let _ = Placement::decode((1, 2, 3), &stamp(Kind::Placement, [1, 2, 3], body.clone()));
+            let _ = Placement::decode((1, 2, 3), &body);
+        }
+
+        #[test]
+        fn placement_reads_back(record: u64, hash: [u8; 32], zone: i16, system: u8, keywords: [u8; 32]) {
+            let placement =
+                Placement { record, mod_seq: 9, hash, size: 5, date: -1, zone, saved: 8, system, keywords };
+            prop_assert_eq!(Placement::decode((1, 2, 3), &placement.encode((1, 2, 3))).unwrap(), placement);
+        }
+    }
+}

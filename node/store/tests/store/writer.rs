@@ -189,3 +189,32 @@ fn abandoned_large_mail_is_swept_and_a_waiting_one_is_not() {
     assert!(disk.paths().iter().all(|path| !path.starts_with("blobs/")));
     check(&open(&disk));
 }
+
+#[test]
+fn readers_and_writers_at_once_see_whole_commits() {
+    let (_disk, store) = store();
+    let inbox = store.folder_by_name(ALICE, "INBOX").unwrap().unwrap().id;
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..4_u8)
+            .map(|writer| {
+                let store = &store;
+                scope.spawn(move || {
+                    for round in 0..30_u8 {
+                        let pair = [filing_of(store, &[writer, round]), filing_of(store, &[writer, round, 1])];
+                        let filed = store.file(ALICE, inbox, pair.into()).unwrap();
+                        if round % 3 == 0 {
+                            store.remove(ALICE, inbox, vec![(filed[0].uid, filed[1].uid)]).unwrap();
+                        }
+                    }
+                })
+            })
+            .collect();
+        while writers.iter().any(|writer| !writer.is_finished()) {
+            let messages = store.messages(ALICE, inbox, Uid(1), Uid(u32::MAX), usize::MAX).unwrap();
+            assert_eq!(messages.len() % 2, 0);
+            check(&store);
+        }
+    });
+    assert_eq!(store.folder(ALICE, inbox).unwrap().unwrap().messages, 4 * 20 * 2);
+    check(&store);
+}
