@@ -214,31 +214,85 @@ pub enum Event {
     /// A verified card was learned or renewed (from a letter, an import, the directory) and is already durable.
     CardLearned(CardInfo),
     /// Answer to [`Effect::Lookup`]: the best card found and verified, if any.
-    Found { op: Op, card: Option<CardInfo> },
+    Found {
+        /// The question.
+        op: Op,
+        /// The best card found, verified and durable; `None`: there is none.
+        card: Option<CardInfo>,
+    },
     /// Answer to [`Effect::Publish`]: how many other nodes were read back as holding it.
-    Published { op: Op, holders: u32 },
+    Published {
+        /// The question.
+        op: Op,
+        /// Other nodes that hold the record.
+        holders: u32,
+    },
     /// A connection to this peer is open (the first one to it).
     PeerUp(PeerId),
     /// The last connection to this peer is gone.
     PeerDown(PeerId),
     /// Answer to [`Effect::Connect`] when no connection came about. Success is [`Event::PeerUp`].
-    ConnectFailed { op: Op, peer: PeerId },
+    ConnectFailed {
+        /// The question.
+        op: Op,
+        /// Who could not be reached.
+        peer: PeerId,
+    },
     /// Answer to [`Effect::Seal`].
-    Sealed { op: Op, entry: EntryId, result: Result<Sealed, SealProblem> },
+    Sealed {
+        /// The question.
+        op: Op,
+        /// Whose letter it is.
+        entry: EntryId,
+        /// The envelope in the spool, or why there is none. The core fills in `at_age_ms` itself.
+        result: Result<Sealed, SealProblem>,
+    },
     /// Answer to [`Effect::Offer`].
-    Offered { op: Op, outcome: OfferOutcome },
+    Offered {
+        /// The question.
+        op: Op,
+        /// What the peer answered.
+        outcome: OfferOutcome,
+    },
     /// A peer offers an envelope for one of our queues.
-    OfferReceived { token: Token, peer: PeerId, queue: QueueName, envelope: EnvelopeId, size: u64 },
+    OfferReceived {
+        /// Names the offer until it is answered for good.
+        token: Token,
+        /// Who offers.
+        peer: PeerId,
+        /// Which mailbox it is for.
+        queue: QueueName,
+        /// Its name, not yet proven.
+        envelope: EnvelopeId,
+        /// Its bytes.
+        size: u64,
+    },
     /// The body of an accepted offer is complete and its hash is right.
-    BodyReceived { token: Token },
+    BodyReceived {
+        /// The offer.
+        token: Token,
+    },
     /// The body of an accepted offer broke off; what is verified is kept for a while.
-    BodyBroken { token: Token },
+    BodyBroken {
+        /// The offer.
+        token: Token,
+    },
     /// Answer to [`Effect::Open`].
-    Opened { token: Token, result: Result<Letter, OpenProblem> },
+    Opened {
+        /// The offer.
+        token: Token,
+        /// The letter, or why there is none.
+        result: Result<Letter, OpenProblem>,
+    },
     /// The batch is durable. (Its `then` effects have been performed just before.)
     Durable(BatchId),
     /// The batch was not written, nothing of it.
-    CommitFailed { batch: BatchId, reason: CommitProblem },
+    CommitFailed {
+        /// What was not written.
+        batch: BatchId,
+        /// Why.
+        reason: CommitProblem,
+    },
 }
 
 /// Why sealing failed.
@@ -258,7 +312,12 @@ pub enum OfferOutcome {
     /// The node has it, durably (it had it before, or took it now).
     Have,
     /// Not now; try again after this many seconds.
-    Later { reason: LaterReason, after_s: u32 },
+    Later {
+        /// Why not now.
+        reason: LaterReason,
+        /// When to try again, in seconds from now.
+        after_s: u32,
+    },
     /// Not ever, in this form.
     Refused(RefusedReason),
     /// The connection or stream broke; unknown whether it arrived.
@@ -349,21 +408,73 @@ pub enum CommitProblem {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
     /// Connect to a peer, trying the hints first, then what the directory says. Answer: `PeerUp` or `ConnectFailed`.
-    Connect { op: Op, peer: PeerId, addresses: Vec<String> },
+    Connect {
+        /// Names the question.
+        op: Op,
+        /// Whom to reach.
+        peer: PeerId,
+        /// Hints, as text.
+        addresses: Vec<String>,
+    },
     /// Look the address's record up in the directory, verify, decrypt. Answer: `Found`.
-    Lookup { op: Op, address: Address },
+    Lookup {
+        /// Names the question.
+        op: Op,
+        /// Whose card is sought.
+        address: Address,
+    },
     /// Publish the account's records for the current and coming weeks, read them back. Answer: `Published`.
-    Publish { op: Op, account: AccountId },
+    Publish {
+        /// Names the question.
+        op: Op,
+        /// Whose records.
+        account: AccountId,
+    },
     /// Seal the entry's letter into the outgoing spool. Answer: `Sealed`.
-    Seal { op: Op, entry: EntryId, ladder: Ladder },
+    Seal {
+        /// Names the question.
+        op: Op,
+        /// Whose letter.
+        entry: EntryId,
+        /// To which keys.
+        ladder: Ladder,
+    },
     /// Offer a sealed envelope to a connected peer, and send its body if asked. Answer: `Offered`.
-    Offer { op: Op, peer: PeerId, queue: QueueName, envelope: EnvelopeId, size: u64 },
+    Offer {
+        /// Names the question.
+        op: Op,
+        /// To whom.
+        peer: PeerId,
+        /// For which mailbox there.
+        queue: QueueName,
+        /// Which envelope of the spool.
+        envelope: EnvelopeId,
+        /// Its bytes.
+        size: u64,
+    },
     /// Answer a peer's offer.
-    Answer { token: Token, answer: Answer },
+    Answer {
+        /// The offer.
+        token: Token,
+        /// What is said.
+        answer: Answer,
+    },
     /// Open the received envelope. Answer: `Opened`.
-    Open { token: Token, account: AccountId },
+    Open {
+        /// The offer whose body is complete.
+        token: Token,
+        /// Whose queue it came for: only its keys are tried.
+        account: AccountId,
+    },
     /// Write all of this as one; then perform `then`, in order; then report `Durable`.
-    Commit { batch: BatchId, writes: Vec<Write>, then: Vec<Effect> },
+    Commit {
+        /// Its name.
+        batch: BatchId,
+        /// All or nothing.
+        writes: Vec<Write>,
+        /// Performed when it is durable, dropped if it fails.
+        then: Vec<Effect>,
+    },
     /// The envelope in the outgoing spool is not needed any more.
     Discard(EnvelopeId),
     /// The peer broke the rules: close its connections and do not talk to it for a while.
@@ -380,7 +491,12 @@ pub enum Answer {
     /// Send it: the driver asks for the ranges it lacks.
     Send,
     /// Not now.
-    Later { reason: LaterReason, after_s: u32 },
+    Later {
+        /// Why not now.
+        reason: LaterReason,
+        /// When to try again, in seconds from now.
+        after_s: u32,
+    },
     /// Not ever.
     Refused(RefusedReason),
 }
@@ -389,18 +505,48 @@ pub enum Answer {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Write {
     /// The entry's progress. Where its `sealed` is new, the keys that sealing spent and issued are part of the same write.
-    Progress { entry: EntryId, progress: Progress },
+    Progress {
+        /// Which entry.
+        entry: EntryId,
+        /// All of it.
+        progress: Progress,
+    },
     /// The delay notice goes into the sender's inbox (if the submission's NOTIFY wants it).
-    DelayNotice { entry: EntryId },
+    DelayNotice {
+        /// Which entry.
+        entry: EntryId,
+    },
     /// The entry ends here, with what the sender is told. The only way an entry ends.
-    Fate { entry: EntryId, fate: Fate },
+    Fate {
+        /// Which entry.
+        entry: EntryId,
+        /// How it ended.
+        fate: Fate,
+    },
     /// File the opened letter: the mail into the inbox (kind `Mail`), its `mid` remembered, its card and reply keys kept, spent keys
     /// erased; with `receipt`, a new receipt entry is queued (the driver reports it as `Queued`).
-    File { token: Token, receipt: bool },
+    File {
+        /// The letter.
+        token: Token,
+        /// Queue a receipt for it.
+        receipt: bool,
+    },
     /// The opened letter was a duplicate or an answer to nothing: keep its card and keys, file nothing; with `receipt`, answer again.
-    Absorb { token: Token, receipt: bool },
+    Absorb {
+        /// The letter.
+        token: Token,
+        /// Queue one more receipt for it.
+        receipt: bool,
+    },
     /// Queue one more receipt for a mail that was filed earlier: its sender asks again (the driver reports it as `Queued`).
-    Receipt { account: AccountId, to: Address, mid: MailId },
+    Receipt {
+        /// Who received the mail.
+        account: AccountId,
+        /// Who sent it.
+        to: Address,
+        /// Which mail.
+        mid: MailId,
+    },
 }
 
 /// How an entry ended.

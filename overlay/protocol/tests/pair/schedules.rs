@@ -125,7 +125,7 @@ fn run_expiry(seed: u64) {
             _ => {
                 // Drift of up to a tenth.
                 world.run(wait);
-                let drift = i64::try_from(wait / 10).unwrap();
+                let drift = (wait / 10).cast_signed();
                 world.nodes[0].wall_lie += world.rng.random_range(-drift..=drift);
             }
         }

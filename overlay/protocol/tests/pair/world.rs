@@ -29,19 +29,23 @@ static ADDRESSES: LazyLock<Vec<Address>> = LazyLock::new(|| (0..6).map(make_addr
 
 fn make_address(number: u8) -> Address {
     let key = ed25519_dalek::SigningKey::from_bytes(&[number + 1; 32]).verifying_key().to_bytes();
-    serde_cbor::from_slice(&serde_cbor::to_vec(&serde_bytes::Bytes::new(&key)).unwrap()).unwrap()
+    Address::from_key(key).expect("a public key is an address")
 }
 
 pub(crate) fn address(node: usize) -> Address {
     ADDRESSES[node]
 }
 
+fn number(node: usize) -> u8 {
+    u8::try_from(node + 1).expect("a world is small")
+}
+
 pub(crate) fn peer(node: usize) -> PeerId {
-    PeerId([u8::try_from(node).unwrap() + 1; 32])
+    PeerId([number(node); 32])
 }
 
 pub(crate) fn queue(node: usize) -> QueueName {
-    QueueName([u8::try_from(node).unwrap() + 1; 16])
+    QueueName([number(node); 16])
 }
 
 /// What an envelope of this world holds.
@@ -105,7 +109,6 @@ pub(crate) struct Submission {
     pub(crate) to: usize,
     pub(crate) entry: EntryId,
     pub(crate) mid: MailId,
-    pub(crate) at: u64,
 }
 
 pub(crate) struct World {
@@ -329,7 +332,7 @@ impl World {
     pub(crate) fn submit(&mut self, from: usize, to: usize) -> EntryId {
         let mid = MailId(self.rng.random());
         let entry = self.enqueue(from, address(to), mid, EntryKind::Mail).id;
-        self.mails.push(Submission { from, to, entry, mid, at: self.now });
+        self.mails.push(Submission { from, to, entry, mid });
         entry
     }
 
@@ -464,7 +467,7 @@ impl World {
         };
         let card = self.nodes[node].disk.cards.get(&entry.recipient).ok_or(SealProblem::NoCard)?;
         let card = (card.generation, card.sequence);
-        let to = (0..self.nodes.len()).find(|other| address(*other) == entry.recipient).unwrap();
+        let to = self.node_of(entry.recipient);
         let kind = match entry.kind {
             EntryKind::Mail => LetterKind::Mail,
             EntryKind::Receipt(mid) => LetterKind::Receipt(vec![mid]),
@@ -483,7 +486,7 @@ impl World {
             self.seed
         );
         let wait = self.rng.random_range(1..100);
-        let other = (0..self.nodes.len()).find(|other| peer(*other) == to).unwrap();
+        let other = (0..self.nodes.len()).find(|other| peer(*other) == to).expect("a node of this world");
         if !self.connected.contains(&pair(node, other)) || self.chance(self.loss) {
             return self.tell(node, wait, Event::Offered { op, outcome: OfferOutcome::Broken });
         }
@@ -595,7 +598,7 @@ impl World {
     fn fate(&mut self, node: usize, id: EntryId, fate: &Fate) {
         let entry = self.nodes[node].disk.entries.remove(&id).unwrap_or_else(|| panic!("a second fate, seed {}", self.seed));
         if *fate == Fate::Delivered {
-            let to = (0..self.nodes.len()).find(|other| address(*other) == entry.recipient).unwrap();
+            let to = self.node_of(entry.recipient);
             assert!(
                 self.nodes[to].disk.known.contains(&(address(node), entry.mid)),
                 "delivered but not filed, seed {}",
@@ -603,6 +606,10 @@ impl World {
             );
         }
         self.nodes[node].disk.fates.entry(id).or_default().push(fate.clone());
+    }
+
+    fn node_of(&self, of: Address) -> usize {
+        (0..self.nodes.len()).find(|node| address(*node) == of).expect("a node of this world")
     }
 
     pub(crate) fn fates(&self, node: usize, entry: EntryId) -> &[Fate] {
