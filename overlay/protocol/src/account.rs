@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::address::Address;
-use crate::blinding::week_of;
+use crate::blinding::{WEEK_MS, week_of};
 use crate::card::{Card, CardContent, CardError, Issued, Policy};
 use crate::certificate::{AccountCertificate, CertificateError, EpochSheet};
 use crate::codec::{DecodeError, EncodeError};
@@ -254,10 +254,11 @@ impl AccountKeys {
     /// Signs a new card, valid from now for 60 days, and not beyond the certificate.
     ///
     /// # Errors
-    /// [`CardError`]: the places break the rules; [`CardError::Expired`] when the certificate has run out and the words are needed.
+    /// [`CardError`]: the places break the rules; [`CardError::Expired`] when the certificate has run out and the words are needed;
+    /// [`CardError::TooEarly`] while the clock shows a time before the account was made.
     pub fn card(&mut self, places: &[Place], policy: Policy, wall: Wall) -> Result<Issued, CardError> {
         if !self.certificate.holds_at(wall) {
-            return Err(CardError::Expired);
+            return Err(if wall > self.certificate.not_after { CardError::Expired } else { CardError::TooEarly });
         }
         let prekey = self.prekeys.newest().ok_or(CardError::Rules("no prekey"))?;
         // Grows although the clock went back; and starts beyond what a forgotten node of the same generation had.
@@ -285,7 +286,7 @@ impl AccountKeys {
     pub fn records(&mut self, card: &Card, wall: Wall, rng: &mut impl CryptoRng) -> Result<Vec<Record>, BuildError> {
         // Newer than the last ones within the same weeks, although the clock went back a little.
         let behind = self.issue.records.0.saturating_sub(wall.0);
-        let wall = if (0..604_800_000).contains(&behind) { Wall(self.issue.records.0.saturating_add(1000)) } else { wall };
+        let wall = if (0..WEEK_MS).contains(&behind) { Wall(self.issue.records.0.saturating_add(1000)) } else { wall };
         let records = record::build(&self.operations, &self.sheet, card, wall, rng)?;
         self.issue.records = wall;
         Ok(records)

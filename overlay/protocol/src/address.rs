@@ -85,7 +85,8 @@ pub enum AddressError {
 }
 
 fn length_advice(count: usize) -> String {
-    let (difference, word) = if count < ADDRESS_CHARS { (ADDRESS_CHARS - count, "missing") } else { (count - ADDRESS_CHARS, "too many") };
+    let (difference, word) =
+        if count < ADDRESS_CHARS { (ADDRESS_CHARS - count, "missing") } else { (count - ADDRESS_CHARS, "too many") };
     match difference {
         1 => format!("one is {word}"),
         more => format!("{more} are {word}"),

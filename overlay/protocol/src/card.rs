@@ -21,7 +21,8 @@ use crate::event::{CardInfo, Place, Wall};
 use crate::ids::{PeerId, QueueName};
 use crate::keys::{Operations, VERSION};
 use crate::limits::{
-    CARD_AGE_MS_MAX, CARD_BYTES_MAX, CARD_DEVICES_MAX, CARD_PLACES_MAX, ENVELOPE_BYTES_MAX, PLACE_ADDRESS_BYTES_MAX, PLACE_ADDRESSES_MAX,
+    CARD_AGE_MS_MAX, CARD_BYTES_MAX, CARD_DEVICES_MAX, CARD_PLACES_MAX, ENVELOPE_BYTES_MAX, PLACE_ADDRESS_BYTES_MAX,
+    PLACE_ADDRESSES_MAX,
 };
 use crate::prekey::PublicPrekey;
 use crate::seal::{CardDevices, Device};
@@ -197,7 +198,7 @@ impl Card {
         operations: &Operations,
         content: &CardContent<'_>,
     ) -> Result<Issued, CardError> {
-        let base = content.issue.checked_mul(2).filter(|base| *base < u64::MAX).ok_or(CardError::Rules("the issue"))?;
+        let base = content.issue.checked_mul(2).ok_or(CardError::Rules("the issue"))?;
         let public = Self::sign(certificate, operations, content, base, 0)?;
         let mut with_hints = content.places.len();
         loop {
@@ -366,7 +367,9 @@ impl Card {
         // `Body::check` has seen that every key has its length.
         let kem = |device: &CardDevice| device.kem.as_slice().try_into().ok().map(Box::new);
         let devices = self.body.devices.iter();
-        devices.filter_map(|device| Some(Device { identity: device.identity, weekly: device.weekly, kem: kem(device)? })).collect()
+        devices
+            .filter_map(|device| Some(Device { identity: device.identity, weekly: device.weekly, kem: kem(device)? }))
+            .collect()
     }
 
     /// Number, static key and prekey week of each device.
@@ -420,7 +423,8 @@ impl Body {
             rule(place.onion_key.as_ref().is_none_or(|key| key.len() == 32), "the length of a key")?;
             rule(self.sequence % 2 == 1 || place.addresses.is_empty(), "hints in the public form")?;
             rule(place.addresses.len() <= PLACE_ADDRESSES_MAX, "the number of hints")?;
-            let printable = |text: &String| text.len() <= PLACE_ADDRESS_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic());
+            let printable =
+                |text: &String| text.len() <= PLACE_ADDRESS_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic());
             rule(place.addresses.iter().all(printable), "a hint")?;
         }
         Ok(())

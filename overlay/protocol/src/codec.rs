@@ -52,3 +52,6 @@ pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8], limit: usize) -> Re
     let again = Zeroizing::new(encode(&object).map_err(|EncodeError| DecodeError::Malformed)?);
     if *again == bytes { Ok(object) } else { Err(DecodeError::NotCanonical) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -80,7 +80,20 @@ mod tests {
     use super::*;
 
     const KEYS: [&str; 14] = [
-        BODY, COMMIT, HINT, PSK, TRANSCRIPT, LETTER, CONTACT, MASTER, BACKUP, BACKUP_KEM, BLIND, BLIND_NONCE, RECORD_KEY, RECORD_SEQUENCE,
+        BODY,
+        COMMIT,
+        HINT,
+        PSK,
+        TRANSCRIPT,
+        LETTER,
+        CONTACT,
+        MASTER,
+        BACKUP,
+        BACKUP_KEM,
+        BLIND,
+        BLIND_NONCE,
+        RECORD_KEY,
+        RECORD_SEQUENCE,
     ];
     const SIGNATURES: [&[u8]; 5] = [ACCOUNT, EPOCH, TOMBSTONE, CARD, RECORD];
     /// Written in front of what they separate, without their length.

@@ -40,7 +40,8 @@ const LENGTH_BYTES: usize = 2;
 /// What length and card are filled up to: a size tells the number of devices in classes only.
 const PADDED_BYTES: [usize; 6] = [2048, 3072, 4096, 6144, 8192, CARD_BYTES_MAX + LENGTH_BYTES];
 
-const _: () = assert!(HEADER_BYTES + NONCE_BYTES + CARD_BYTES_MAX + LENGTH_BYTES + TAG_BYTES + SIGNATURE_BYTES <= RECORD_BYTES_MAX);
+const _: () =
+    assert!(HEADER_BYTES + NONCE_BYTES + CARD_BYTES_MAX + LENGTH_BYTES + TAG_BYTES + SIGNATURE_BYTES <= RECORD_BYTES_MAX);
 
 /// What a storing node learns of a record it may keep.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -170,9 +171,8 @@ fn build_one(
     let mut plain = [&length.to_le_bytes(), card.bytes()].concat();
     let padded = PADDED_BYTES.into_iter().find(|size| *size >= plain.len()).ok_or(BuildError::Mismatch)?;
     plain.resize(padded, 0);
-    let sealed = cipher(address, week)
-        .encrypt(&nonce.into(), Payload { msg: &plain, aad: &value })
-        .map_err(|_| BuildError::Mismatch)?;
+    let sealed =
+        cipher(address, week).encrypt(&nonce.into(), Payload { msg: &plain, aad: &value }).map_err(|_| BuildError::Mismatch)?;
     value.extend_from_slice(&nonce);
     value.extend_from_slice(&sealed);
     let signature = key.sign(contexts::RECORD, &value);
@@ -185,7 +185,7 @@ fn build_one(
 fn sequence(address: &Address, week: u32, wall: Wall) -> u32 {
     let shift = contexts::derive(contexts::RECORD_SEQUENCE, &[address.key(), &week.to_le_bytes()]);
     let shift = i64::from(u32::from_le_bytes([shift[0], shift[1], shift[2], shift[3]])) % (WEEK_MS / 1000);
-    let elapsed = (wall.0 - week_start(week).0 + 10 * WEEK_MS) / 1000;
+    let elapsed = wall.0.saturating_sub(week_start(week).0).saturating_add(10 * WEEK_MS) / 1000;
     u32::try_from(elapsed + shift).unwrap_or(0)
 }
 
@@ -193,20 +193,24 @@ fn cipher(address: &Address, week: u32) -> XChaCha20Poly1305 {
     XChaCha20Poly1305::new((&*contexts::derive(contexts::RECORD_KEY, &[address.key(), &week.to_le_bytes()])).into())
 }
 
-/// A record whose signatures hold.
-struct Checked<'a> {
+/// A record, taken apart. Of the right form, and nothing more until [`Parts::verify`].
+struct Parts<'a> {
     week: u32,
     generation: u32,
     sequence: u32,
     blinded: [u8; 32],
     record_key: [u8; 32],
+    certificate: &'a [u8; SIGNATURE_BYTES],
     header: &'a [u8],
     nonce: [u8; NONCE_BYTES],
     sealed: &'a [u8],
+    /// All bytes that the signature covers.
+    text: &'a [u8],
+    signature: &'a [u8; SIGNATURE_BYTES],
 }
 
-impl<'a> Checked<'a> {
-    fn read(value: &'a [u8]) -> Option<(Self, &'a [u8; SIGNATURE_BYTES], &'a [u8; SIGNATURE_BYTES], &'a [u8])> {
+impl<'a> Parts<'a> {
+    fn read(value: &'a [u8]) -> Option<Self> {
         let (text, signature) = value.split_last_chunk::<SIGNATURE_BYTES>()?;
         let (header, rest) = text.split_at_checked(HEADER_BYTES)?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE_BYTES>()?;
@@ -220,18 +224,19 @@ impl<'a> Checked<'a> {
         let (sequence, fields) = fields.split_first_chunk::<4>()?;
         let (blinded, fields) = fields.split_first_chunk::<32>()?;
         let (record_key, fields) = fields.split_first_chunk::<32>()?;
-        let certificate = fields.first_chunk()?;
-        let this = Self {
+        Some(Self {
             week: u32::from_le_bytes(*week),
             generation: u32::from_le_bytes(*generation),
             sequence: u32::from_le_bytes(*sequence),
             blinded: *blinded,
             record_key: *record_key,
+            certificate: fields.first_chunk()?,
             header,
             nonce: *nonce,
             sealed,
-        };
-        Some((this, certificate, signature, text))
+            text,
+            signature,
+        })
     }
 
     /// Week before signatures: it costs nothing.
@@ -239,13 +244,13 @@ impl<'a> Checked<'a> {
         if value.len() > RECORD_BYTES_MAX {
             return Err(RecordError::Malformed);
         }
-        let (this, certificate, signature, text) = Self::read(value).ok_or(RecordError::Malformed)?;
+        let this = Self::read(value).ok_or(RecordError::Malformed)?;
         let now = week_of(wall);
         if this.week.saturating_add(1) < now || this.week > now.saturating_add(RECORD_WEEKS_AHEAD) {
             return Err(RecordError::WrongWeek);
         }
-        let holds = verify_epoch(&this.blinded, this.week, this.generation, &this.record_key, certificate)
-            && signed::verify(&this.record_key, contexts::RECORD, text, signature);
+        let holds = verify_epoch(&this.blinded, this.week, this.generation, &this.record_key, this.certificate)
+            && signed::verify(&this.record_key, contexts::RECORD, this.text, this.signature);
         if holds { Ok(this) } else { Err(RecordError::Forged) }
     }
 
@@ -263,15 +268,15 @@ pub fn check_stored(key: &[u8], value: &[u8], wall: Wall, held: Option<&[u8]>) -
     if value.len() > RECORD_BYTES_MAX {
         return Err(RecordError::Malformed);
     }
-    let (front, ..) = Checked::read(value).ok_or(RecordError::Malformed)?;
+    let front = Parts::read(value).ok_or(RecordError::Malformed)?;
     if ![0, 1].iter().any(|replica| directory_key(&front.blinded, *replica) == key) {
         return Err(RecordError::WrongKey);
     }
-    let held_order = held.filter(|held| *held != value).and_then(Checked::read).map(|(held, ..)| held.order());
+    let held_order = held.filter(|held| *held != value).and_then(Parts::read).map(|held| held.order());
     if held_order.is_some_and(|held| front.order() <= held) {
         return Err(RecordError::Stale);
     }
-    let record = Checked::verify(value, wall)?;
+    let record = Parts::verify(value, wall)?;
     Ok(StoredRecord {
         generation: record.generation,
         sequence: record.sequence.into(),
@@ -284,7 +289,7 @@ pub fn check_stored(key: &[u8], value: &[u8], wall: Wall, held: Option<&[u8]>) -
 /// # Errors
 /// [`OpenRecordError`].
 pub fn open(address: &Address, value: &[u8], wall: Wall) -> Result<Card, OpenRecordError> {
-    let record = Checked::verify(value, wall)?;
+    let record = Parts::verify(value, wall)?;
     if blind_public(address.key(), record.week) != Some(record.blinded) {
         return Err(OpenRecordError::NotTheirs);
     }

@@ -133,7 +133,8 @@ fn points_that_are_no_keys_are_refused() {
     }
     // A sound key plus a point of order 2: the same mailbox under a second address, if it were taken.
     let sound = CompressedEdwardsY(*address(3).key()).decompress().unwrap();
-    let torsion = CompressedEdwardsY(hex("ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f")).decompress().unwrap();
+    let torsion =
+        CompressedEdwardsY(hex("ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f")).decompress().unwrap();
     assert_eq!(Address::from_key((sound + torsion).compress().0), Err(AddressError::Key));
 }
 
