@@ -27,6 +27,9 @@ use self::outbox::{Outbox, Road};
 use crate::event::{CardInfo, Effect, Event, Mono, Now, OwnAccount, Snapshot};
 use crate::ids::{AccountId, PeerId};
 
+/// A network that changes all the time makes us try everything again at most this often, in ms.
+const ROUSE_GAP_MS: u64 = 10 * 1000;
+
 /// The delivery core of a node.
 #[derive(Clone, Debug)]
 pub struct Delivery {
@@ -38,8 +41,9 @@ pub struct Delivery {
     connections: Connections,
     accounts: Vec<AccountId>,
     started: bool,
-    /// A connection after none does not rouse everything before that.
-    roused: Mono,
+    /// Everything is to be tried again, but not before `quiet_until`.
+    rouse_due: bool,
+    quiet_until: Mono,
 }
 
 impl Delivery {
@@ -62,15 +66,17 @@ impl Delivery {
             connections: Connections::default(),
             accounts: snapshot.accounts.iter().map(|own| own.account).collect(),
             started: false,
-            roused: now.mono,
+            rouse_due: false,
+            quiet_until: now.mono,
         }
     }
 
     /// Takes one event and adds what is to be done about it.
     pub fn handle(&mut self, event: Event, now: Now, rng: &mut impl Rng, effects: &mut Vec<Effect>) {
-        let Self { config, names, outbox, inbox, directory, connections, accounts, started, roused } = self;
+        let Self { config, names, outbox, inbox, directory, connections, accounts, started, rouse_due, quiet_until } = self;
         let cx = Context { config, now, rng, names, effects };
-        let mut core = Core { cx, outbox, inbox, road: Road { directory, connections }, accounts, started, roused };
+        let mut core =
+            Core { cx, outbox, inbox, road: Road { directory, connections }, accounts, started, rouse_due, quiet_until };
         core.outbox.observe(&core.cx);
         core.route(event);
         core.time();
@@ -82,7 +88,8 @@ impl Delivery {
     /// When to call with [`Event::Tick`] at the latest.
     pub fn deadline(&self) -> Option<Mono> {
         let connections = self.connections.deadline(self.config.connects_max);
-        [self.outbox.deadline(), self.inbox.deadline(), self.directory.deadline(), connections].into_iter().flatten().min()
+        let rouse = self.rouse_due.then_some(self.quiet_until);
+        [self.outbox.deadline(), self.inbox.deadline(), self.directory.deadline(), connections, rouse].into_iter().flatten().min()
     }
 
     /// Entries in the queue.
@@ -99,7 +106,8 @@ struct Core<'a> {
     road: Road<'a>,
     accounts: &'a mut Vec<AccountId>,
     started: &'a mut bool,
-    roused: &'a mut Mono,
+    rouse_due: &'a mut bool,
+    quiet_until: &'a mut Mono,
 }
 
 impl Core<'_> {
@@ -107,7 +115,7 @@ impl Core<'_> {
         let (cx, road) = (&mut self.cx, &mut self.road);
         match event {
             Event::Started => self.start(),
-            Event::NetworkChanged => self.rouse(),
+            Event::NetworkChanged => *self.rouse_due = true,
             Event::Tick => {}
             Event::AccountAdded(own) => self.account_added(&own),
             Event::AccountRemoved(account) => {
@@ -169,6 +177,11 @@ impl Core<'_> {
 
     /// What is due by the clock.
     fn time(&mut self) {
+        if *self.rouse_due && *self.quiet_until <= self.cx.now.mono {
+            *self.rouse_due = false;
+            *self.quiet_until = self.cx.after(ROUSE_GAP_MS);
+            self.rouse();
+        }
         for address in self.road.directory.overdue(&self.cx) {
             self.outbox.card_news(address, false, &mut self.cx, &mut self.road);
         }
@@ -195,7 +208,6 @@ impl Core<'_> {
         self.road.connections.forget_failures();
         self.outbox.wake_all(&mut self.cx, &mut self.road);
         self.greet();
-        *self.roused = self.cx.after(self.cx.config.connect_rest_ms);
     }
 
     /// Makes contacts' nodes notice us: what waits there for us comes now.
@@ -221,9 +233,7 @@ impl Core<'_> {
         if first {
             self.road.directory.publish_waiting(&self.cx);
             // The first connection after none means that there is a network again.
-            if *self.started && *self.roused <= self.cx.now.mono {
-                self.rouse();
-            }
+            *self.rouse_due |= *self.started;
         }
         self.outbox.peer_up(peer, &mut self.cx, &mut self.road);
     }
@@ -241,7 +251,9 @@ impl Core<'_> {
         } else {
             self.outbox.receipt_failed(&done.ending, &mut self.cx);
         }
-        if let Some(card) = done.card {
+        if let Some(card) = done.card
+            && self.road.directory.has_room(&card.address)
+        {
             self.learned(card);
         }
     }

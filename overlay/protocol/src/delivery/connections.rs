@@ -131,7 +131,8 @@ impl Connections {
         // Greetings leave half of the room to letters.
         while self.attempts.len() < cx.config.connects_max.div_ceil(2) && self.next_greeting <= cx.now.mono {
             let Some((peer, addresses)) = self.greetings.pop_front() else { break };
-            if self.up.contains(&peer) || self.attempts.contains_key(&peer) {
+            let failed = self.resting.get(&peer).is_some_and(|until| *until > cx.now.mono);
+            if failed || self.up.contains(&peer) || self.attempts.contains_key(&peer) {
                 continue;
             }
             self.start(peer, addresses, cx);
@@ -151,5 +152,63 @@ impl Connections {
         let room = self.attempts.len() < connects_max.div_ceil(2);
         let greeting = (room && !self.greetings.is_empty()).then_some(self.next_greeting);
         late.into_iter().chain(greeting).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::super::Config;
+    use super::super::context::Names;
+    use super::*;
+    use crate::event::{Now, Wall};
+
+    fn with_context<T>(mono: u64, config: &Config, act: impl FnOnce(&mut Context<'_>) -> T) -> (T, Vec<Effect>) {
+        let (mut rng, mut names, mut effects) = (ChaCha8Rng::seed_from_u64(mono), Names::default(), Vec::new());
+        let now = Now { mono: Mono(mono), wall: Wall(0) };
+        let result = act(&mut Context { config, now, rng: &mut rng, names: &mut names, effects: &mut effects });
+        (result, effects)
+    }
+
+    #[test]
+    fn one_attempt_a_peer_and_a_rest_after_a_failure() {
+        let (config, mut connections, peer) = (Config::default(), Connections::default(), PeerId([1; 32]));
+        let (_, effects) = with_context(0, &config, |cx| {
+            assert_eq!(connections.want(peer, &[], cx), Want::Wait);
+            assert_eq!(connections.want(peer, &[], cx), Want::Wait);
+            connections.pump(cx);
+        });
+        let [Effect::Connect { op, .. }] = effects[..] else { panic!("one attempt: {effects:?}") };
+        with_context(10, &config, |cx| {
+            assert!(connections.failed(op, peer, cx) && !connections.failed(op, peer, cx));
+            assert_eq!(connections.want(peer, &[], cx), Want::Resting);
+        });
+        with_context(10 + config.connect_rest_ms, &config, |cx| assert_eq!(connections.want(peer, &[], cx), Want::Wait));
+    }
+
+    #[test]
+    fn an_attempt_that_is_never_answered_ends() {
+        let (config, mut connections, peer) = (Config::default(), Connections::default(), PeerId([1; 32]));
+        with_context(0, &config, |cx| {
+            connections.want(peer, &[], cx);
+            connections.pump(cx);
+        });
+        assert_eq!(connections.deadline(config.connects_max), Some(Mono(config.connect_timeout_ms)));
+        let (late, _) = with_context(config.connect_timeout_ms, &config, |cx| connections.overdue(cx));
+        assert_eq!(late, [peer]);
+    }
+
+    #[test]
+    fn greetings_are_paced_and_leave_room_for_letters() {
+        let (config, mut connections) = (Config { connects_max: 4, ..Config::default() }, Connections::default());
+        let peers = (0..100).map(|number| (PeerId([number; 32]), Vec::new()));
+        with_context(0, &config, |cx| connections.greet(peers, 0, cx));
+        let mut started = 0;
+        for mono in 0..1000 {
+            started += with_context(mono * 10, &config, |cx| connections.pump(cx)).1.len();
+        }
+        assert_eq!(started, 2);
     }
 }

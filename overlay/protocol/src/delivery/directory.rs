@@ -14,6 +14,9 @@ use super::context::Context;
 /// Addresses remembered as looked up.
 const LOOKED_MAX: usize = 4096;
 
+/// Cards that letters brought are kept up to so many in all: strangers must not fill the memory.
+const CARDS_MAX: usize = 16_384;
+
 /// What the cached card is good for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Standing {
@@ -135,6 +138,11 @@ impl Directory {
         true
     }
 
+    /// Whether a card that somebody's letter brought may be kept.
+    pub(crate) fn has_room(&self, address: &Address) -> bool {
+        self.cards.len() < CARDS_MAX || self.cards.contains_key(address)
+    }
+
     /// The answer to a look-up: whose it was, if it was ours, and whether its card is newer than what was known.
     pub(crate) fn found(&mut self, op: Op, card: Option<CardInfo>, cx: &Context<'_>) -> Option<(Address, bool)> {
         let address =
@@ -235,5 +243,84 @@ impl Directory {
     pub(crate) fn deadline(&self) -> Option<Mono> {
         let lookups = self.lookups.values().filter_map(|running| running.map(|(_, until)| until));
         lookups.chain(self.own.values().map(|publication| publication.due)).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::super::Config;
+    use super::super::context::Names;
+    use super::*;
+    use crate::event::{Now, Wall};
+    use crate::ids::QueueName;
+
+    fn with_context<T>(mono: u64, act: impl FnOnce(&mut Context<'_>) -> T) -> (T, Vec<Effect>) {
+        let (mut rng, mut names, mut effects) = (ChaCha8Rng::seed_from_u64(mono), Names::default(), Vec::new());
+        let (config, now) = (Config::default(), Now { mono: Mono(mono), wall: Wall(0) });
+        let result = act(&mut Context { config: &config, now, rng: &mut rng, names: &mut names, effects: &mut effects });
+        (result, effects)
+    }
+
+    fn card(generation: u32, sequence: u64, at: u8) -> CardInfo {
+        let address = Address::from_key(ed25519_dalek::SigningKey::from_bytes(&[1; 32]).verifying_key().to_bytes()).unwrap();
+        let place = Place { peer: PeerId([at; 32]), queue: QueueName([0; 16]), addresses: Vec::new() };
+        CardInfo { address, generation, sequence, learned: Wall(0), not_after: Wall(i64::MAX), places: vec![place] }
+    }
+
+    #[test]
+    fn only_a_newer_card_replaces_one() {
+        let mut directory = Directory::default();
+        assert!(directory.learn(card(2, 5, 1)));
+        for (generation, sequence) in [(2, 5), (2, 4), (1, 9), (0, u64::MAX)] {
+            assert!(!directory.learn(card(generation, sequence, 2)));
+        }
+        assert_eq!((directory.at(PeerId([1; 32])).len(), directory.at(PeerId([2; 32])).len()), (1, 0));
+        assert!(directory.learn(card(3, 0, 2)));
+        assert_eq!((directory.at(PeerId([1; 32])).len(), directory.at(PeerId([2; 32])).len()), (0, 1));
+    }
+
+    #[test]
+    fn an_address_is_not_asked_for_again_at_once() {
+        let (mut directory, address) = (Directory::default(), card(1, 1, 1).address);
+        let (_, effects) = with_context(0, |cx| {
+            assert!(directory.refresh(address, cx) && directory.refresh(address, cx));
+            directory.pump(cx);
+        });
+        let [Effect::Lookup { op, .. }] = effects[..] else { panic!("one look-up: {effects:?}") };
+        with_context(1000, |cx| {
+            assert_eq!(directory.found(op, None, cx), Some((address, false)));
+            assert_eq!(directory.found(op, None, cx), None);
+            assert!(!directory.refresh(address, cx));
+        });
+        with_context(1000 + Config::default().lookup_again_ms, |cx| assert!(directory.refresh(address, cx)));
+    }
+
+    #[test]
+    fn a_look_up_that_is_never_answered_ends() {
+        let (mut directory, address) = (Directory::default(), card(1, 1, 1).address);
+        with_context(0, |cx| {
+            directory.seek(address, cx);
+            directory.pump(cx);
+        });
+        let (late, _) = with_context(Config::default().lookup_budget_ms, |cx| directory.overdue(cx));
+        assert_eq!(late, [address]);
+    }
+
+    #[test]
+    fn a_publication_that_too_few_hold_is_tried_again_soon() {
+        let (mut directory, config) = (Directory::default(), Config::default());
+        with_context(0, |cx| directory.publish(AccountId(1), 0, cx));
+        for (holders, least, most) in [(0, 50_000, 70_000), (2, 100_000, 140_000), (3, 5 * 3_600_000, 7 * 3_600_000)] {
+            let start = directory.deadline().unwrap().0;
+            let (_, effects) = with_context(start, |cx| directory.pump(cx));
+            let [Effect::Publish { op, .. }] = effects[..] else { panic!("one publication: {effects:?}") };
+            with_context(start, |cx| directory.published(op, holders, false, cx));
+            let wait = directory.deadline().unwrap().0 - start;
+            assert!((least..=most).contains(&wait), "{wait} ms after {holders} holders");
+        }
+        assert_eq!(config.publish_holders_min, 3);
     }
 }

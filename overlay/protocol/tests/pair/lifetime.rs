@@ -213,3 +213,26 @@ fn a_person_who_asks_gets_an_attempt_at_once() {
     world.run(5 * SECOND);
     world.check_all_delivered();
 }
+
+#[test]
+fn a_network_that_flaps_is_tried_again_with_restraint() {
+    let mut world = World::acquainted(2, 13);
+    world.crash(1);
+    world.submit(0, 1);
+    world.run(MINUTE);
+    let before = world.nodes[0].connects;
+    for _ in 0..600 {
+        world.tell(0, 0, Event::NetworkChanged);
+        world.run(100);
+    }
+    assert!(world.nodes[0].connects - before <= 7, "{} attempts in a minute", world.nodes[0].connects - before);
+}
+
+#[test]
+fn what_went_wrong_is_on_disk_for_people_to_see() {
+    let mut world = World::acquainted(2, 14);
+    world.crash(1);
+    let entry = world.submit(0, 1);
+    world.run(MINUTE);
+    assert_eq!(world.nodes[0].disk.entries[&entry].progress.last_problem, Some(Problem::Unreachable));
+}

@@ -82,9 +82,10 @@ pub(crate) struct Node {
     commits: Vec<(BatchId, Vec<Write>, Vec<Effect>)>,
     letters: BTreeMap<Token, EnvelopeId>,
     pub(crate) counters: BTreeMap<Counter, u32>,
-    /// Every effect of a kind that tests ask about.
+    /// How often the core asked for each, since the beginning.
     pub(crate) offers: u32,
     pub(crate) lookups: u32,
+    pub(crate) connects: u32,
     pub(crate) dropped: Vec<PeerId>,
 }
 
@@ -154,6 +155,7 @@ impl World {
             counters: BTreeMap::new(),
             offers: 0,
             lookups: 0,
+            connects: 0,
             dropped: Vec::new(),
         };
         Self {
@@ -428,7 +430,10 @@ impl World {
         let boot = self.nodes[node].boot;
         let soon = self.rng.random_range(1..50);
         match effect {
-            Effect::Connect { op, peer, .. } => self.at(soon, Happening::Connect(node, boot, op, peer)),
+            Effect::Connect { op, peer, .. } => {
+                self.nodes[node].connects += 1;
+                self.at(soon, Happening::Connect(node, boot, op, peer));
+            }
             Effect::Lookup { op, address: of } => {
                 self.nodes[node].lookups += 1;
                 let card = (0..self.nodes.len())

@@ -1,7 +1,7 @@
 //! One entry of the queue in memory: where it stands and when it wants to be looked at.
 
 use crate::address::Address;
-use crate::event::{Entry, EntryKind, Fate, Mono, Progress, Sealed};
+use crate::event::{Entry, EntryKind, Fate, Mono, Problem, Progress, Sealed};
 use crate::ids::{AccountId, MailId, PeerId};
 
 use super::super::Config;
@@ -107,6 +107,14 @@ impl Item {
 
     pub(super) fn bulk(&self) -> bool {
         self.progress.sealed.as_ref().is_some_and(|sealed| sealed.size > BULK_BYTES)
+    }
+
+    /// Remembers what went wrong; people can see it in the queue, so a change is written.
+    pub(super) fn note(&mut self, problem: Problem) {
+        if self.progress.last_problem.as_ref() != Some(&problem) {
+            self.progress.last_problem = Some(problem);
+            self.dirty = true;
+        }
     }
 
     /// A node has it and the receipt is missing.

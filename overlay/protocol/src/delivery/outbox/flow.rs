@@ -180,7 +180,7 @@ impl Outbox {
             self.arm(id, cx);
             return;
         }
-        item.progress.last_problem = Some(problem);
+        item.note(problem);
         let place = road.directory.card(&item.recipient).and_then(|card| card.places.iter().position(|place| place.peer == peer));
         if let Some(index) = place {
             item.tried |= u32::try_from(index).ok().and_then(|index| 1_u8.checked_shl(index)).unwrap_or(0);
@@ -209,13 +209,13 @@ impl Outbox {
             None => cx.config.retry_steady_ms,
         };
         item.failures = item.failures.saturating_add(1);
-        item.progress.last_problem = Some(problem);
+        item.note(problem);
         item.state = State::Idle;
         item.retry_at = {
             let wait = cx.jittered(wait);
             cx.after(wait)
         };
-        self.arm(id, cx);
+        self.flush(id, cx);
     }
 
     /// A node of the recipient has it.
