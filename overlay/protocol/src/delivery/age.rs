@@ -5,17 +5,17 @@
 //!
 //! * Only wall time beyond a high-water mark counts. The mark moves along with the monotonic clock, so a clock that goes back and forth adds
 //!   nothing.
-//! * A gap of at most [`DRIFT_MS`] is drift or a correction: it moves the mark and adds nothing.
+//! * Of every gap [`DRIFT_MS`] are taken for drift or a correction: they move the mark and add nothing.
 //! * A gap of more than [`PLAUSIBLE_MS`] is a lie (a clock that starts in 1970, a jump by ten years): the same.
 //! * What remains adds its length, but at most [`GAP_MS`]: after a month of sleep there are weeks left to deliver.
 //!
-//! So an age never exceeds the way that the mark has gone, which excludes early expiry unless the clock makes some thirty jumps forward that are
-//! each plausible; and it grows at least by the time that the process runs, so that every letter expires.
+//! So an age never exceeds the way that the mark has gone: clocks that are wrong by years, or by less than 0.6 %, make nothing expire early; one that
+//! is set forward by hours, once, makes it early by these hours. And an age grows at least by the time that the process runs, so that every letter expires.
 //! After a start and after a gap there is [`Config::grace_ms`](super::Config::grace_ms) for trying before anybody is told anything.
 
 use crate::event::{Now, Wall};
 
-/// A gap between the clocks that is not counted, in ms: drift and small corrections.
+/// What is not counted of a gap between the clocks, in ms: drift and small corrections.
 pub const DRIFT_MS: u64 = 10 * 60 * 1000;
 /// The longest gap that is believed, in ms.
 pub const PLAUSIBLE_MS: u64 = 60 * 24 * 60 * 60 * 1000;
@@ -27,7 +27,7 @@ const _: () = assert!(DRIFT_MS < GAP_MS && GAP_MS < PLAUSIBLE_MS);
 /// What a gap of `gap` ms by the wall clock adds to an age.
 pub(crate) fn credit(gap: i64) -> u64 {
     match u64::try_from(gap) {
-        Ok(gap) if gap > DRIFT_MS && gap <= PLAUSIBLE_MS => gap.min(GAP_MS),
+        Ok(gap) if gap <= PLAUSIBLE_MS => gap.saturating_sub(DRIFT_MS).min(GAP_MS),
         Ok(_) | Err(_) => 0,
     }
 }
@@ -114,16 +114,16 @@ mod tests {
             let swing = if minute % 2 == 0 { 0 } else { DAY };
             aging.observe(at(minute * 60_000, START.saturating_add_unsigned(minute * 60_000 + swing)), 0);
         }
-        assert_eq!(aging.passed(), 1000 * 60_000 + DAY);
+        assert_eq!(aging.passed(), 1000 * 60_000 + DAY - DRIFT_MS);
     }
 
     #[test]
     fn sleep_counts_up_to_a_day() {
         let mut aging = Aging::new(at(0, START), None, 0);
         assert!(aging.observe(at(1000, START.saturating_add_unsigned(8 * HOUR + 1000)), 5));
-        assert_eq!((aging.passed(), aging.settled()), (8 * HOUR + 1000, 1005));
+        assert_eq!((aging.passed(), aging.settled()), (8 * HOUR + 1000 - DRIFT_MS, 1005));
         assert!(aging.observe(at(2000, START.saturating_add_unsigned(30 * DAY)), 5));
-        assert_eq!(aging.passed(), 8 * HOUR + 2000 + DAY);
+        assert_eq!(aging.passed(), 8 * HOUR + 2000 - DRIFT_MS + DAY);
     }
 
     #[test]
@@ -131,7 +131,7 @@ mod tests {
         let mut aging = Aging::new(at(0, 1000), Some(Wall(START)), 0);
         aging.observe(at(5000, 6000), 0);
         aging.observe(at(9000, START.saturating_add_unsigned(3 * HOUR)), 0);
-        assert_eq!(aging.passed(), 3 * HOUR);
+        assert_eq!(aging.passed(), 3 * HOUR - DRIFT_MS);
     }
 
     #[test]

@@ -77,6 +77,8 @@ pub(crate) struct Node {
     asleep_until: Option<u64>,
     slept: u64,
     pub(crate) wall_lie: i64,
+    /// How much too fast the wall clock runs, in thousandths, since when.
+    drift: (i64, u64),
     pub(crate) disk_full: bool,
     next_tick: Option<Mono>,
     commits: Vec<(BatchId, Vec<Write>, Vec<Effect>)>,
@@ -148,6 +150,7 @@ impl World {
             asleep_until: None,
             slept: 0,
             wall_lie: 0,
+            drift: (0, 0),
             disk_full: false,
             next_tick: None,
             commits: Vec::new(),
@@ -197,7 +200,18 @@ impl World {
     }
 
     pub(crate) fn wall(&self, node: usize) -> i64 {
-        EPOCH.saturating_add_unsigned(self.now) + self.nodes[node].wall_lie
+        EPOCH.saturating_add_unsigned(self.now) + self.nodes[node].wall_lie + self.drifted(node)
+    }
+
+    fn drifted(&self, node: usize) -> i64 {
+        let (thousandths, since) = self.nodes[node].drift;
+        (self.now - since).cast_signed() * thousandths / 1000
+    }
+
+    /// From now on the wall clock runs too fast by this, or too slow.
+    pub(crate) fn set_drift(&mut self, node: usize, thousandths: i64) {
+        self.nodes[node].wall_lie += self.drifted(node);
+        self.nodes[node].drift = (thousandths, self.now);
     }
 
     /// The card of `of` as `node` verifies it now.
