@@ -23,7 +23,12 @@ fn say(name: &str, figure: &str) {
 }
 
 fn body(bytes: usize) -> Vec<u8> {
-    b"0123456789012345678901234567890123456789012345678901234567890123456789012345\r\n".iter().copied().cycle().take(bytes / 78 * 78).collect()
+    b"0123456789012345678901234567890123456789012345678901234567890123456789012345\r\n"
+        .iter()
+        .copied()
+        .cycle()
+        .take(bytes / 78 * 78)
+        .collect()
 }
 
 /// Submissions a second, over this many connections for a while; mails to oneself, so that nothing else runs.
@@ -145,7 +150,10 @@ fn two_nodes() {
     inbox(&bob, "bob", exists + 500);
     let rate = 500.0 / begun.elapsed().as_secs_f64();
     eventually("receipts", || (anna.waiting() == 0).then_some(()));
-    say("mails a second from node to node, 4 KB", &format!("{rate:.0} ({:.0} with receipts)", 500.0 / begun.elapsed().as_secs_f64()));
+    say(
+        "mails a second from node to node, 4 KB",
+        &format!("{rate:.0} ({:.0} with receipts)", 500.0 / begun.elapsed().as_secs_f64()),
+    );
 
     let large = mail("anna", "large", &body(25 * 1024 * 1024));
     let begun = Instant::now();

@@ -19,7 +19,9 @@ pub fn localise(block: &[u8], mut lookup: impl FnMut(&str) -> Option<Address>) -
     for line in block.split_inclusive(|byte| *byte == b'\n') {
         if !matches!(line.first(), Some(b' ' | b'\t')) {
             in_address_field = FIELDS.iter().any(|name| {
-                line.split(|byte| *byte == b':').next().is_some_and(|found| found.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
+                line.split(|byte| *byte == b':')
+                    .next()
+                    .is_some_and(|found| found.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
             });
         }
         if in_address_field && names < NAMES_MAX {

@@ -19,6 +19,7 @@ mod status;
 mod store;
 
 pub use output::Failure;
+pub(crate) use store::report as verify_report;
 
 /// Mail between people who know each other, with nobody in between who can read it.
 #[derive(Debug, Parser)]

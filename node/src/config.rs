@@ -15,27 +15,63 @@ struct Setting {
 
 /// Every key there is. A test proves that the defaults parse to [`Config::default`] and that no field is missing here.
 const SETTINGS: &[Setting] = &[
-    Setting { key: "smtp", default: r#""127.0.0.1:1587""#, meaning: "Submission (SMTP with STARTTLS): ADDRESS:PORT, port 0 for any free one, \"off\" for none." },
+    Setting {
+        key: "smtp",
+        default: r#""127.0.0.1:1587""#,
+        meaning: "Submission (SMTP with STARTTLS): ADDRESS:PORT, port 0 for any free one, \"off\" for none.",
+    },
     Setting { key: "pop3", default: r#""127.0.0.1:1110""#, meaning: "POP3 with STLS." },
     Setting { key: "imap", default: r#""127.0.0.1:1143""#, meaning: "IMAP with STARTTLS." },
     Setting { key: "smtps", default: r#""off""#, meaning: "Submission with TLS from the first byte." },
     Setting { key: "pop3s", default: r#""off""#, meaning: "POP3 with TLS from the first byte." },
     Setting { key: "imaps", default: r#""off""#, meaning: "IMAP with TLS from the first byte." },
-    Setting { key: "lan", default: "false", meaning: "One switch for phones and laptops at home: smtps on 0.0.0.0:1465, pop3s on 0.0.0.0:1995, imaps on 0.0.0.0:1993, where those are \"off\"." },
+    Setting {
+        key: "lan",
+        default: "false",
+        meaning: "One switch for phones and laptops at home: smtps on 0.0.0.0:1465, pop3s on 0.0.0.0:1995, imaps on 0.0.0.0:1993, where those are \"off\".",
+    },
     Setting {
         key: "listen",
         default: r#"["/ip4/0.0.0.0/udp/4725/quic-v1", "/ip4/0.0.0.0/tcp/4725", "/ip6/::/udp/4725/quic-v1", "/ip6/::/tcp/4725"]"#,
         meaning: "Where other nodes reach this one: multiaddresses.",
     },
-    Setting { key: "external", default: "[]", meaning: "Addresses under which the world reaches this node, where a router forwards to it: multiaddresses." },
-    Setting { key: "bootstrap", default: "[]", meaning: "Nodes to meet the network through: multiaddresses with /p2p/…; none is built in, none is needed on a LAN or among contacts." },
+    Setting {
+        key: "external",
+        default: "[]",
+        meaning: "Addresses under which the world reaches this node, where a router forwards to it: multiaddresses.",
+    },
+    Setting {
+        key: "bootstrap",
+        default: "[]",
+        meaning: "Nodes to meet the network through: multiaddresses with /p2p/…; none is built in, none is needed on a LAN or among contacts.",
+    },
     Setting { key: "mdns", default: "true", meaning: "Find nodes on the local network, and be found there." },
-    Setting { key: "reachability", default: r#""direct""#, meaning: "\"direct\": this node stands in the cards of its accounts, letters come straight to it. \"relays-only\": it is left out." },
+    Setting {
+        key: "reachability",
+        default: r#""direct""#,
+        meaning: "\"direct\": this node stands in the cards of its accounts, letters come straight to it. \"relays-only\": it is left out.",
+    },
     Setting { key: "size_limit_mib", default: "50", meaning: "The largest mail taken from a mail program, in MiB, 1 to 50." },
-    Setting { key: "delay_notice_seconds", default: "86400", meaning: "After how many seconds the sender is told that a mail is late (a day)." },
-    Setting { key: "expiry_seconds", default: "2592000", meaning: "After how many seconds a mail is given up and the sender told so (30 days)." },
-    Setting { key: "retry_seconds", default: "300", meaning: "The first timed retry, in seconds; it doubles up to about an hour. What happens on the network retries at once." },
-    Setting { key: "log", default: r#""info""#, meaning: "What is logged: error, warn, info, debug, trace, or a filter like kith_network=debug." },
+    Setting {
+        key: "delay_notice_seconds",
+        default: "86400",
+        meaning: "After how many seconds the sender is told that a mail is late (a day).",
+    },
+    Setting {
+        key: "expiry_seconds",
+        default: "2592000",
+        meaning: "After how many seconds a mail is given up and the sender told so (30 days).",
+    },
+    Setting {
+        key: "retry_seconds",
+        default: "300",
+        meaning: "The first timed retry, in seconds; it doubles up to about an hour. What happens on the network retries at once.",
+    },
+    Setting {
+        key: "log",
+        default: r#""info""#,
+        meaning: "What is logged: error, warn, info, debug, trace, or a filter like kith_network=debug.",
+    },
 ];
 
 /// The largest mail that may be configured, in MiB: what an envelope can carry.
@@ -131,7 +167,12 @@ impl Default for Config {
             pop3s: "off".into(),
             imaps: "off".into(),
             lan: false,
-            listen: strings(&["/ip4/0.0.0.0/udp/4725/quic-v1", "/ip4/0.0.0.0/tcp/4725", "/ip6/::/udp/4725/quic-v1", "/ip6/::/tcp/4725"]),
+            listen: strings(&[
+                "/ip4/0.0.0.0/udp/4725/quic-v1",
+                "/ip4/0.0.0.0/tcp/4725",
+                "/ip6/::/udp/4725/quic-v1",
+                "/ip6/::/tcp/4725",
+            ]),
             external: Vec::new(),
             bootstrap: Vec::new(),
             mdns: true,
@@ -171,11 +212,17 @@ impl Config {
             return Err(ConfigError::Value { key: "size_limit_mib", message: format!("1 to {SIZE_LIMIT_MIB_MAX}") });
         }
         if self.expiry_seconds == 0 || self.delay_notice_seconds == 0 || self.retry_seconds == 0 {
-            return Err(ConfigError::Value { key: "expiry_seconds, delay_notice_seconds, retry_seconds", message: "at least 1".into() });
+            return Err(ConfigError::Value {
+                key: "expiry_seconds, delay_notice_seconds, retry_seconds",
+                message: "at least 1".into(),
+            });
         }
         for (key, value) in self.ports() {
             if value != "off" && value.parse::<std::net::SocketAddr>().is_err() {
-                return Err(ConfigError::Value { key, message: format!("`{value}` is not ADDRESS:PORT (like 127.0.0.1:1587) and not \"off\"") });
+                return Err(ConfigError::Value {
+                    key,
+                    message: format!("`{value}` is not ADDRESS:PORT (like 127.0.0.1:1587) and not \"off\""),
+                });
             }
         }
         Ok(())
@@ -218,9 +265,9 @@ pub fn write_if_absent(path: &Path) -> Result<(), ConfigError> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(mut file) => {
-            file.write_all(commented_file().as_bytes()).map_err(|source| ConfigError::Io { path: path.display().to_string(), source })
-        }
+        Ok(mut file) => file
+            .write_all(commented_file().as_bytes())
+            .map_err(|source| ConfigError::Io { path: path.display().to_string(), source }),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         Err(source) => Err(ConfigError::Io { path: path.display().to_string(), source }),
     }

@@ -20,17 +20,18 @@ use zeroize::Zeroizing;
 use crate::cli::Failure;
 use crate::config::Config;
 use crate::control;
+use crate::correspondence::Shared;
 use crate::engine::{ANSWERS_MAX, Clock, Counters, Engine, Inputs, ORDERS_MAX, Parts};
-use crate::mailroom::{self, Mailroom, Shared};
+use crate::mailroom::{self, Mailroom};
 use crate::operations::{Context, Running};
 use crate::people;
-use crate::ports::{self, Ports};
+use crate::ports::Ports;
 use crate::scribe::Scribe;
 
 /// How long stopping may take in all.
 pub const STOP_TIME: Duration = Duration::from_secs(5);
 /// redb's page cache: small, the machine is a Pi.
-const STORE_CACHE_BYTES: usize = 16 * 1024 * 1024;
+pub const STORE_CACHE_BYTES: usize = 16 * 1024 * 1024;
 /// Threads that may block at once: disk, argon2.
 const BLOCKING_THREADS_MAX: usize = 32;
 /// How many command-line requests are served at once.
@@ -51,7 +52,11 @@ impl Welcome {
     pub fn first_words(&self) -> Option<String> {
         let (name, address, password) = self.made.as_ref()?;
         let port = |wanted: &str| {
-            self.ports.iter().find(|(name, _)| name == wanted).and_then(|(_, address)| address.rsplit_once(':')).map_or("off", |(_, port)| port)
+            self.ports
+                .iter()
+                .find(|(name, _)| name == wanted)
+                .and_then(|(_, address)| address.rsplit_once(':'))
+                .map_or("off", |(_, port)| port)
         };
         Some(format!(
             "\nWelcome to Kith. Everything is in {home}\n\n\
@@ -108,7 +113,12 @@ fn failed(what: &str, error: impl std::fmt::Display) -> Failure {
     Failure::new(format!("{what}: {error}"), "")
 }
 
-async fn serve(home: &Path, config: &Config, store: Store, ready: impl FnOnce(&Welcome) -> Result<(), Failure>) -> Result<(), Failure> {
+async fn serve(
+    home: &Path,
+    config: &Config,
+    store: Store,
+    ready: impl FnOnce(&Welcome) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let clock = Clock::start();
     let made = people::first_account(&store, clock.now()).map_err(Failure::from)?;
     let network_config = network_config(&store, config).map_err(Failure::from)?;
@@ -119,7 +129,7 @@ async fn serve(home: &Path, config: &Config, store: Store, ready: impl FnOnce(&W
     let (stop_sender, stop) = watch::channel(false);
     let counters = Arc::new(Counters::default());
 
-    let shared = Shared::new(store.clone());
+    let shared = Shared::open(store.clone()).map_err(|error| failed("the keys could not be read", error))?;
     let mailroom = Mailroom::start(mailroom::Setup {
         store: store.clone(),
         shared: shared.clone(),
@@ -129,11 +139,21 @@ async fn serve(home: &Path, config: &Config, store: Store, ready: impl FnOnce(&W
         answers: answers_sender.clone(),
     })
     .map_err(|error| failed("no thread", error))?;
-    let scribe = Scribe::start(store.clone(), shared, clock, config.expiry_seconds * 1000, answers_sender).map_err(|error| failed("no thread", error))?;
-    let snapshot = mailroom.snapshot(&store, clock.now()).map_err(|error| failed("the queue could not be read", error))?;
+    let scribe = Scribe::start(store.clone(), shared, clock, config.expiry_seconds * 1000, answers_sender)
+        .map_err(|error| failed("no thread", error))?;
+    let snapshot = mailroom.snapshot(&store).map_err(|error| failed("the queue could not be read", error))?;
     let newest = newest(&snapshot);
     let delivery = Delivery::restore(delivery_config(config), snapshot, clock.now());
-    let engine = Engine::new(Parts { store: store.clone(), network: network.clone(), delivery, mailroom, scribe, clock, counters: counters.clone(), newest });
+    let engine = Engine::new(Parts {
+        store: store.clone(),
+        network: network.clone(),
+        delivery,
+        mailroom,
+        scribe,
+        clock,
+        counters: counters.clone(),
+        newest,
+    });
     let engine = tokio::spawn(engine.run(Inputs { network: network_events, answers, orders, stop: stop.clone() }));
 
     let ports = Ports::open(home, config, &store, clock).await?;
@@ -150,7 +170,8 @@ async fn serve(home: &Path, config: &Config, store: Store, ready: impl FnOnce(&W
         clock,
     });
     let control = tokio::spawn(serve_control(control, context, stop));
-    write_run_file(home, ports.addresses(), &network.status().listen).map_err(|error| failed("run.json could not be written", error))?;
+    write_run_file(home, ports.addresses(), &network.status().listening)
+        .map_err(|error| failed("run.json could not be written", error))?;
     ready(&Welcome { made, ports: ports.addresses().to_vec(), home: home.to_owned() })?;
     // Without systemd there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
@@ -177,11 +198,15 @@ fn newest(snapshot: &Snapshot) -> EntryId {
 }
 
 fn delivery_config(config: &Config) -> kith_protocol::delivery::Config {
+    let usual = kith_protocol::delivery::Config::default();
+    let delay_notice_ms = config.delay_notice_seconds * 1000;
     kith_protocol::delivery::Config {
-        delay_notice_ms: config.delay_notice_seconds * 1000,
+        delay_notice_ms,
+        // Whoever wants to be told within seconds does not want to wait for minutes after a start.
+        grace_ms: usual.grace_ms.min(delay_notice_ms / 4),
         expiry_ms: config.expiry_seconds * 1000,
         retry_first_ms: config.retry_seconds * 1000,
-        ..kith_protocol::delivery::Config::default()
+        ..usual
     }
 }
 
@@ -193,6 +218,7 @@ fn network_config(store: &Store, config: &Config) -> Result<kith_network::Config
         external: config.external.clone(),
         mdns: config.mdns,
         staging: store.spool().join("in"),
+        peers_file: Some(store.home().join("peers.json")),
         limits: kith_network::Limits::default(),
         agent: format!("kith/{}", env!("CARGO_PKG_VERSION_MAJOR")),
     })

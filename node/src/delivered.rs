@@ -40,7 +40,8 @@ fn fields(block: &[u8]) -> Vec<&[u8]> {
     let mut start = 0;
     let mut at = 0;
     while at < block.len() {
-        let end = block.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == b'\n')).map_or(block.len(), |end| at + end + 1);
+        let end =
+            block.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == b'\n')).map_or(block.len(), |end| at + end + 1);
         let folded = matches!(block.get(at), Some(b' ' | b'\t'));
         if !folded && at > start {
             fields.extend(block.get(start..at));
@@ -144,7 +145,7 @@ pub fn write(mut mail: impl Read, proof: &Proof, wall: Wall, out: &mut impl Writ
 pub fn for_household(store: &Store, sender: &Account, mail: &Staged, wall: Wall) -> Result<Staged, StoreError> {
     let proof = Proof { from: sender.address, known_as: "household", verdict: Verdict::Pass };
     let mut stage = store.stage()?;
-    write(store.staged(mail)?, &proof, wall, &mut stage).map_err(disk)?;
+    write(store.blob(&mail.hash)?, &proof, wall, &mut stage).map_err(disk)?;
     stage.finish()
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kith_network::{Command, Event as NetworkEvent};
 use kith_protocol::delivery::Delivery;
-use kith_protocol::event::{Counter, Effect, Event, Mono, Now, OfferOutcome, Wall};
+use kith_protocol::event::{Counter, Effect, Event, Mono, Now, OfferOutcome, OpenProblem, Wall};
 use kith_protocol::ids::{AccountId, EntryId, EnvelopeId, Op, Token};
 use kith_store::Store;
 use kith_store::feed::Topic;
@@ -33,10 +33,17 @@ const SLEEP_MAX: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 pub enum Order {
     /// Hand this to the core.
-    Tell(Event),
+    Tell(Box<Event>),
+    /// An account was made: load its keys.
+    AccountAdded(AccountId),
+    /// An account is gone.
+    AccountRemoved(AccountId),
     /// Try everything that waits.
     RetryAll,
 }
+
+/// Directory keys with their values.
+pub type Records = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// What the two threads answer.
 #[derive(Debug)]
@@ -48,7 +55,7 @@ pub enum Answered {
         /// The question.
         op: Op,
         /// Directory keys and values.
-        records: Vec<(Vec<u8>, Vec<u8>)>,
+        records: Records,
     },
     /// A commit ended; where it is durable these effects may happen now.
     Committed {
@@ -164,7 +171,7 @@ impl Engine {
                 biased;
                 _ = inputs.stop.changed() => break,
                 Some(answer) = inputs.answers.recv() => self.answered(answer).await,
-                Some(event) = inputs.network.next() => self.from_network(event).await,
+                Some(event) = inputs.network.next() => self.network_event(event).await,
                 Some(order) = inputs.orders.recv() => self.ordered(order).await,
                 () = queue => {}
                 () = tokio::time::sleep(sleep) => self.step(Event::Tick).await,
@@ -241,7 +248,7 @@ impl Engine {
             }
             Effect::Open { token, account } => match self.bodies.get(&token) {
                 Some(file) => self.mailroom.send(Errand::Open { token, account, file: file.clone() }),
-                None => return Some(Event::BodyBroken { token }),
+                None => return Some(Event::Opened { token, result: Err(OpenProblem::Temporary) }),
             },
             Effect::Commit { batch, writes, then } => self.scribe.send(Commit { batch, writes, then }),
             Effect::Discard(envelope) => self.discard(&envelope),
@@ -283,7 +290,7 @@ impl Engine {
         counted.fetch_add(1, Ordering::Relaxed);
     }
 
-    async fn from_network(&mut self, event: NetworkEvent) {
+    async fn network_event(&mut self, event: NetworkEvent) {
         match event {
             NetworkEvent::PeerUp(peer) => self.step(Event::PeerUp(peer)).await,
             NetworkEvent::PeerDown(peer) => self.step(Event::PeerDown(peer)).await,
@@ -292,7 +299,9 @@ impl Engine {
                 self.mailroom.send(Errand::NetworkChanged);
                 self.step(Event::NetworkChanged).await;
             }
-            NetworkEvent::Listening(_) | NetworkEvent::ListeningEnded(_) | NetworkEvent::ExternalAddress(_) => self.mailroom.send(Errand::NetworkChanged),
+            NetworkEvent::Listening(_) | NetworkEvent::ListeningEnded(_) | NetworkEvent::ExternalAddress(_) => {
+                self.mailroom.send(Errand::NetworkChanged)
+            }
             NetworkEvent::OfferReceived { token, peer, queue, envelope, size } => {
                 self.step(Event::OfferReceived { token, peer, queue, envelope, size }).await;
             }
@@ -307,7 +316,10 @@ impl Engine {
                 }
                 self.step(Event::Offered { op, outcome }).await;
             }
-            NetworkEvent::Published { op, holders } => self.step(Event::Published { op, holders }).await,
+            NetworkEvent::Published { op, holders } => {
+                self.mailroom.send(Errand::Published { op, holders });
+                self.step(Event::Published { op, holders }).await;
+            }
             NetworkEvent::Found { op, values } => self.mailroom.send(Errand::Found { op, values }),
         }
     }
@@ -329,24 +341,13 @@ impl Engine {
 
     async fn ordered(&mut self, order: Order) {
         match order {
-            Order::Tell(event) => {
-                if let Event::AccountAdded(own) = &event {
-                    self.mailroom.send(Errand::AccountAdded(own.account));
-                }
-                if let Event::AccountRemoved(account) = &event {
-                    self.mailroom.send(Errand::AccountRemoved(*account));
-                }
-                let added = if let Event::AccountAdded(own) = &event { Some(own.account) } else { None };
-                self.step(event).await;
-                if let Some(account) = added {
-                    self.own_card_changed(account).await;
-                }
+            Order::Tell(event) => self.step(*event).await,
+            Order::AccountAdded(account) => self.mailroom.send(Errand::AccountAdded(account)),
+            Order::AccountRemoved(account) => {
+                self.mailroom.send(Errand::AccountRemoved(account));
+                self.step(Event::AccountRemoved(account)).await;
             }
             Order::RetryAll => self.step(Event::NetworkChanged).await,
         }
-    }
-
-    async fn own_card_changed(&mut self, account: AccountId) {
-        self.step(Event::OwnCardChanged(account)).await;
     }
 }

@@ -12,7 +12,17 @@ pub fn start(filter: &str) {
         Err(error) => (EnvFilter::new("info"), Some(error.to_string())),
     };
     // The libraries below speak at info about peers by address: only their warnings are wanted.
-    let quiet = ["libp2p", "libp2p_swarm", "libp2p_kad", "libp2p_mdns", "libp2p_identify", "libp2p_tcp", "libp2p_quic", "rustls", "quinn"];
+    let quiet = [
+        "libp2p",
+        "libp2p_swarm",
+        "libp2p_kad",
+        "libp2p_mdns",
+        "libp2p_identify",
+        "libp2p_tcp",
+        "libp2p_quic",
+        "rustls",
+        "quinn",
+    ];
     let filter = quiet.iter().fold(filter, |filter, name| match format!("{name}=error").parse() {
         Ok(directive) => filter.add_directive(directive),
         Err(_) => filter,

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use kith_protocol::address::Address;
-use kith_protocol::event::{CardInfo, Entry, Event, Ladder, Now, OwnAccount, Snapshot};
+use kith_protocol::event::{CardInfo, Entry, Event, Ladder, OwnAccount, Snapshot};
 use kith_protocol::ids::{AccountId, EntryId, EnvelopeId, Op, Token};
 use kith_store::queue::QueueEntry;
 use kith_store::{Store, StoreError};
@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use crate::correspondence::Shared;
 use crate::engine::{Answered, Clock};
-use crate::identity::{self, Identity};
+use crate::identity::{self, Identities, Identity};
 
 mod opening;
 mod sealing;
@@ -63,6 +63,13 @@ pub enum Errand {
         /// Whose.
         account: AccountId,
     },
+    /// An account's records were put into the directory.
+    Published {
+        /// The question.
+        op: Op,
+        /// Other nodes that hold them.
+        holders: u32,
+    },
     /// The node's addresses changed: the cards may have to.
     NetworkChanged,
     /// Load the keys of a new account.
@@ -94,6 +101,7 @@ pub struct Mailroom {
     lookups: Lookups,
     shared: Shared,
     outgoing: PathBuf,
+    accounts: Vec<OwnAccount>,
 }
 
 /// Whose record a lookup is for.
@@ -120,13 +128,16 @@ impl Mailroom {
             answers: setup.answers,
             lookups: lookups.clone(),
             outgoing: outgoing.clone(),
-            identities: BTreeMap::new(),
+            identities: Identities::new(),
+            publishing: BTreeMap::new(),
         };
+        let mut accounts = Vec::new();
         for account in room.store.accounts()? {
-            room.load(account.id)?;
+            accounts.push(room.load(account.id)?);
         }
-        let thread = std::thread::Builder::new().name("kith-mailroom".into()).spawn(move || room.work(&waiting)).map_err(broken)?;
-        Ok(Self { errands: Some(errands), thread: Some(thread), lookups, shared, outgoing })
+        let thread =
+            std::thread::Builder::new().name("kith-mailroom".into()).spawn(move || room.work(&waiting)).map_err(broken)?;
+        Ok(Self { errands: Some(errands), thread: Some(thread), lookups, shared, outgoing, accounts })
     }
 
     /// Hands an errand over; waits where too many wait already.
@@ -157,12 +168,8 @@ impl Mailroom {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub fn snapshot(&self, store: &Store, now: Now) -> Result<Snapshot, StoreError> {
-        let mut accounts = Vec::new();
-        for account in store.accounts()? {
-            accounts.push(identity::own_account(store, &account)?);
-        }
-        let cards = store.cards()?.iter().filter_map(|card| identity::card_info(card, now.wall)).collect();
+    pub fn snapshot(&self, store: &Store) -> Result<Snapshot, StoreError> {
+        let cards = store.cards()?.iter().filter_map(identity::card_info).collect();
         let mut entries = Vec::new();
         for entry in store.queue()? {
             let mut entry = core_entry(&entry);
@@ -174,7 +181,7 @@ impl Mailroom {
             }
             entries.push(entry);
         }
-        Ok(Snapshot { accounts, cards, entries })
+        Ok(Snapshot { accounts: self.accounts.clone(), cards, entries })
     }
 
     /// Lets the thread finish what it has begun, and ends it.
@@ -211,11 +218,14 @@ struct Room {
     answers: mpsc::Sender<Answered>,
     lookups: Lookups,
     outgoing: PathBuf,
-    identities: BTreeMap<AccountId, Identity>,
+    identities: Identities,
+    /// Whose records are being put into the directory.
+    publishing: BTreeMap<Op, AccountId>,
 }
 
 impl Room {
     fn work(&mut self, waiting: &Receiver<Errand>) {
+        self.refresh_cards();
         loop {
             let errand = match waiting.recv_timeout(LOOK_AFTER) {
                 Ok(errand) => errand,
@@ -241,10 +251,12 @@ impl Room {
                 self.tell(Event::Found { op, card });
             }
             Errand::Records { op, account } => self.records(op, account),
+            Errand::Published { op, holders } => self.published(op, holders),
             Errand::NetworkChanged => self.refresh_cards(),
             Errand::AccountAdded(account) => {
-                if let Err(error) = self.load(account) {
-                    tracing::error!(%error, "the keys of an account cannot be read");
+                match self.load(account) {
+                    Ok(own) => self.tell(Event::AccountAdded(own)),
+                    Err(error) => tracing::error!(%error, "the keys of an account cannot be read"),
                 }
                 self.refresh_cards();
             }
@@ -264,10 +276,13 @@ impl Room {
         let _ = self.answers.blocking_send(answer);
     }
 
-    fn load(&mut self, account: AccountId) -> Result<(), StoreError> {
+    fn load(&mut self, account: AccountId) -> Result<OwnAccount, StoreError> {
         let account = self.store.account(account)?;
-        self.identities.insert(account.id, Identity::load(&self.store, &account)?);
-        Ok(())
+        let peer = self.network.peer_id();
+        let identity = Identity::load(&self.store, &account, peer)?;
+        let own = identity.own_account(&peer).ok_or(StoreError::NotFound("the account's queue"))?;
+        self.identities.insert(account.id, identity);
+        Ok(own)
     }
 
     /// The best card among what the directory gave, kept before the core hears of it.
@@ -275,11 +290,11 @@ impl Room {
         let address = self.lookups.lock().unwrap_or_else(PoisonError::into_inner).remove(&op)?;
         let now = self.clock.now();
         let card = identity::best_card(&address, values, now.wall)?;
-        let info = identity::card_info(&card, now.wall);
+        let info = identity::card_info(&card);
         match self.store.write(move |transaction| transaction.put_card(&card)) {
             Ok(true) => info,
             // The one that is known is as good or better.
-            Ok(false) => self.store.card(&address).ok().flatten().and_then(|known| identity::card_info(&known, now.wall)),
+            Ok(false) => self.store.card(&address).ok().flatten().and_then(|known| identity::card_info(&known)),
             Err(error) => {
                 tracing::error!(%error, "a card could not be kept");
                 None
@@ -289,6 +304,7 @@ impl Room {
 
     fn records(&mut self, op: Op, account: AccountId) {
         let now = self.clock.now();
+        self.publishing.insert(op, account);
         let records = match self.identities.get_mut(&account) {
             Some(identity) => identity.records(&self.store, now.wall, &mut rand::rng()).unwrap_or_else(|error| {
                 tracing::error!(%error, "an account's records could not be built");
@@ -299,13 +315,22 @@ impl Room {
         self.answer(Answered::Records { op, records });
     }
 
+    fn published(&mut self, op: Op, holders: u32) {
+        let Some(account) = self.publishing.remove(&op).filter(|_| holders > 0) else { return };
+        if let Some(identity) = self.identities.get_mut(&account)
+            && let Err(error) = identity.published(&self.store, self.clock.now().wall)
+        {
+            tracing::error!(%error, "the life of an account's weekly keys could not be written");
+        }
+    }
+
     /// Rotates weekly keys that are due, and makes new cards where something in them changed.
     fn refresh_cards(&mut self) {
         let now = self.clock.now();
         let here = identity::Here { peer: self.network.peer_id(), addresses: self.own_addresses(), listed: self.direct };
         let mut changed = Vec::new();
         for (account, identity) in &mut self.identities {
-            match identity.refresh(&self.store, &here, now.wall, &mut rand::rng()) {
+            match identity.refresh(&self.store, &here, now, &mut rand::rng()) {
                 Ok(true) => changed.push(*account),
                 Ok(false) => {}
                 Err(error) => tracing::error!(%error, "an account's card could not be renewed"),
@@ -329,9 +354,4 @@ impl Room {
 /// The directory keys to ask for an address's record: this week's, and the neighbours' where a clock may be off.
 pub fn directory_keys(address: &Address, wall: kith_protocol::event::Wall) -> Vec<Vec<u8>> {
     identity::directory_keys(address, wall)
-}
-
-/// The account as the core knows it.
-pub fn own_account(store: &Store, account: AccountId) -> Result<OwnAccount, StoreError> {
-    identity::own_account(store, &store.account(account)?)
 }

@@ -1,1 +1,5 @@
-fn main() {}
+//! `kith`: the daemon and the command.
+
+fn main() -> std::process::ExitCode {
+    kithmail::cli::main()
+}

@@ -4,12 +4,12 @@
 
 use kith_protocol::event::{EntryKind, Problem, Wall};
 use kith_store::queue::QueueEntry;
+use mail_builder::MessageBuilder;
 use mail_builder::headers::address::Address as MailAddress;
 use mail_builder::headers::content_type::ContentType;
 use mail_builder::headers::date::Date;
 use mail_builder::headers::raw::Raw;
 use mail_builder::mime::{BodyPart, MimePart};
-use mail_builder::MessageBuilder;
 
 /// What is reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +82,13 @@ impl Notice {
                 Problem::Refused(kith_protocol::event::RefusedReason::TooLarge) => "5.3.4",
                 Problem::Refused(_) => "5.1.1",
                 Problem::Sealing(_) => "5.6.0",
-                Problem::NoCard | Problem::CardExpired | Problem::NoPlace | Problem::Unreachable | Problem::Later(_) | Problem::Broken | Problem::NoReceipt => "5.4.7",
+                Problem::NoCard
+                | Problem::CardExpired
+                | Problem::NoPlace
+                | Problem::Unreachable
+                | Problem::Later(_)
+                | Problem::Broken
+                | Problem::NoReceipt => "5.4.7",
             },
         }
     }
@@ -180,7 +186,10 @@ pub fn compose(report: &Report<'_>) -> Vec<u8> {
         .date(Date { date: report.wall.0.div_euclid(1000) })
         .message_id(format!("{:032x}@kith.alt", report.unique))
         .header("Auto-Submitted", Raw::new("auto-replied"))
-        .body(MimePart::new(ContentType::new("multipart/report").attribute("report-type", "delivery-status"), BodyPart::Multipart(parts)))
+        .body(MimePart::new(
+            ContentType::new("multipart/report").attribute("report-type", "delivery-status"),
+            BodyPart::Multipart(parts),
+        ))
         .write_to_vec()
         // Writing to memory does not fail; if it ever did, the plain words alone are better than nothing.
         .unwrap_or_else(|_| plain_words(report).into_bytes())

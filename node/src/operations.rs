@@ -1,6 +1,5 @@
 //! What the command line asks for, performed: by the running node, or right on the store where none runs.
 
-use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,14 +10,15 @@ use kith_protocol::ids::EntryId;
 use kith_store::account::Account;
 use kith_store::contact::{Contact, Grade};
 use kith_store::queue::QueueEntry;
-use kith_store::{Options, Store, StoreError};
+use kith_store::{Options, Store};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::control::{Refusal, Request};
+use crate::daemon::STORE_CACHE_BYTES;
 use crate::engine::{Clock, Counters, Order};
 use crate::people;
-use crate::submission;
+use crate::sendmail;
 
 /// What an operation works on.
 pub struct Context {
@@ -54,15 +54,18 @@ impl Context {
     /// [`Refusal`]: another process has it, or it is damaged.
     pub fn offline(home: &Path) -> Result<Self, Refusal> {
         if !home.exists() {
-            return Err(Refusal::new(format!("there is no node at {}", home.display()), "start one with `kith run`, or name its folder with --home"));
+            return Err(Refusal::new(
+                format!("there is no node at {}", home.display()),
+                "start one with `kith run`, or name its folder with --home",
+            ));
         }
-        let store = Store::open(home, Options { passphrase: people::passphrase(), ..Options::default() })?;
+        let store = Store::open(home, Options { cache_bytes: STORE_CACHE_BYTES, passphrase: people::passphrase() })?;
         Ok(Self { store, running: None, clock: Clock::start() })
     }
 
-    fn tell(&self, event: Event) {
+    fn order(&self, order: Order) {
         if let Some(running) = &self.running
-            && running.orders.blocking_send(Order::Tell(event)).is_err()
+            && running.orders.blocking_send(order).is_err()
         {
             tracing::warn!("the engine is gone");
         }
@@ -86,9 +89,13 @@ pub fn perform(context: &Context, request: Request, body: &[u8]) -> Result<Value
         }
         Request::Address { name } => {
             let account = named(&context.store, name.as_deref())?;
-            Ok(json!({ "name": account.name, "address": account.address.mail(), "uri": account.address.uri(), "qr": account.address.qr_text() }))
+            Ok(
+                json!({ "name": account.name, "address": account.address.mail(), "uri": account.address.uri(), "qr": account.address.qr_text() }),
+            )
         }
-        Request::ContactAdd { account, name, address, emails } => contact_add(context, account.as_deref(), &name, &address, emails),
+        Request::ContactAdd { account, name, address, emails } => {
+            contact_add(context, account.as_deref(), &name, &address, emails)
+        }
         Request::ContactList { account } => contact_list(context, account.as_deref()),
         Request::ContactRemove { account, name } => {
             let account = named(&context.store, account.as_deref())?;
@@ -107,7 +114,7 @@ pub fn perform(context: &Context, request: Request, body: &[u8]) -> Result<Value
         Request::Status => status(context),
         Request::Sendmail { sender, recipients, from_headers, notify } => {
             let account = sending(&context.store, sender.as_deref())?;
-            submission::sendmail(context, &account, &recipients, from_headers, notify.as_deref(), body)
+            sendmail::submit(context, &account, &recipients, from_headers, notify.as_deref(), body)
         }
         Request::Verify => crate::cli::verify_report(&context.store),
     }
@@ -144,7 +151,7 @@ fn sending(store: &Store, sender: Option<&str>) -> Result<Account, Refusal> {
 
 fn account_add(context: &Context, name: &str, password: Option<String>) -> Result<Value, Refusal> {
     let made = people::add(&context.store, name, password.map(zeroize::Zeroizing::new), context.clock.now())?;
-    context.tell(Event::AccountAdded(made.own));
+    context.order(Order::AccountAdded(made.account.id));
     let mut answer = json!({ "name": made.account.name, "address": made.account.address.mail() });
     if let (Some(generated), Some(fields)) = (made.password, answer.as_object_mut()) {
         fields.insert("password".into(), json!(generated.as_str()));
@@ -165,21 +172,28 @@ fn account_list(context: &Context) -> Result<Value, Refusal> {
 fn account_remove(context: &Context, name: &str) -> Result<Value, Refusal> {
     let account = named(&context.store, Some(name))?;
     context.store.remove_account(account.id)?;
-    context.tell(Event::AccountRemoved(account.id));
+    context.order(Order::AccountRemoved(account.id));
     Ok(json!({}))
 }
 
 fn password_set(context: &Context, name: &str, label: &str, password: Option<String>) -> Result<Value, Refusal> {
     let account = named(&context.store, Some(name))?;
     let generated = password.is_none();
-    let password = zeroize::Zeroizing::new(password.unwrap_or_else(|| people::generated_password().to_string()));
+    let password = zeroize::Zeroizing::new(password.unwrap_or_default());
     context.store.set_password(account.id, label, password.as_bytes())?;
     Ok(if generated { json!({ "password": password.as_str() }) } else { json!({}) })
 }
 
-fn contact_add(context: &Context, account: Option<&str>, name: &str, address: &str, emails: Vec<String>) -> Result<Value, Refusal> {
+fn contact_add(
+    context: &Context,
+    account: Option<&str>,
+    name: &str,
+    address: &str,
+    emails: Vec<String>,
+) -> Result<Value, Refusal> {
     let account = named(&context.store, account)?;
-    let address = Address::parse_pasted(address).map_err(|error| Refusal::new(error.to_string(), "copy the address or link again, all of it"))?;
+    let address = Address::parse_pasted(address)
+        .map_err(|error| Refusal::new(error.to_string(), "copy the address or link again, all of it"))?;
     if address == account.address {
         return Err(Refusal::new("this is your own address", "ask your friend for theirs; `kith address` prints yours for them"));
     }
@@ -267,9 +281,9 @@ fn contact_export(context: &Context, account: Option<&str>, format: &str) -> Res
 }
 
 fn entry(store: &Store, id: u64) -> Result<QueueEntry, Refusal> {
-    store
-        .queue_entry(EntryId(id))?
-        .ok_or_else(|| Refusal::new(format!("nothing with the number {id} waits"), "see `kith queue`; perhaps it has just arrived"))
+    store.queue_entry(EntryId(id))?.ok_or_else(|| {
+        Refusal::new(format!("nothing with the number {id} waits"), "see `kith queue`; perhaps it has just arrived")
+    })
 }
 
 /// What happens with an entry, in words.
@@ -329,7 +343,7 @@ fn queue_retry(context: &Context, id: Option<u64>) -> Result<Value, Refusal> {
         return Err(Refusal::new("the node does not run", "start it: everything that waits is tried at once"));
     };
     let order = match id {
-        Some(id) => Order::Tell(Event::RetryAsked(entry(&context.store, id)?.id)),
+        Some(id) => Order::Tell(Box::new(Event::RetryAsked(entry(&context.store, id)?.id))),
         None => Order::RetryAll,
     };
     running.orders.blocking_send(order).map_err(|_| Refusal::new("the node is about to stop", ""))?;
@@ -339,7 +353,7 @@ fn queue_retry(context: &Context, id: Option<u64>) -> Result<Value, Refusal> {
 fn queue_cancel(context: &Context, id: u64) -> Result<Value, Refusal> {
     let found = entry(&context.store, id)?;
     context.store.write(move |transaction| transaction.remove_entry(found.id).map(drop))?;
-    context.tell(Event::Cancelled(EntryId(id)));
+    context.order(Order::Tell(Box::new(Event::Cancelled(EntryId(id)))));
     Ok(json!({}))
 }
 
@@ -360,9 +374,9 @@ fn status(context: &Context) -> Result<Value, Refusal> {
         fields.insert("running".into(), json!(true));
         fields.insert("pid".into(), json!(std::process::id()));
         fields.insert("uptime_ms".into(), json!(context.clock.now().mono.0));
-        fields.insert("peers".into(), json!(network.peers));
-        fields.insert("known_peers".into(), json!(network.known_peers));
-        fields.insert("listen".into(), json!(network.listen));
+        fields.insert("peers".into(), json!(network.peers.len()));
+        fields.insert("known_peers".into(), json!(network.routing_table));
+        fields.insert("listen".into(), json!(network.listening));
         fields.insert("peer".into(), json!(hex::encode(running.network.peer_id().as_bytes())));
         fields.insert("ports".into(), running.ports.iter().map(|(name, port)| (name.clone(), json!(port))).collect());
         fields.insert("certificate".into(), json!(running.certificate));
@@ -390,17 +404,4 @@ fn bytes_below(folder: &Path, depth: usize) -> u64 {
             false => metadata.len(),
         })
         .sum()
-}
-
-/// Stages bytes as a mail.
-///
-/// # Errors
-/// [`StoreError::DiskFull`] and the like.
-pub fn staged(store: &Store, bytes: &[u8]) -> Result<kith_store::blob::Staged, StoreError> {
-    let mut stage = store.stage()?;
-    stage.write_all(bytes).map_err(|error| match error.kind() {
-        std::io::ErrorKind::StorageFull => StoreError::DiskFull,
-        _ => StoreError::Broken(error.to_string()),
-    })?;
-    stage.finish()
 }

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use kith_connection::{Admission, Certificates, Encryption, Gatekeeper, Host, Limits, Names, Port, Server, ShutdownTrigger, Timing, shutdown};
+use kith_connection::{
+    Admission, Certificates, Encryption, Gatekeeper, Host, Limits, Names, Port, Server, ShutdownTrigger, shutdown,
+};
 use kith_store::Store;
 use tokio::task::JoinSet;
 
@@ -40,13 +42,11 @@ impl Service {
     }
 
     fn port(self, encryption: Encryption) -> Port {
-        // RFC 5321 §4.5.3.2.7: 5 minutes; RFC 1939 §3: 10; RFC 3501 §5.4: 30.
-        let (service, minutes, busy): (_, _, &[u8]) = match self {
-            Self::Smtp => ("smtp", 10, b"421 4.3.2 too many connections, try again later\r\n"),
-            Self::Pop3 => ("pop3", 10, b"-ERR [SYS/TEMP] too many connections, try again later\r\n"),
-            Self::Imap => ("imap", 31, b"* BYE too many connections, try again later\r\n"),
-        };
-        Port { service, encryption, timing: Timing::with_idle(Duration::from_secs(minutes * 60)), busy }
+        match self {
+            Self::Smtp => kith_smtp::server::port(encryption),
+            Self::Pop3 => kith_pop3::server::port(encryption),
+            Self::Imap => kith_pop3::server::port(encryption),
+        }
     }
 }
 
@@ -58,8 +58,9 @@ impl Ports {
     pub async fn open(home: &Path, config: &Config, store: &Store, clock: Clock) -> Result<Self, Failure> {
         let (trigger, stop) = shutdown();
         let names = Names::discover();
-        let certificates = Certificates::open(home, &names, SystemTime::now())
-            .map_err(|error| Failure::new(format!("the certificate: {error}"), "nothing was overwritten; see the folder tls in the home"))?;
+        let certificates = Certificates::open(home, &names, SystemTime::now()).map_err(|error| {
+            Failure::new(format!("the certificate: {error}"), "nothing was overwritten; see the folder tls in the home")
+        })?;
         let certificates = Arc::new(certificates);
         let tls = certificates.server_config().map_err(|error| Failure::new(format!("the certificate: {error}"), ""))?;
         let host = Host {
@@ -80,17 +81,25 @@ impl Ports {
         Ok(ports)
     }
 
-    async fn serve(&mut self, name: &str, address: SocketAddr, encryption: Encryption, host: &Host, store: &Store, desk: &Arc<Desk>) -> Result<(), Failure> {
+    async fn serve(
+        &mut self,
+        name: &str,
+        address: SocketAddr,
+        encryption: Encryption,
+        host: &Host,
+        store: &Store,
+        desk: &Arc<Desk>,
+    ) -> Result<(), Failure> {
         let service = Service::of(name);
-        let server = Server::bind(address, service.port(encryption), host.clone())
-            .await
-            .map_err(|error| Failure::new(error.to_string(), format!("choose another port in kith.toml or with --{name} ADDRESS:PORT")))?;
+        let server = Server::bind(address, service.port(encryption), host.clone()).await.map_err(|error| {
+            Failure::new(error.to_string(), format!("choose another port in kith.toml or with --{name} ADDRESS:PORT"))
+        })?;
         self.addresses.push((name.to_owned(), server.local_addr().to_string()));
         let (store, gatekeeper) = (store.clone(), host.gatekeeper.clone());
         match service {
             Service::Smtp => self.tasks.spawn(kith_smtp::server::serve(server, store, gatekeeper, desk.clone())),
             Service::Pop3 => self.tasks.spawn(kith_pop3::server::serve(server, store, gatekeeper)),
-            Service::Imap => self.tasks.spawn(kith_imap::server::serve(server, store, gatekeeper)),
+            Service::Imap => self.tasks.spawn(kith_pop3::server::serve(server, store, gatekeeper)),
         };
         Ok(())
     }

@@ -96,7 +96,8 @@ pub fn owns(account: &Account, address: &str) -> bool {
     let key = account.address.to_string();
     let domain = domain.to_ascii_lowercase();
     let local = local.split('+').next().unwrap_or(local).to_lowercase();
-    (domain == DOMAIN && (local == account.name || local == key)) || domain.strip_suffix(".kith.alt").is_some_and(|label| label == key)
+    (domain == DOMAIN && (local == account.name || local == key))
+        || domain.strip_suffix(".kith.alt").is_some_and(|label| label == key)
 }
 
 /// The part of foreign text that an answer repeats: printable, bounded.

@@ -5,8 +5,9 @@
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
+use kith_protocol::address::Address;
 use kith_protocol::event::{CommitProblem, Effect, EntryKind, Event, Fate, Now, Progress, Write};
-use kith_protocol::ids::{BatchId, EntryId, MailId};
+use kith_protocol::ids::{AccountId, BatchId, EntryId, MailId, Token};
 use kith_store::contact::KnownCard;
 use kith_store::folder::Use;
 use kith_store::mailbox::Filing;
@@ -15,8 +16,8 @@ use kith_store::{Store, StoreError, Transaction};
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
-use crate::engine::{Answered, Clock};
 use crate::correspondence::{Shared, Taken};
+use crate::engine::{Answered, Clock};
 use crate::notices::{self, Notice, Report};
 
 /// How many commits may wait; the engine waits when it is full.
@@ -46,7 +47,13 @@ impl Scribe {
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn start(store: Store, shared: Shared, clock: Clock, expiry_ms: u64, answers: mpsc::Sender<Answered>) -> std::io::Result<Self> {
+    pub fn start(
+        store: Store,
+        shared: Shared,
+        clock: Clock,
+        expiry_ms: u64,
+        answers: mpsc::Sender<Answered>,
+    ) -> std::io::Result<Self> {
         let (commits, waiting) = sync_channel(COMMITS_MAX);
         let desk = Desk { store, shared, clock, expiry_ms, answers };
         let thread = std::thread::Builder::new().name("kith-scribe".into()).spawn(move || desk.work(&waiting))?;
@@ -78,9 +85,15 @@ impl Scribe {
 enum Step {
     Progress(EntryId, Progress),
     Remove(EntryId),
-    Deliver(kith_protocol::ids::AccountId, Filing),
+    Deliver(AccountId, Filing),
     /// A letter: filed only where its name is new.
-    Letter { account: kith_protocol::ids::AccountId, from: kith_protocol::address::Address, mid: MailId, wall_ms: i64, filing: Filing },
+    Letter {
+        account: AccountId,
+        from: Address,
+        mid: MailId,
+        wall_ms: i64,
+        filing: Filing,
+    },
     Secret(String, Zeroizing<Vec<u8>>),
     Card(KnownCard),
     Enqueue(Box<QueueEntry>),
@@ -174,11 +187,12 @@ impl Desk {
             }
             Write::File { token, receipt } => self.letter(*token, true, *receipt, now, steps),
             Write::Absorb { token, receipt } => self.letter(*token, false, *receipt, now, steps),
+            Write::Receipt { account, to, mid } => steps.push(receipt_for(*account, *to, *mid, now)),
         }
         Ok(())
     }
 
-    fn letter(&self, token: kith_protocol::ids::Token, file: bool, receipt: bool, now: Now, steps: &mut Vec<Step>) {
+    fn letter(&self, token: Token, file: bool, receipt: bool, now: Now, steps: &mut Vec<Step>) {
         let Some(Taken { account, from, mid, filing, card, learned }) = self.shared.taken(token) else {
             return;
         };
@@ -190,21 +204,7 @@ impl Desk {
             steps.push(Step::Card(card));
         }
         if receipt {
-            steps.push(Step::Enqueue(Box::new(QueueEntry {
-                id: EntryId(0),
-                account,
-                kind: EntryKind::Receipt(mid),
-                mid: MailId(rand::random()),
-                recipient: from,
-                typed: String::new(),
-                blob: None,
-                submitted_ms: now.wall.0,
-                notify: Notify { success: false, failure: false, delay: false },
-                orcpt: None,
-                envid: None,
-                ret_full: false,
-                progress: Progress { aged_at: now.wall, ..Progress::default() },
-            })));
+            steps.push(receipt_for(account, from, mid, now));
         }
     }
 
@@ -241,6 +241,25 @@ impl Desk {
         steps.push(Step::Deliver(entry.account, filing));
         Ok(())
     }
+}
+
+/// A receipt for a letter, to be queued.
+fn receipt_for(account: AccountId, to: Address, mid: MailId, now: Now) -> Step {
+    Step::Enqueue(Box::new(QueueEntry {
+        id: EntryId(0),
+        account,
+        kind: EntryKind::Receipt(mid),
+        mid: MailId(rand::random()),
+        recipient: to,
+        typed: String::new(),
+        blob: None,
+        submitted_ms: now.wall.0,
+        notify: Notify { success: false, failure: false, delay: false },
+        orcpt: None,
+        envid: None,
+        ret_full: false,
+        progress: Progress { aged_at: now.wall, ..Progress::default() },
+    }))
 }
 
 /// The first bytes of a mail, as many as a report may carry.

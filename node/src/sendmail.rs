@@ -21,7 +21,14 @@ const RECIPIENTS_MAX: usize = 1000;
 ///
 /// # Errors
 /// [`Refusal`]: nothing was queued.
-pub fn submit(context: &Context, account: &Account, named: &[String], from_headers: bool, notify: Option<&str>, mail: &[u8]) -> Result<Value, Refusal> {
+pub fn submit(
+    context: &Context,
+    account: &Account,
+    named: &[String],
+    from_headers: bool,
+    notify: Option<&str>,
+    mail: &[u8],
+) -> Result<Value, Refusal> {
     let desk = Desk::new(context.store.clone(), context.clock, kith_protocol::limits::MAIL_BYTES_MAX);
     let mail = with_network_line_ends(mail);
     let split = split(&mail)?;
@@ -61,7 +68,9 @@ pub fn submit(context: &Context, account: &Account, named: &[String], from_heade
     match desk.commit(accepted) {
         Ok(id) => Ok(json!({ "id": id })),
         Err(CommitRefusal::Full) => Err(Refusal::new("the disk is full; nothing was kept", "make room and send again")),
-        Err(CommitRefusal::Broken) => Err(Refusal::new("the store failed; nothing was kept", "see the log, and run `kith verify`")),
+        Err(CommitRefusal::Broken) => {
+            Err(Refusal::new("the store failed; nothing was kept", "see the log, and run `kith verify`"))
+        }
         Err(CommitRefusal::Refused(refusal)) => Err(refuse(refusal)),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use kith_protocol::address::Address;
 use kith_protocol::ids::MailId;
 use kith_smtp::policy::{AcceptedMail, AcceptedRecipient, CommitRefusal, Policy, Refusal, Route};
 use kith_store::account::Account;
@@ -9,12 +10,10 @@ use kith_store::folder::Flags;
 use kith_store::mailbox::Filing;
 use kith_store::queue::{Notify, QueuedRecipient, Submission};
 use kith_store::{Store, StoreError};
-use serde_json::{Value, json};
 
-use crate::control;
+use crate::addressing;
 use crate::delivered;
 use crate::engine::Clock;
-use crate::operations::Context;
 use crate::route::{self, Road, Unroutable};
 
 /// RFC 3461 §4.1: what a client that says nothing is told. Failures and delays.
@@ -32,6 +31,14 @@ impl Desk {
     /// A desk over a store; `size_limit` in bytes.
     pub fn new(store: Store, clock: Clock, size_limit: u64) -> Self {
         Self { store, clock, size_limit }
+    }
+
+    /// The key behind a name: a contact's, else a household member's.
+    fn key_of(&self, account: &Account, name: &str) -> Option<Address> {
+        if let Ok(Some(contact)) = self.store.contact_by_name(account.id, name) {
+            return Some(contact.address);
+        }
+        self.store.account_by_login(name).ok().flatten().map(|account| account.address)
     }
 
     fn take(&self, mail: AcceptedMail) -> Result<String, StoreError> {
@@ -87,7 +94,11 @@ fn not_yours(account: &Account, address: &str) -> Refusal {
     Refusal {
         code: 550,
         enhanced: "5.7.1",
-        text: wire(&format!("you are logged in as {0}, and {address} is not yours; write as {0}@kith.alt or {1}", account.name, account.address.mail())),
+        text: wire(&format!(
+            "you are logged in as {0}, and {address} is not yours; write as {0}@kith.alt or {1}",
+            account.name,
+            account.address.mail()
+        )),
     }
 }
 
@@ -109,6 +120,10 @@ impl Policy for Desk {
             Ok(Road::Overlay(address)) => Ok(Route::Overlay(address)),
             Err(error) => Err(refused(&error)),
         }
+    }
+
+    fn readdress(&self, account: &Account, header: Vec<u8>) -> Vec<u8> {
+        addressing::localise(&header, |name| self.key_of(account, name))
     }
 
     fn commit(&self, mail: AcceptedMail) -> Result<String, CommitRefusal> {

@@ -34,7 +34,19 @@ fn root() -> PathBuf {
 
 fn tree(package: &str, depth: Option<&str>) -> Vec<(usize, String)> {
     let mut command = Command::new(env!("CARGO"));
-    command.current_dir(root()).args(["tree", "--offline", "--locked", "-e", "normal", "--prefix", "depth", "-f", " {p}", "-p", package]);
+    command.current_dir(root()).args([
+        "tree",
+        "--offline",
+        "--locked",
+        "-e",
+        "normal",
+        "--prefix",
+        "depth",
+        "-f",
+        " {p}",
+        "-p",
+        package,
+    ]);
     if let Some(depth) = depth {
         command.args(["--depth", depth]);
     }

@@ -54,7 +54,8 @@ pub(super) fn perform(home: &Path, command: AccountCommand) -> Result<(), Failur
     match command {
         AccountCommand::Add { name, password_stdin, json } => {
             let password = output::password(password_stdin)?;
-            let answer = output::ask(home, &Request::AccountAdd { name, password: password.map(|password| password.to_string()) }, &[])?;
+            let answer =
+                output::ask(home, &Request::AccountAdd { name, password: password.map(|password| password.to_string()) }, &[])?;
             if json {
                 return output::print_json(&answer);
             }
@@ -80,7 +81,11 @@ pub(super) fn perform(home: &Path, command: AccountCommand) -> Result<(), Failur
         }
         AccountCommand::Passwd { name, label, password_stdin, remove: false } => {
             let password = output::password(password_stdin)?;
-            let answer = output::ask(home, &Request::PasswordSet { name, label, password: password.map(|password| password.to_string()) }, &[])?;
+            let answer = output::ask(
+                home,
+                &Request::PasswordSet { name, label, password: password.map(|password| password.to_string()) },
+                &[],
+            )?;
             say_password(&answer);
             output::say("changed");
             Ok(())

@@ -40,5 +40,10 @@ pub(super) fn perform(home: &Path, args: &AddressArgs) -> Result<(), Failure> {
 pub(super) fn drawn(text: &str) -> Result<String, Failure> {
     let code = qrcode::QrCode::with_error_correction_level(text, qrcode::EcLevel::M)
         .map_err(|error| Failure::new(format!("the code could not be drawn: {error}"), ""))?;
-    Ok(code.render::<qrcode::render::unicode::Dense1x2>().quiet_zone(true).dark_color(qrcode::render::unicode::Dense1x2::Light).light_color(qrcode::render::unicode::Dense1x2::Dark).build())
+    Ok(code
+        .render::<qrcode::render::unicode::Dense1x2>()
+        .quiet_zone(true)
+        .dark_color(qrcode::render::unicode::Dense1x2::Light)
+        .light_color(qrcode::render::unicode::Dense1x2::Dark)
+        .build())
 }

@@ -130,12 +130,17 @@ pub(super) fn perform(home: &Path, command: ContactCommand) -> Result<(), Failur
                 Way::Unknown => "unknown",
             };
             let answer = output::ask(home, &Request::ContactVerify { account: whose.account, name, grade: grade.into() }, &[])?;
-            output::say(&format!("{} is marked {grade}; the address compared was\n{}", output::text(&answer, "name"), output::text(&answer, "address")));
+            output::say(&format!(
+                "{} is marked {grade}; the address compared was\n{}",
+                output::text(&answer, "name"),
+                output::text(&answer, "address")
+            ));
             Ok(())
         }
         ContactCommand::Import { file, format, whose } => import(home, &file, format, whose),
         ContactCommand::Export { format, whose } => {
-            let answer = output::ask(home, &Request::ContactExport { account: whose.account, format: format.name().into() }, &[])?;
+            let answer =
+                output::ask(home, &Request::ContactExport { account: whose.account, format: format.name().into() }, &[])?;
             output::print(output::text(&answer, "text"))
         }
     }
@@ -149,7 +154,8 @@ fn import(home: &Path, file: &Path, format: Option<Format>, whose: Whose) -> Res
     } else {
         std::fs::File::open(file).map_err(failed)?.take(IMPORT_BYTES_MAX).read_to_end(&mut text).map_err(failed)?;
     }
-    let by_ending = if file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")) { Format::Csv } else { Format::Vcard };
+    let by_ending =
+        if file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")) { Format::Csv } else { Format::Vcard };
     let request = Request::ContactImport { account: whose.account, format: format.unwrap_or(by_ending).name().into() };
     let answer = output::ask(home, &request, &text)?;
     for problem in output::items(&answer, "problems") {

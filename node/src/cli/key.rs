@@ -28,7 +28,9 @@ pub(super) fn perform(home: &Path, command: KeyCommand) -> Result<(), Failure> {
     match command {
         KeyCommand::Words { name } => {
             let answer = output::ask(home, &Request::KeyWords { name }, &[])?;
-            output::say("Write these down in this order and keep the paper safe. Whoever has them can take the address over; nobody can read mail with them.\n");
+            output::say(
+                "Write these down in this order and keep the paper safe. Whoever has them can take the address over; nobody can read mail with them.\n",
+            );
             let words: Vec<&str> = output::text(&answer, "words").split(' ').collect();
             for (row, four) in words.chunks(4).enumerate() {
                 let numbered: Vec<String> =

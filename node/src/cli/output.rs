@@ -41,14 +41,18 @@ impl From<Refusal> for Failure {
 }
 
 /// Has the running node do it, or does it on the store where none runs.
-pub fn ask(home: &Path, request: &Request, body: &[u8]) -> Result<Value, Failure> {
+pub(super) fn ask(home: &Path, request: &Request, body: &[u8]) -> Result<Value, Failure> {
     Ok(control::ask(home, request, body)?)
 }
 
 /// Prints lines of data.
-pub fn print(text: &str) -> Result<(), Failure> {
+pub(super) fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") }).and_then(|()| out.flush()) {
+    match out
+        .write_all(text.as_bytes())
+        .and_then(|()| if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") })
+        .and_then(|()| out.flush())
+    {
         Ok(()) => Ok(()),
         // A reader that has seen enough (`| head`) is no failure.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
@@ -57,12 +61,12 @@ pub fn print(text: &str) -> Result<(), Failure> {
 }
 
 /// Prints JSON, indented.
-pub fn print_json(value: &Value) -> Result<(), Failure> {
+pub(super) fn print_json(value: &Value) -> Result<(), Failure> {
     print(&format!("{value:#}"))
 }
 
 /// Says something on standard error.
-pub fn say(text: &str) {
+pub(super) fn say(text: &str) {
     // Talk that nobody can hear is no failure.
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
@@ -71,14 +75,18 @@ pub fn say(text: &str) {
 const PASSWORD_BYTES_MAX: usize = 1024;
 
 /// Reads a password: from standard input's first line, or twice from the terminal. `None` where the person just pressed Enter (or there is no terminal): generate one.
-pub fn password(from_stdin: bool) -> Result<Option<Zeroizing<String>>, Failure> {
-    let failed = |error: std::io::Error| Failure::new(format!("the password could not be read: {error}"), "pass it with --password-stdin");
+pub(super) fn password(from_stdin: bool) -> Result<Option<Zeroizing<String>>, Failure> {
+    let failed =
+        |error: std::io::Error| Failure::new(format!("the password could not be read: {error}"), "pass it with --password-stdin");
     if from_stdin {
         let mut line = Zeroizing::new(String::new());
         std::io::stdin().read_line(&mut line).map_err(failed)?;
         let password = Zeroizing::new(line.trim_end_matches(['\n', '\r']).to_owned());
         if password.is_empty() || password.len() > PASSWORD_BYTES_MAX {
-            return Err(Failure::new("the password is empty or too long", format!("1 to {PASSWORD_BYTES_MAX} bytes on one line")));
+            return Err(Failure::new(
+                "the password is empty or too long",
+                format!("1 to {PASSWORD_BYTES_MAX} bytes on one line"),
+            ));
         }
         return Ok(Some(password));
     }
@@ -97,7 +105,7 @@ pub fn password(from_stdin: bool) -> Result<Option<Zeroizing<String>>, Failure> 
 }
 
 /// A table with aligned columns, a blank between them; empty without rows.
-pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     if rows.is_empty() {
         return String::new();
     }
@@ -119,11 +127,11 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// The text of a field of a JSON answer; empty where there is none.
-pub fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+pub(super) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// The items of a list in a JSON answer.
-pub fn items<'a>(value: &'a Value, field: &str) -> &'a [Value] {
+pub(super) fn items<'a>(value: &'a Value, field: &str) -> &'a [Value] {
     value.get(field).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }

@@ -59,7 +59,9 @@ impl RunArgs {
 /// Runs the node until it is told to stop.
 pub(super) fn run(home: &Path, args: &RunArgs) -> Result<(), Failure> {
     let failed = |error: config::ConfigError| Failure::new(error.to_string(), "");
-    daemon::make_home(home).map_err(|error| Failure::new(format!("{}: {error}", home.display()), "name a folder that you may write with --home DIR"))?;
+    daemon::make_home(home).map_err(|error| {
+        Failure::new(format!("{}: {error}", home.display()), "name a folder that you may write with --home DIR")
+    })?;
     let path = home.join("kith.toml");
     config::write_if_absent(&path).map_err(failed)?;
     let config = args.over(Config::load(&path).map_err(failed)?);

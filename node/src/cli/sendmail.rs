@@ -51,8 +51,12 @@ pub(super) fn perform(home: &Path, args: SendmailArgs) -> Result<(), Failure> {
     if !args.from_headers && args.recipients.is_empty() {
         return Err(Failure::new("no recipients", "name them after the options, or take them from the mail with -t"));
     }
-    let request =
-        Request::Sendmail { sender: args.sender, recipients: args.recipients, from_headers: args.from_headers, notify: args.notify };
+    let request = Request::Sendmail {
+        sender: args.sender,
+        recipients: args.recipients,
+        from_headers: args.from_headers,
+        notify: args.notify,
+    };
     output::ask(home, &request, &mail)?;
     Ok(())
 }

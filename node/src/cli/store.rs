@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 use super::output::{self, Failure};
 use crate::control::{Refusal, Request};
+use crate::daemon::STORE_CACHE_BYTES;
+use crate::people;
 
 pub(super) fn verify(home: &Path, as_json: bool) -> Result<(), Failure> {
     let report = output::ask(home, &Request::Verify, &[])?;
@@ -21,7 +23,12 @@ pub(super) fn verify(home: &Path, as_json: bool) -> Result<(), Failure> {
     }
     let number = |field: &str| report.get(field).and_then(Value::as_u64).unwrap_or(0);
     if problems.is_empty() {
-        output::say(&format!("sound: {} log entries, {} messages, {} blobs checked", number("entries"), number("messages"), number("blobs")));
+        output::say(&format!(
+            "sound: {} log entries, {} messages, {} blobs checked",
+            number("entries"),
+            number("messages"),
+            number("blobs")
+        ));
         return Ok(());
     }
     Err(Failure::new(
@@ -32,26 +39,40 @@ pub(super) fn verify(home: &Path, as_json: bool) -> Result<(), Failure> {
 
 /// Checks a store and says what was found, as JSON.
 pub(crate) fn report(store: &Store) -> Result<Value, Refusal> {
-    let report = kith_store::verify::verify(store, &mut |_progress| {})?;
-    let problems: Vec<String> = report.problems.iter().map(ToString::to_string).collect();
+    let report = store.verify(&mut |_progress| {})?;
+    let problems: Vec<String> = report.problems.iter().map(|problem| problem.text.clone()).collect();
     Ok(json!({ "entries": report.entries, "messages": report.messages, "blobs": report.blobs, "problems": problems }))
 }
 
 pub(super) fn repair(home: &Path, as_json: bool) -> Result<(), Failure> {
-    let bar = indicatif::ProgressBar::new_spinner();
-    bar.enable_steady_tick(std::time::Duration::from_millis(200));
-    let outcome = kith_store::repair::repair(home, &mut |progress| bar.set_message(progress.to_string()));
+    let bar = indicatif::ProgressBar::new(0).with_style(indicatif::ProgressStyle::default_bar());
+    let options = kith_store::Options { cache_bytes: STORE_CACHE_BYTES, passphrase: people::passphrase() };
+    let outcome = kith_store::repair::repair(home, options, &mut |progress| {
+        bar.set_length(progress.total);
+        bar.set_position(progress.done);
+    });
     bar.finish_and_clear();
-    let report = outcome.map_err(|error| Failure::new(error.to_string(), "nothing was changed; the files are as they were"))?;
+    let repaired = outcome.map_err(|error| Failure::new(error.to_string(), "nothing was changed; the files are as they were"))?;
+    let problems: Vec<&str> = repaired.report.problems.iter().map(|problem| problem.text.as_str()).collect();
+    let kept = home.join(&repaired.kept_as);
     if as_json {
-        return output::print_json(&json!({ "messages": report.messages, "lost": report.lost, "kept_aside": report.kept_aside }));
+        return output::print_json(&json!({
+            "rows": repaired.rows,
+            "entries_lost": repaired.entries_lost,
+            "messages_lost": repaired.messages_lost,
+            "incomplete": repaired.incomplete,
+            "kept_as": kept,
+            "problems": problems,
+        }));
     }
-    output::say(&format!("{} messages are in order again, {} could not be saved", report.messages, report.lost.len()));
-    for lost in &report.lost {
-        output::say(lost);
+    output::say(&format!(
+        "{} messages are in order, {} could not be saved, {} log entries were lost",
+        repaired.report.messages, repaired.messages_lost, repaired.entries_lost
+    ));
+    output::say(&format!("the store as it was found is kept at {}; remove it when all is well", kept.display()));
+    if problems.is_empty() {
+        return Ok(());
     }
-    if let Some(path) = &report.kept_aside {
-        output::say(&format!("the damaged store is kept at {}", path.display()));
-    }
-    Ok(())
+    problems.iter().for_each(|problem| output::say(problem));
+    Err(Failure::new("some things could not be mended", "restore a backup, or go on with what is left"))
 }

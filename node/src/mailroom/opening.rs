@@ -89,8 +89,8 @@ impl Room {
         let from = opened.head.from;
         let enclosed = identity::enclosed_card(&from, &opened.head.card, now.wall).ok_or(OpenProblem::WrongSender)?;
         let known = self.store.card(&from).map_err(|_| OpenProblem::Temporary)?;
-        let known_devices = known.as_ref().and_then(|card| identity::card_devices(card, now.wall));
-        let enclosed_devices = identity::card_devices(&enclosed, now.wall).ok_or(OpenProblem::WrongSender)?;
+        let known_devices = known.as_ref().and_then(|card| identity::card_devices(card));
+        let enclosed_devices = identity::card_devices(&enclosed).ok_or(OpenProblem::WrongSender)?;
         let correspondent = self.shared.correspondent(account, from);
         let grade = seal::verify_sender(&opened, &us, &enclosed_devices, known_devices.as_ref(), Some(&correspondent))
             .map_err(|_| OpenProblem::WrongSender)?;
@@ -113,7 +113,7 @@ impl Room {
         };
         let mid = opened.head.mid;
         let letter_known = self.store.known_letter(account, &from, &mid).map_err(|_| OpenProblem::Temporary)?;
-        let card = if grade.card_is_newer { identity::card_info(&enclosed, now.wall) } else { None };
+        let card = if grade.card_is_newer { identity::card_info(&enclosed) } else { None };
         let learned = Learned { device: opened.sender, head: opened.head, proof: grade.proof, spent: opened.reply_key };
         let newer = grade.card_is_newer.then_some(enclosed);
         self.shared.opened(token, Taken { account, from, mid, filing, card: newer, learned });

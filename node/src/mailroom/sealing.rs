@@ -37,7 +37,8 @@ fn of_seal(error: SealError) -> SealProblem {
 
 impl Room {
     pub(super) fn seal(&mut self, id: EntryId, ladder: Ladder) -> Result<Sealed, SealProblem> {
-        let entry = self.store.queue_entry(id).map_err(of_store)?.ok_or_else(|| SealProblem::Permanent("it was withdrawn".into()))?;
+        let entry =
+            self.store.queue_entry(id).map_err(of_store)?.ok_or_else(|| SealProblem::Permanent("it was withdrawn".into()))?;
         match entry.kind {
             EntryKind::Mail => {
                 let (hash, length) = entry.blob.clone().ok_or_else(|| SealProblem::Permanent("its bytes are gone".into()))?;
@@ -54,10 +55,16 @@ impl Room {
         }
     }
 
-    fn seal_content(&mut self, entry: &QueueEntry, ladder: Ladder, kind: Kind, content: Content<impl Read>) -> Result<Sealed, SealProblem> {
+    fn seal_content(
+        &mut self,
+        entry: &QueueEntry,
+        ladder: Ladder,
+        kind: Kind,
+        content: Content<impl Read>,
+    ) -> Result<Sealed, SealProblem> {
         let now = self.clock.now();
         let known = self.store.card(&entry.recipient).map_err(of_store)?.ok_or(SealProblem::NoCard)?;
-        let (devices, order) = identity::devices(&known, now.wall).ok_or(SealProblem::NoCard)?;
+        let (devices, order) = identity::devices(&known).ok_or(SealProblem::NoCard)?;
         let identity =
             self.identities.get(&entry.account).ok_or_else(|| SealProblem::Permanent("the account was removed".into()))?;
         let path = self.outgoing.join(format!("{}.new", entry.id.0));
@@ -68,7 +75,7 @@ impl Room {
         let request = SealRequest {
             device: identity.device_secret(),
             from: identity.address(),
-            card: identity.card(),
+            card: identity.card().ok_or_else(|| SealProblem::Temporary("the account has no card yet".into()))?,
             devices: &devices,
             correspondent: &mut correspondent,
             ladder,
@@ -84,7 +91,13 @@ impl Room {
         drop(pen);
         let sealed = sealed.inspect_err(|_| remove(&path))?;
         std::fs::rename(&path, self.outgoing.join(hex::encode(sealed.envelope.as_bytes()))).map_err(of_disk)?;
-        Ok(Sealed { envelope: sealed.envelope, size: sealed.size, ladder: sealed.ladder, card: order, at_age_ms: entry.progress.age_ms })
+        Ok(Sealed {
+            envelope: sealed.envelope,
+            size: sealed.size,
+            ladder: sealed.ladder,
+            card: order,
+            at_age_ms: entry.progress.age_ms,
+        })
     }
 }
 

@@ -86,7 +86,9 @@ fn smuggled_ends_and_bare_line_feeds_are_refused() {
         smtp.talk("MAIL FROM:<anna@kith.alt>");
         smtp.talk("RCPT TO:<anna@kith.alt>");
         smtp.talk("DATA");
-        let text = format!("From: <anna@kith.alt>\r\nSubject: a\r\n\r\nfirst{smuggled}MAIL FROM:<anna@kith.alt>\r\nRCPT TO:<anna@kith.alt>\r\n.\r\n");
+        let text = format!(
+            "From: <anna@kith.alt>\r\nSubject: a\r\n\r\nfirst{smuggled}MAIL FROM:<anna@kith.alt>\r\nRCPT TO:<anna@kith.alt>\r\n.\r\n"
+        );
         smtp.send(text.as_bytes());
         let reply = smtp.reply();
         assert!(reply.starts_with('5'), "{smuggled:?}: {reply}");
@@ -98,7 +100,9 @@ fn smuggled_ends_and_bare_line_feeds_are_refused() {
 #[test]
 fn an_unparsable_mail_is_carried_all_the_same() {
     let (anna, bob) = pair("anna", "bob");
-    let strange = b"From: <anna@kith.alt>\r\nContent-Type: multipart/mixed; boundary=never\r\n: no name\r\n\xff\xfe\r\n\r\n--nev\0er\r\n".to_vec();
+    let strange =
+        b"From: <anna@kith.alt>\r\nContent-Type: multipart/mixed; boundary=never\r\n: no name\r\n\xff\xfe\r\n\r\n--nev\0er\r\n"
+            .to_vec();
     let reply = send_in(&mut submission(&anna, "anna"), "anna", &["bob@kith.alt"], "", &strange);
     assert!(reply.starts_with("250 "), "{reply}");
     let arrived = inbox(&bob, "bob", 1).remove(0);
@@ -108,7 +112,8 @@ fn an_unparsable_mail_is_carried_all_the_same() {
 #[test]
 fn a_second_node_on_the_same_home_says_so_and_exits_1() {
     let node = Node::started(&["anna"]);
-    let (code, _, error) = node.try_with(b"", &["run", "--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0", "--imap", "127.0.0.1:0"]);
+    let (code, _, error) =
+        node.try_with(b"", &["run", "--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0", "--imap", "127.0.0.1:0"]);
     assert_eq!(code, 1);
     assert!(error.contains("runs on"), "{error}");
 }

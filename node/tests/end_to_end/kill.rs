@@ -1,6 +1,6 @@
 //! kill -9 at bad moments: after `250` a mail is never lost, and never doubled.
 
-use rand::Rng as _;
+use rand::RngExt as _;
 
 use crate::clients::{header, inbox, mail, send, send_in, submission};
 use crate::node::{eventually, pair};

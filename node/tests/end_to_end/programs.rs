@@ -8,7 +8,8 @@ use crate::node::{Node, pair};
 
 /// Is the program there? Says so where it is not.
 fn installed(program: &str) -> bool {
-    let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).stdout(Stdio::null()).status().unwrap().success();
+    let found =
+        Command::new("sh").args(["-c", &format!("command -v {program}")]).stdout(Stdio::null()).status().unwrap().success();
     if !found {
         writeln!(std::io::stderr(), "{program} is not installed: skipped").unwrap();
     }
@@ -17,7 +18,12 @@ fn installed(program: &str) -> bool {
 
 fn run(command: &mut Command) -> String {
     let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
@@ -31,10 +37,18 @@ fn curl_sends_and_fetches() {
     std::fs::write(&file, mail("anna", "by curl", b"hello\r\n")).unwrap();
     std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     run(Command::new("curl").args(["-sS", "--url", &format!("smtp://{}", anna.port("smtp"))]).args([
-        "--user", "anna:secret", "--mail-from", "anna@kith.alt", "--mail-rcpt", "bob@kith.alt", "--upload-file", file.to_str().unwrap(),
+        "--user",
+        "anna:secret",
+        "--mail-from",
+        "anna@kith.alt",
+        "--mail-rcpt",
+        "bob@kith.alt",
+        "--upload-file",
+        file.to_str().unwrap(),
     ]));
     assert_eq!(body(&inbox(&bob, "bob", 1)[0]), b"hello\r\n");
-    let by_imap = run(Command::new("curl").args(["-sS", "--user", "bob:secret", &format!("imap://{}/INBOX;UID=1", bob.port("imap"))]));
+    let by_imap =
+        run(Command::new("curl").args(["-sS", "--user", "bob:secret", &format!("imap://{}/INBOX;UID=1", bob.port("imap"))]));
     let by_pop = run(Command::new("curl").args(["-sS", "--user", "bob:secret", &format!("pop3://{}/1", bob.port("pop3"))]));
     assert!(by_imap.contains("Subject: by curl") && by_imap.ends_with("hello\r\n"), "{by_imap}");
     assert_eq!(by_imap, by_pop);
@@ -132,7 +146,8 @@ fn mbsync_brings_the_mailbox_here_and_changes_back() {
     let count = |folder: &std::path::Path| std::fs::read_dir(folder).unwrap().count();
     assert_eq!(count(&new) + count(&cur), 5);
     // One is read here and one is deleted; the node learns both.
-    let mut files: Vec<_> = std::fs::read_dir(&new).unwrap().chain(std::fs::read_dir(&cur).unwrap()).flatten().map(|entry| entry.path()).collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(&new).unwrap().chain(std::fs::read_dir(&cur).unwrap()).flatten().map(|entry| entry.path()).collect();
     files.sort();
     let renamed = |file: &std::path::Path, flags: &str| {
         let name = file.file_name().unwrap().to_string_lossy().split(":2,").next().unwrap().to_owned();
@@ -144,5 +159,10 @@ fn mbsync_brings_the_mailbox_here_and_changes_back() {
     let mut imap = crate::clients::Imap::login(&node, "anna");
     assert_eq!(imap.select("INBOX"), 4);
     let seen = imap.ok("UID SEARCH SEEN");
-    assert_eq!(String::from_utf8_lossy(&seen[0]).split_whitespace().count(), 3, "one UID: {:?}", String::from_utf8_lossy(&seen[0]));
+    assert_eq!(
+        String::from_utf8_lossy(&seen[0]).split_whitespace().count(),
+        3,
+        "one UID: {:?}",
+        String::from_utf8_lossy(&seen[0])
+    );
 }

@@ -2,19 +2,20 @@
 //!
 //! A plain service: [`start`] gives a [`Handle`] for [`Command`]s and the [`Events`] that come of them. Nothing of libp2p shows outside: peers
 //! go by their raw public keys, addresses by their text.
+//!
+//! One task, the driver, owns the libp2p swarm and everything that changes with it; a task for every stream moves the envelopes. Events go to
+//! the engine through a bounded queue: while it is full the driver polls its swarm no more, so its peers wait and nothing is dropped.
 
+mod addresses;
 mod config;
+mod driver;
+mod mail;
+mod names;
+mod peers;
 mod service;
+mod swarm;
+mod transfer;
 
 pub use config::{Config, Limits};
+pub use driver::start;
 pub use service::{Command, Ended, Event, Events, Handle, StartError, Status};
-
-/// Starts a node: listens, enters the overlay, and serves until [`Handle::shutdown`]. Must be called within a tokio runtime.
-///
-/// # Errors
-/// [`StartError`] when an address does not parse or cannot be listened on, or the staging folder cannot be used. Peers that do not answer are no
-/// error.
-pub async fn start(config: Config) -> Result<(Handle, Events), StartError> {
-    drop(config);
-    Err(StartError::Transport("not built in yet".to_owned()))
-}

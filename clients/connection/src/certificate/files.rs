@@ -85,7 +85,7 @@ pub(super) fn make_folder(folder: &Path) -> Result<(), CertificateError> {
 
 /// Writes a file that everybody may read, unless it has these bytes already.
 pub(super) fn write_public(path: &Path, bytes: &[u8]) -> Result<(), CertificateError> {
-    if fs::read(path).is_ok_and(|there| there == bytes) { Ok(()) } else { write(path, bytes, 0o644) }
+    if fs::read(path).is_ok_and(|there| there == bytes) { Ok(()) } else { write(path, bytes, 0o600) }
 }
 
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CertificateError> {

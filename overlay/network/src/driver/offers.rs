@@ -1,0 +1,187 @@
+//! Streams and offers: who waits for which answer, and how many go out at a time.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use kith_protocol::event::{Answer, OfferOutcome};
+use kith_protocol::ids::{Op, PeerId as Name, Token};
+use kith_protocol::wire::Offer;
+use libp2p::PeerId;
+use libp2p::swarm::{ConnectionId, Stream};
+use tokio::sync::mpsc;
+
+use super::Driver;
+use crate::names;
+use crate::service::Event;
+use crate::transfer::{self, Outgoing};
+
+/// Offers of ours to one peer at a time: fewer than the streams that it takes from us.
+const RUNNING_PER_PEER_MAX: usize = 6;
+/// Offers of ours at a time.
+const RUNNING_MAX: usize = 64;
+/// Offers of ours that wait for their turn, to one peer.
+const WAITING_MAX: usize = 1024;
+
+/// A stream that was asked for.
+#[derive(Debug)]
+struct Opening {
+    peer: PeerId,
+    connection: ConnectionId,
+    purpose: Purpose,
+}
+
+#[derive(Debug)]
+enum Purpose {
+    Greet,
+    Offer(Outgoing),
+}
+
+/// An offer that came before the greeting was through: they travel on different streams.
+#[derive(Debug)]
+struct Early {
+    peer: PeerId,
+    token: Token,
+    offer: Offer,
+}
+
+/// All offers.
+#[derive(Debug, Default)]
+pub(super) struct Offers {
+    next_stream: u64,
+    opening: BTreeMap<u64, Opening>,
+    running: BTreeMap<PeerId, usize>,
+    waiting: BTreeMap<PeerId, VecDeque<Outgoing>>,
+    /// Offers to us that wait for an answer; as many as there are inbound streams.
+    answers: BTreeMap<Token, mpsc::Sender<Answer>>,
+    early: Vec<Early>,
+}
+
+impl Offers {
+    /// Passes the engine's answer on; one that comes too late is for nobody.
+    pub(super) fn answer(&mut self, token: Token, answer: Answer) {
+        if let Some(answers) = self.answers.get(&token) {
+            answers.try_send(answer).ok();
+        }
+    }
+
+    /// The token means nothing any more. True when the engine knows of it.
+    pub(super) fn forget(&mut self, token: Token) -> bool {
+        let waiting = self.early.len();
+        self.early.retain(|early| early.token != token);
+        self.answers.remove(&token).is_some() && self.early.len() == waiting
+    }
+
+    /// Offers of ours under way.
+    pub(super) fn running(&self) -> usize {
+        self.running.values().sum()
+    }
+}
+
+impl Driver {
+    /// Greets on a connection that we made.
+    pub(super) fn say_hello(&mut self, peer: PeerId, connection: ConnectionId) {
+        self.open(peer, connection, Purpose::Greet);
+    }
+
+    fn open(&mut self, peer: PeerId, connection: ConnectionId, purpose: Purpose) {
+        let id = self.offers.next_stream;
+        self.offers.next_stream += 1;
+        self.offers.opening.insert(id, Opening { peer, connection, purpose });
+        self.swarm.behaviour_mut().mail.open(peer, connection, id);
+    }
+
+    /// Serves [`crate::Command::Offer`].
+    pub(super) fn offer(&mut self, name: Name, outgoing: Outgoing) {
+        let op = outgoing.op;
+        let Some(peer) = names::to_libp2p(name).filter(|peer| self.peers.is_up(peer)) else {
+            return self.emit(Event::Offered { op, outcome: OfferOutcome::Broken });
+        };
+        let waiting = self.offers.waiting.entry(peer).or_default();
+        if waiting.len() >= WAITING_MAX {
+            return self.emit(Event::Offered { op, outcome: OfferOutcome::Broken });
+        }
+        waiting.push_back(outgoing);
+        self.run_offers();
+    }
+
+    /// Starts what may start: peers take turns.
+    fn run_offers(&mut self) {
+        let peers: Vec<_> = self.offers.waiting.keys().copied().collect();
+        for peer in peers {
+            while self.offers.running() < RUNNING_MAX
+                && self.offers.running.get(&peer).copied().unwrap_or(0) < RUNNING_PER_PEER_MAX
+            {
+                let Some(outgoing) = self.offers.waiting.get_mut(&peer).and_then(VecDeque::pop_front) else { break };
+                let Some(connection) = self.peers.choose(&peer, outgoing.size) else {
+                    self.emit(Event::Offered { op: outgoing.op, outcome: OfferOutcome::Broken });
+                    continue;
+                };
+                *self.offers.running.entry(peer).or_default() += 1;
+                self.open(peer, connection, Purpose::Offer(outgoing));
+            }
+            if self.offers.waiting.get(&peer).is_some_and(VecDeque::is_empty) {
+                self.offers.waiting.remove(&peer);
+            }
+        }
+    }
+
+    /// A stream is open, or cannot be.
+    pub(super) fn opened(&mut self, id: u64, stream: Option<Stream>) {
+        let Some(Opening { peer, connection, purpose }) = self.offers.opening.remove(&id) else { return };
+        let context = self.context.clone();
+        match (purpose, stream) {
+            (Purpose::Greet, Some(stream)) => drop(self.tasks.spawn(transfer::greet(context, peer, connection, stream))),
+            (Purpose::Greet, None) => self.connect_failed(peer),
+            (Purpose::Offer(outgoing), Some(stream)) => drop(self.tasks.spawn(transfer::offer(context, peer, stream, outgoing))),
+            (Purpose::Offer(outgoing), None) => self.offered(peer, outgoing.op, OfferOutcome::Broken),
+        }
+    }
+
+    /// An offer of ours ended.
+    pub(super) fn offered(&mut self, peer: PeerId, op: Op, outcome: OfferOutcome) {
+        if let Some(running) = self.offers.running.get_mut(&peer) {
+            *running -= 1;
+            if *running == 0 {
+                self.offers.running.remove(&peer);
+            }
+        }
+        self.emit(Event::Offered { op, outcome });
+        self.run_offers();
+    }
+
+    /// Streams that were asked for on this connection will not open. (Those that are open see it themselves.)
+    pub(super) fn connection_lost(&mut self, peer: PeerId, connection: ConnectionId) {
+        let lost: Vec<_> =
+            self.offers.opening.iter().filter(|(_, opening)| opening.connection == connection).map(|(id, _)| *id).collect();
+        for id in lost {
+            self.opened(id, None);
+        }
+        if !self.peers.is_up(&peer) {
+            for outgoing in self.offers.waiting.remove(&peer).unwrap_or_default() {
+                self.emit(Event::Offered { op: outgoing.op, outcome: OfferOutcome::Broken });
+            }
+        }
+    }
+
+    /// A peer offers an envelope.
+    pub(super) fn offer_received(&mut self, peer: PeerId, token: Token, offer: Offer, answers: mpsc::Sender<Answer>) {
+        self.offers.answers.insert(token, answers);
+        match names::from_libp2p(&peer) {
+            Some(name) if self.peers.is_up(&peer) => self.tell_offer(name, token, offer),
+            _ => self.offers.early.push(Early { peer, token, offer }),
+        }
+    }
+
+    fn tell_offer(&mut self, peer: Name, token: Token, offer: Offer) {
+        self.emit(Event::OfferReceived { token, peer, queue: offer.queue, envelope: offer.envelope, size: offer.size });
+    }
+
+    /// The peer is up: its early offers count now.
+    pub(super) fn release_offers(&mut self, peer: PeerId, name: Name) {
+        let (ours, others) = std::mem::take(&mut self.offers.early).into_iter().partition(|early| early.peer == peer);
+        self.offers.early = others;
+        let ours: Vec<Early> = ours;
+        for early in ours {
+            self.tell_offer(name, early.token, early.offer);
+        }
+    }
+}

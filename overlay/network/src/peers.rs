@@ -1,0 +1,128 @@
+//! Who is connected, by which connections, and who counts as a peer: whoever greeted on at least one of them.
+
+use std::collections::BTreeMap;
+
+use libp2p::swarm::ConnectionId;
+use libp2p::{Multiaddr, PeerId};
+
+/// Bodies above this size prefer TCP, which moves them faster than QUIC here.
+const BULK_BYTES: u64 = 8 << 20;
+
+/// One connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    pub(crate) id: ConnectionId,
+    /// The other end.
+    pub(crate) address: Multiaddr,
+    /// Made by us.
+    pub(crate) dialed: bool,
+    /// The peer said Hello on it.
+    pub(crate) greeted: bool,
+    pub(crate) quic: bool,
+}
+
+/// All connections.
+#[derive(Debug, Default)]
+pub(crate) struct Peers {
+    connections: BTreeMap<PeerId, Vec<Connection>>,
+}
+
+impl Peers {
+    /// A connection was made.
+    pub(crate) fn opened(&mut self, peer: PeerId, connection: Connection) {
+        self.connections.entry(peer).or_default().push(connection);
+    }
+
+    /// The peer greeted. True when that makes it a peer.
+    pub(crate) fn greeted(&mut self, peer: PeerId, id: ConnectionId) -> bool {
+        let was_up = self.is_up(&peer);
+        let Some(connection) =
+            self.connections.get_mut(&peer).and_then(|all| all.iter_mut().find(|connection| connection.id == id))
+        else {
+            return false;
+        };
+        connection.greeted = true;
+        !was_up
+    }
+
+    /// A connection is gone. True when the peer was up and is not any more.
+    pub(crate) fn closed(&mut self, peer: PeerId, id: ConnectionId) -> bool {
+        let was_up = self.is_up(&peer);
+        if let Some(all) = self.connections.get_mut(&peer) {
+            all.retain(|connection| connection.id != id);
+            if all.is_empty() {
+                self.connections.remove(&peer);
+            }
+        }
+        was_up && !self.is_up(&peer)
+    }
+
+    pub(crate) fn is_up(&self, peer: &PeerId) -> bool {
+        self.of(peer).iter().any(|connection| connection.greeted)
+    }
+
+    pub(crate) fn is_connected(&self, peer: &PeerId) -> bool {
+        self.connections.contains_key(peer)
+    }
+
+    /// Peers that are up.
+    pub(crate) fn up(&self) -> impl Iterator<Item = &PeerId> {
+        self.connections.iter().filter(|(_, all)| all.iter().any(|connection| connection.greeted)).map(|(peer, _)| peer)
+    }
+
+    /// Everybody with a connection.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &PeerId> {
+        self.connections.keys()
+    }
+
+    /// The connections of a peer, oldest first.
+    pub(crate) fn of(&self, peer: &PeerId) -> &[Connection] {
+        self.connections.get(peer).map_or(&[], Vec::as_slice)
+    }
+
+    /// The connection for an envelope: the newest that greeted; for a large one, over TCP if there is such.
+    pub(crate) fn choose(&self, peer: &PeerId, size: u64) -> Option<ConnectionId> {
+        let greeted = || self.of(peer).iter().rev().filter(|connection| connection.greeted);
+        let tcp = if size > BULK_BYTES { greeted().find(|connection| !connection.quic) } else { None };
+        tcp.or_else(|| greeted().next()).map(|connection| connection.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection(id: usize, quic: bool) -> Connection {
+        let address = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
+        Connection { id: ConnectionId::new_unchecked(id), address, dialed: true, greeted: false, quic }
+    }
+
+    #[test]
+    fn peer_is_up_once_and_down_once_whatever_its_connections_do() {
+        let peer = PeerId::random();
+        let id = ConnectionId::new_unchecked;
+        let mut peers = Peers::default();
+        for number in 1..=3 {
+            peers.opened(peer, connection(number, false));
+        }
+        assert!(!peers.is_up(&peer));
+        assert!(peers.greeted(peer, id(1)));
+        assert!(!peers.greeted(peer, id(2)));
+        assert!(!peers.closed(peer, id(1)));
+        assert!(peers.closed(peer, id(2)));
+        assert!(!peers.closed(peer, id(3)));
+        assert!(!peers.greeted(peer, id(3)));
+    }
+
+    #[test]
+    fn large_envelopes_prefer_tcp() {
+        let peer = PeerId::random();
+        let mut peers = Peers::default();
+        for (number, quic) in [(1, false), (2, true)] {
+            peers.opened(peer, connection(number, quic));
+            peers.greeted(peer, ConnectionId::new_unchecked(number));
+        }
+        assert_eq!(peers.choose(&peer, 1000), Some(ConnectionId::new_unchecked(2)));
+        assert_eq!(peers.choose(&peer, 9 << 20), Some(ConnectionId::new_unchecked(1)));
+    }
+}
