@@ -45,7 +45,7 @@ impl Service {
         match self {
             Self::Smtp => kith_smtp::server::port(encryption),
             Self::Pop3 => kith_pop3::server::port(encryption),
-            Self::Imap => kith_pop3::server::port(encryption),
+            Self::Imap => kith_imap::server::port(encryption),
         }
     }
 }
@@ -99,7 +99,7 @@ impl Ports {
         match service {
             Service::Smtp => self.tasks.spawn(kith_smtp::server::serve(server, store, gatekeeper, desk.clone())),
             Service::Pop3 => self.tasks.spawn(kith_pop3::server::serve(server, store, gatekeeper)),
-            Service::Imap => self.tasks.spawn(kith_pop3::server::serve(server, store, gatekeeper)),
+            Service::Imap => self.tasks.spawn(kith_imap::server::serve(server, store, gatekeeper)),
         };
         Ok(())
     }

@@ -1,1 +1,23 @@
-//! To be written.
+//! Kith's IMAP server: IMAP4rev1 (RFC 3501) with the extensions that every mail program needs.
+//!
+//! [`session`] is the conversation, without a socket; [`token`] and [`command`] are the grammar; `structure` takes messages apart without
+//! decoding them; `view` keeps what a client believes of a folder. `RFC.md` beside this crate says what is supported, and where.
+
+mod cache;
+pub mod command;
+mod date;
+mod flag;
+mod frame;
+pub mod limits;
+mod pattern;
+mod response;
+pub mod server;
+pub mod session;
+pub mod set;
+mod structure;
+pub mod token;
+pub mod utf7;
+mod view;
+
+pub use server::{port, serve};
+pub use session::{Link, Session, Shared};

@@ -1,0 +1,260 @@
+//! FETCH (RFC 3501 §6.4.5): messages page by page, items one after the other, bodies in chunks from the disk.
+
+mod item;
+
+use std::collections::VecDeque;
+use std::io::{Read as _, Seek as _, SeekFrom};
+
+use kith_store::blob::BlobReader;
+use kith_store::folder::{FlagChange, Flags, Message, ModSeq, Uid};
+
+use super::change::{expunges_after, lost_in};
+use super::{Completion, Doing, Outcome, Refused, Session, refusal};
+use crate::command::{Access, Fetch, FetchItem, Numbering};
+use crate::limits::{OUTPUT_BYTES, PAGE_MESSAGES};
+use crate::response::put;
+use crate::structure::Span;
+
+/// Messages whose `\Seen` is set by one commit before they are sent.
+const SEEN_MESSAGES: usize = 32;
+/// Message bytes that go to the output at a time.
+const CHUNK_BYTES: u64 = 16 * 1024;
+
+/// A FETCH under way.
+pub(super) struct FetchJob {
+    tag: String,
+    numbering: Numbering,
+    items: Vec<FetchItem>,
+    changed_since: Option<ModSeq>,
+    /// Still to be read from the store.
+    ranges: VecDeque<(Uid, Uid)>,
+    /// Read and not yet sent.
+    page: VecDeque<Message>,
+    current: Option<Current>,
+    sets_seen: bool,
+    /// Those of the page whose `\Seen` was set by this command.
+    seen_now: Vec<Uid>,
+    completion: Completion,
+}
+
+/// The message that is being sent.
+struct Current {
+    source: item::Source,
+    /// Items that have been begun.
+    begun: usize,
+    /// FLAGS are added since `\Seen` was set by this command.
+    seen_now: bool,
+    /// Bytes that are on their way.
+    stream: Option<Stream>,
+}
+
+/// A literal's bytes, of which some are left.
+struct Stream {
+    reader: BlobReader,
+    left: u64,
+}
+
+impl Session {
+    pub(super) fn fetch(&mut self, tag: &str, numbering: Numbering, fetch: Fetch) -> Outcome {
+        let Fetch { set, mut items, changed_since } = fetch;
+        let ranges = self.ranges(numbering, &set)?;
+        let selected = self.selected()?;
+        let missing = numbering == Numbering::Sequence && selected.view.has_losses() && lost_in(&selected.view, &ranges);
+        let ranges = selected.view.pieces(&ranges, usize::MAX).into_iter().flatten().collect();
+        let writable = selected.access == Access::ReadWrite;
+        let sets_seen = writable && items.iter().any(item::sets_seen);
+        if changed_since.is_some() && !items.contains(&FetchItem::ModSeq) {
+            items.push(FetchItem::ModSeq);
+        }
+        self.condstore |= items.contains(&FetchItem::ModSeq);
+        // UID comes first, whoever asked for it where.
+        if numbering == Numbering::Uid || items.contains(&FetchItem::Uid) {
+            items.retain(|item| *item != FetchItem::Uid);
+            items.insert(0, FetchItem::Uid);
+        }
+        let completion = if missing {
+            Completion::no("EXPUNGEISSUED", "Some of the messages are gone")
+        } else {
+            Completion::ok("FETCH completed")
+        };
+        let job = FetchJob {
+            tag: tag.to_owned(),
+            numbering,
+            items,
+            changed_since,
+            ranges,
+            page: VecDeque::new(),
+            current: None,
+            sets_seen,
+            seen_now: Vec::new(),
+            completion,
+        };
+        Ok(Doing::Fetching(Box::new(job)))
+    }
+
+    pub(super) fn fetch_on(&mut self, mut job: Box<FetchJob>) -> Doing {
+        while self.out.len() < OUTPUT_BYTES {
+            match self.fetch_more(&mut job) {
+                Ok(More::ToCome) => {}
+                Ok(More::Done) => return self.finish(job.tag, job.completion, expunges_after(job.numbering)),
+                Err(Refused(completion)) => {
+                    if job.current.is_some() {
+                        // A response was cut off in its middle: nothing that follows could be understood.
+                        tracing::warn!("a message could not be read to its end");
+                        self.ended = true;
+                        return Doing::Nothing;
+                    }
+                    job.completion = completion;
+                }
+            }
+        }
+        Doing::Fetching(job)
+    }
+
+    fn fetch_more(&mut self, job: &mut FetchJob) -> Result<More, Refused> {
+        if let Some(current) = &mut job.current {
+            if let Some(stream) = &mut current.stream {
+                if !send_chunk(&mut self.out, stream)? {
+                    current.stream = None;
+                }
+                return Ok(More::ToCome);
+            }
+            let index = current.begun;
+            current.begun += 1;
+            match job.items.get(index) {
+                Some(item) => self.send_item(current, item, index)?,
+                None => {
+                    self.end_response(current, &job.items);
+                    job.current = None;
+                }
+            }
+            return Ok(More::ToCome);
+        }
+        if let Some(message) = job.page.pop_front() {
+            job.current = self.begin_response(job, message)?;
+            return Ok(More::ToCome);
+        }
+        let Some((from, to)) = job.ranges.pop_front() else { return Ok(More::Done) };
+        self.read_page(job, from, to)?;
+        Ok(More::ToCome)
+    }
+
+    fn read_page(&mut self, job: &mut FetchJob, from: Uid, to: Uid) -> Result<(), Refused> {
+        let account = self.account_id()?;
+        let folder = self.selected()?.folder;
+        let limit = if job.sets_seen { SEEN_MESSAGES } else { PAGE_MESSAGES };
+        let mut page = self.store().messages(account, folder, from, to, limit)?;
+        if page.len() == limit
+            && let Some(after) = page.last().and_then(|last| last.uid.0.checked_add(1)).filter(|after| *after <= to.0)
+        {
+            job.ranges.push_front((Uid(after), to));
+        }
+        page.retain(|message| job.changed_since.is_none_or(|since| message.mod_seq > since));
+        if job.sets_seen {
+            job.seen_now = self.set_seen(&mut page)?;
+        }
+        job.page = page.into();
+        Ok(())
+    }
+
+    /// RFC 3501 §6.4.5: fetching a body without PEEK sets `\Seen`.
+    fn set_seen(&mut self, page: &mut [Message]) -> Result<Vec<Uid>, Refused> {
+        let unseen: Vec<(Uid, Uid)> = page
+            .iter()
+            .filter(|message| message.flags.system & Flags::SEEN == 0)
+            .map(|message| (message.uid, message.uid))
+            .collect();
+        if unseen.is_empty() {
+            return Ok(Vec::new());
+        }
+        let account = self.account_id()?;
+        let folder = self.selected()?.folder;
+        let seen = Flags { system: Flags::SEEN, keywords: Vec::new() };
+        let stored = self.store().change_flags(account, folder, unseen, FlagChange::Add, seen, None)?;
+        let mut seen_now = Vec::with_capacity(stored.messages.len());
+        for changed in stored.messages {
+            if let Some(message) = page.iter_mut().find(|message| message.uid == changed.uid) {
+                seen_now.push(changed.uid);
+                *message = changed;
+            }
+        }
+        Ok(seen_now)
+    }
+
+    /// `* n FETCH (`; `None` where the client does not know the message, or it cannot be opened.
+    fn begin_response(&mut self, job: &mut FetchJob, message: Message) -> Result<Option<Current>, Refused> {
+        let Some(number) = self.selected()?.view.sequence(message.uid) else { return Ok(None) };
+        let reader = if job.items.iter().any(item::needs_bytes) {
+            match self.store().blob(&message.hash) {
+                Ok(reader) => Some(reader),
+                // One damaged message must not hide the others.
+                Err(error) => {
+                    job.completion = refusal(&error);
+                    return Ok(None);
+                }
+            }
+        } else {
+            None
+        };
+        let seen_now = job.seen_now.contains(&message.uid);
+        if seen_now {
+            // It is told with the body, and need not be told again.
+            self.selected_mut()?.view.tell(message.uid, message.mod_seq);
+        }
+        put!(&mut self.out, "* {number} FETCH (");
+        Ok(Some(Current { source: item::Source::new(message, reader), begun: 0, seen_now, stream: None }))
+    }
+
+    fn send_item(&mut self, current: &mut Current, item: &FetchItem, index: usize) -> Result<(), Refused> {
+        if index > 0 {
+            self.out.push(b' ');
+        }
+        let recent = self.selected()?.view.recent(current.source.message().uid);
+        let structures = &self.shared.structures;
+        if let Some(span) = current.source.write(&mut self.out, item, recent, structures).map_err(unreadable)? {
+            current.stream = Some(self.stream(current, span)?);
+        }
+        Ok(())
+    }
+
+    fn stream(&self, current: &Current, span: Span) -> Result<Stream, Refused> {
+        let mut reader = self.store().blob(&current.source.message().hash)?;
+        reader.seek(SeekFrom::Start(span.start)).map_err(unreadable)?;
+        Ok(Stream { reader, left: span.len() })
+    }
+
+    fn end_response(&mut self, current: &Current, items: &[FetchItem]) {
+        let message = current.source.message();
+        if current.seen_now && !items.contains(&FetchItem::Flags) {
+            let recent = self.selected.as_ref().map_or(crate::flag::Recent::No, |selected| selected.view.recent(message.uid));
+            put!(&mut self.out, " FLAGS (");
+            crate::flag::write(&mut self.out, &message.flags, recent);
+            put!(&mut self.out, ")");
+            if self.condstore && !items.contains(&FetchItem::ModSeq) {
+                put!(&mut self.out, " MODSEQ ({})", message.mod_seq.0);
+            }
+        }
+        put!(&mut self.out, ")\r\n");
+    }
+}
+
+enum More {
+    ToCome,
+    Done,
+}
+
+fn unreadable(error: std::io::Error) -> Refused {
+    tracing::warn!(%error, "a message cannot be read");
+    Refused(Completion::no("UNAVAILABLE", "A message cannot be read at the moment"))
+}
+
+/// Whether there is more.
+fn send_chunk(out: &mut Vec<u8>, stream: &mut Stream) -> Result<bool, Refused> {
+    let size = stream.left.min(CHUNK_BYTES);
+    let start = out.len();
+    let end = start + usize::try_from(size).unwrap_or_default();
+    out.resize(end, 0);
+    stream.reader.read_exact(out.get_mut(start..).unwrap_or_default()).map_err(unreadable)?;
+    stream.left -= size;
+    Ok(stream.left > 0)
+}

@@ -1,0 +1,249 @@
+//! Folders: LIST, LSUB, STATUS, NAMESPACE and what makes and unmakes them (RFC 3501 §6.3, RFC 5258, RFC 5819, RFC 6154).
+
+use std::collections::BTreeSet;
+
+use kith_store::folder::{Folder, Uid, Use};
+
+use super::{Completion, Refused, Session};
+use crate::command::{List, Mailbox, StatusItem};
+use crate::limits::{MESSAGE_BYTES_MAX, PAGE_MESSAGES};
+use crate::pattern::{self, Match};
+use crate::response::{mailbox as write_mailbox, put};
+
+/// One line of a LIST.
+struct Listed<'a> {
+    name: &'a str,
+    folder: Option<&'a Folder>,
+    subscribed: bool,
+    /// Something below it is subscribed (RFC 5258 §3.5).
+    child_info: bool,
+}
+
+impl Session {
+    /// RFC 2342: one personal namespace, nobody else's.
+    pub(super) fn namespace(&mut self) -> Result<Completion, Refused> {
+        self.account_id()?;
+        put!(&mut self.out, "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
+        Ok(Completion::ok("NAMESPACE completed"))
+    }
+
+    pub(super) fn create(&mut self, mailbox: &Mailbox, special: bool) -> Result<Completion, Refused> {
+        let account = self.account_id()?;
+        if special {
+            return Err(Completion::no("USEATTR", "A special use cannot be given to a new folder").into());
+        }
+        self.store().create_folder(account, &mailbox.name()?, None)?;
+        Ok(Completion::ok("CREATE completed"))
+    }
+
+    pub(super) fn delete(&mut self, mailbox: &Mailbox) -> Result<Completion, Refused> {
+        let account = self.account_id()?;
+        let name = mailbox.name()?;
+        let folder = self.existing_folder(&name)?;
+        self.store().delete_folder(account, &name)?;
+        // Whoever deletes the folder that is selected has none selected.
+        if self.selected.as_ref().is_some_and(|selected| selected.folder == folder.id) {
+            self.selected = None;
+        }
+        Ok(Completion::ok("DELETE completed"))
+    }
+
+    pub(super) fn rename(&mut self, from: &Mailbox, to: &Mailbox) -> Result<Completion, Refused> {
+        let account = self.account_id()?;
+        self.store().rename_folder(account, &from.name()?, &to.name()?)?;
+        Ok(Completion::ok("RENAME completed"))
+    }
+
+    pub(super) fn subscribe(&mut self, mailbox: &Mailbox) -> Result<Completion, Refused> {
+        let account = self.account_id()?;
+        let name = mailbox.name()?;
+        // RFC 3501 §6.3.6 allows the check; it keeps misspelt names out of the list.
+        self.existing_folder(&name)?;
+        self.store().subscribe(account, &name, true)?;
+        Ok(Completion::ok("SUBSCRIBE completed"))
+    }
+
+    pub(super) fn unsubscribe(&mut self, mailbox: &Mailbox) -> Result<Completion, Refused> {
+        let account = self.account_id()?;
+        self.store().subscribe(account, &mailbox.name()?, false)?;
+        Ok(Completion::ok("UNSUBSCRIBE completed"))
+    }
+
+    pub(super) fn list(&mut self, list: &List) -> Result<Completion, Refused> {
+        let account = self.account_id()?;
+        let done = Completion::ok("LIST completed");
+        // RFC 3501 §6.3.8: an empty pattern asks for the separator.
+        if !list.extended && list.patterns.iter().all(|pattern| pattern.0.is_empty()) {
+            put!(&mut self.out, "* LIST (\\Noselect) \"/\" \"\"\r\n");
+            return Ok(done);
+        }
+        let patterns = full_patterns(&list.reference, &list.patterns)?;
+        let folders = self.store().folders(account)?;
+        let subscribed = self.store().subscriptions(account)?;
+        let subscribed: BTreeSet<&str> = subscribed.iter().map(String::as_str).collect();
+        let parents = levels_above(folders.iter().map(|folder| &*folder.name));
+        let subscribed_above = levels_above(subscribed.iter().copied());
+        for listed in chosen(list, &folders, &subscribed, &subscribed_above) {
+            if !patterns.iter().any(|pattern| pattern::matches(pattern, listed.name) == Match::Whole) {
+                continue;
+            }
+            let children = parents.contains(listed.name);
+            let tell_subscribed = list.returns.subscribed || list.select.subscribed;
+            write_listed(&mut self.out, &listed, children, tell_subscribed);
+            if let Some(folder) = listed.folder.filter(|folder| folder.selectable)
+                && !list.returns.status.is_empty()
+            {
+                self.write_status(folder, &list.returns.status)?;
+            }
+        }
+        Ok(done)
+    }
+
+    pub(super) fn lsub(&mut self, reference: &Mailbox, pattern: &Mailbox) -> Result<Completion, Refused> {
+        let account = self.account_id()?;
+        let pattern = full_patterns(reference, std::slice::from_ref(pattern))?.concat();
+        let names = self.store().subscriptions(account)?;
+        let whole: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+        let mut levels = BTreeSet::new();
+        for name in &names {
+            match pattern::matches(&pattern, name) {
+                Match::Whole => write_line(&mut self.out, "LSUB", "", name, ""),
+                // RFC 3501 §6.3.9: `%` shows the level above what is subscribed below.
+                Match::Above(length) => {
+                    let level = name.get(..length).unwrap_or_default();
+                    if !whole.contains(level) && levels.insert(level) {
+                        write_line(&mut self.out, "LSUB", "\\Noselect", level, "");
+                    }
+                }
+                Match::None => {}
+            }
+        }
+        Ok(Completion::ok("LSUB completed"))
+    }
+
+    pub(super) fn status(&mut self, mailbox: &Mailbox, items: &[StatusItem]) -> Result<Completion, Refused> {
+        let folder = self.existing_folder(&mailbox.name()?)?;
+        if !folder.selectable {
+            return Err(Completion::no("CANNOT", "This folder holds no mail").into());
+        }
+        self.write_status(&folder, items)?;
+        Ok(Completion::ok("STATUS completed"))
+    }
+
+    fn write_status(&mut self, folder: &Folder, items: &[StatusItem]) -> Result<(), Refused> {
+        let recent = if items.contains(&StatusItem::Recent) { self.recent_in(folder)? } else { 0 };
+        // RFC 7162 §3.1: asking for HIGHESTMODSEQ is a way of enabling CONDSTORE.
+        self.condstore |= items.contains(&StatusItem::HighestModSeq);
+        let out = &mut self.out;
+        put!(out, "* STATUS ");
+        write_mailbox(out, &folder.name);
+        put!(out, " ");
+        for (index, item) in items.iter().enumerate() {
+            out.push(if index == 0 { b'(' } else { b' ' });
+            match item {
+                StatusItem::Messages => put!(out, "MESSAGES {}", folder.messages),
+                StatusItem::Recent => put!(out, "RECENT {recent}"),
+                StatusItem::UidNext => put!(out, "UIDNEXT {}", folder.uid_next.0),
+                StatusItem::UidValidity => put!(out, "UIDVALIDITY {}", folder.uid_validity),
+                StatusItem::Unseen => put!(out, "UNSEEN {}", folder.unseen),
+                StatusItem::HighestModSeq => put!(out, "HIGHESTMODSEQ {}", folder.mod_seq.0.max(1)),
+                StatusItem::AppendLimit => put!(out, "APPENDLIMIT {MESSAGE_BYTES_MAX}"),
+            }
+        }
+        put!(out, ")\r\n");
+        Ok(())
+    }
+
+    /// How many messages no session was shown yet.
+    fn recent_in(&self, folder: &Folder) -> Result<usize, Refused> {
+        let account = self.account_id()?;
+        let mut count = 0;
+        let mut next = folder.recent_from;
+        loop {
+            let page = self.store().messages(account, folder.id, next, Uid(u32::MAX), PAGE_MESSAGES)?;
+            count += page.len();
+            match page.last().and_then(|last| last.uid.0.checked_add(1)) {
+                Some(after) if page.len() == PAGE_MESSAGES => next = Uid(after),
+                _ => return Ok(count),
+            }
+        }
+    }
+}
+
+/// The reference stands before each pattern (RFC 3501 §6.3.8).
+fn full_patterns(reference: &Mailbox, patterns: &[Mailbox]) -> Result<Vec<String>, Refused> {
+    let reference = crate::utf7::decode(&reference.0)?;
+    patterns.iter().map(|pattern| Ok(format!("{reference}{}", crate::utf7::decode(&pattern.0)?))).collect()
+}
+
+/// Every level above one of these names.
+fn levels_above<'a>(names: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
+    let mut levels = BTreeSet::new();
+    for name in names {
+        for (at, _) in name.match_indices(pattern::SEPARATOR) {
+            levels.extend(name.get(..at));
+        }
+    }
+    levels
+}
+
+/// What the selection options leave, by name, INBOX first.
+fn chosen<'a>(
+    list: &List,
+    folders: &'a [Folder],
+    subscribed: &BTreeSet<&'a str>,
+    subscribed_above: &BTreeSet<&'a str>,
+) -> Vec<Listed<'a>> {
+    let select = list.select;
+    let existing = folders.iter().map(|folder| {
+        let name = &*folder.name;
+        let subscribed = subscribed.contains(name);
+        Listed { name, folder: Some(folder), subscribed, child_info: select.recursive && subscribed_above.contains(name) }
+    });
+    let mut listed: Vec<Listed<'a>> = existing
+        .filter(|listed| {
+            let special = listed.folder.is_some_and(|folder| folder.special.is_some_and(|special| special != Use::Inbox));
+            (!select.subscribed || listed.subscribed || listed.child_info) && (!select.special_use || special)
+        })
+        .collect();
+    if select.subscribed && !select.special_use {
+        let known: BTreeSet<&str> = folders.iter().map(|folder| &*folder.name).collect();
+        let missing = subscribed.iter().copied().filter(|name| !known.contains(name));
+        listed.extend(missing.map(|name| Listed { name, folder: None, subscribed: true, child_info: false }));
+    }
+    listed
+}
+
+fn write_listed(out: &mut Vec<u8>, listed: &Listed<'_>, children: bool, tell_subscribed: bool) {
+    let mut attributes: Vec<&str> = Vec::new();
+    match listed.folder {
+        None => attributes.push("\\NonExistent"),
+        Some(folder) if !folder.selectable => attributes.push("\\Noselect"),
+        Some(_) => {}
+    }
+    attributes.push(if children { "\\HasChildren" } else { "\\HasNoChildren" });
+    if tell_subscribed && listed.subscribed {
+        attributes.push("\\Subscribed");
+    }
+    attributes.extend(listed.folder.and_then(|folder| folder.special).and_then(attribute));
+    let extension = if listed.child_info { " (\"CHILDINFO\" (\"SUBSCRIBED\"))" } else { "" };
+    write_line(out, "LIST", &attributes.join(" "), listed.name, extension);
+}
+
+fn write_line(out: &mut Vec<u8>, response: &str, attributes: &str, name: &str, extension: &str) {
+    put!(out, "* {response} ({attributes}) \"/\" ");
+    write_mailbox(out, name);
+    put!(out, "{extension}\r\n");
+}
+
+/// RFC 6154; the inbox has none.
+fn attribute(special: Use) -> Option<&'static str> {
+    match special {
+        Use::Inbox => None,
+        Use::Drafts => Some("\\Drafts"),
+        Use::Sent => Some("\\Sent"),
+        Use::Archive => Some("\\Archive"),
+        Use::Junk => Some("\\Junk"),
+        Use::Trash => Some("\\Trash"),
+    }
+}
