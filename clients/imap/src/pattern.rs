@@ -23,8 +23,8 @@ pub(crate) fn matches(pattern: &str, name: &str) -> Match {
     if !pattern.ends_with('%') {
         return Match::None;
     }
-    let levels = name.char_indices().filter(|&(_, character)| character == SEPARATOR).map(|(at, _)| at);
-    levels.filter(|&at| at > 0 && whole.get(at) == Some(&true)).last().map_or(Match::None, Match::Above)
+    let mut levels = name.char_indices().filter(|&(_, character)| character == SEPARATOR).map(|(at, _)| at);
+    levels.rfind(|&at| at > 0 && whole.get(at) == Some(&true)).map_or(Match::None, Match::Above)
 }
 
 /// For each length in bytes: does the whole pattern match that much of the name's beginning?

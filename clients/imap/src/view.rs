@@ -155,13 +155,6 @@ impl View {
         ranges.as_slice().iter().map(|&(from, to)| (Uid(from), Uid(to))).collect()
     }
 
-    /// How many messages the client counts in these ranges.
-    pub(crate) fn count(&self, ranges: &[(Uid, Uid)]) -> usize {
-        let below = |limit: u32| self.uids.partition_point(|&uid| uid < limit);
-        let through = |limit: u32| self.uids.partition_point(|&uid| uid <= limit);
-        ranges.iter().map(|(from, to)| through(to.0).saturating_sub(below(from.0))).sum()
-    }
-
     /// These ranges cut down to the messages that the client knows of, in pieces of at most `most` messages each.
     pub(crate) fn pieces(&self, ranges: &[(Uid, Uid)], most: usize) -> Vec<Vec<(Uid, Uid)>> {
         let mut pieces = Vec::new();

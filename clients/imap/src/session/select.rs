@@ -16,7 +16,6 @@ use crate::view::View;
 /// The selected folder as this session knows it.
 pub(super) struct Selected {
     pub(super) folder: FolderId,
-    pub(super) uid_validity: u32,
     pub(super) access: Access,
     pub(super) view: View,
     /// Everything up to here is in the view or waits to be told.
@@ -71,7 +70,6 @@ impl Session {
         self.condstore |= condstore;
         let mut selected = Selected {
             folder: folder.id,
-            uid_validity: folder.uid_validity,
             access,
             view: View::default(),
             mod_seq: folder.mod_seq,
