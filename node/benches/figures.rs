@@ -2,6 +2,8 @@
 //!
 //! Where a peer stands beside a figure (a raw fsync loop) it was measured in the same run on the same disk.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench prints its figures and ends at the first surprise")]
+
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
@@ -19,7 +21,7 @@ use node::{Node, eventually, pair};
 const MAIL_BYTES: usize = 4096;
 
 fn say(name: &str, figure: &str) {
-    writeln!(std::io::stdout(), "{name:<58} {figure}").unwrap();
+    println!("{name:<58} {figure}");
 }
 
 fn body(bytes: usize) -> Vec<u8> {

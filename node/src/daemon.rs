@@ -176,6 +176,12 @@ async fn serve(
     // Without systemd there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
+    // Leftovers of a crash: nothing waits for this.
+    tokio::task::spawn_blocking(move || match store.sweep() {
+        Ok(0) => {}
+        Ok(removed) => tracing::debug!(removed, "files that no mail mentions were removed"),
+        Err(error) => tracing::warn!(%error, "the store could not be swept"),
+    });
     stopped().await.map_err(|error| failed("signals cannot be received", error))?;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("stopping");

@@ -2,7 +2,7 @@
 //!
 //! It decides nothing: the core says what to seal and what to open, and is told what came of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,6 +27,8 @@ mod sealing;
 const ERRANDS_MAX: usize = 1024;
 /// How often the weekly keys are looked after when nothing else happens.
 const LOOK_AFTER: Duration = Duration::from_secs(3600);
+/// A day key's life.
+const DAY_MS: i64 = 86_400_000;
 
 /// What the engine asks for.
 #[derive(Debug)]
@@ -181,7 +183,23 @@ impl Mailroom {
             }
             entries.push(entry);
         }
+        self.sweep(&entries);
         Ok(Snapshot { accounts: self.accounts.clone(), cards, entries })
+    }
+
+    /// Removes envelopes that no entry speaks of: a crash can fall between a commit and the removal that follows it.
+    fn sweep(&self, entries: &[Entry]) {
+        let wanted: BTreeSet<PathBuf> = entries
+            .iter()
+            .filter_map(|entry| entry.progress.sealed.as_ref())
+            .map(|sealed| self.outgoing(&sealed.envelope))
+            .collect();
+        let Ok(files) = std::fs::read_dir(&self.outgoing) else { return };
+        for file in files.flatten().map(|file| file.path()).filter(|file| !wanted.contains(file)) {
+            if let Err(error) = std::fs::remove_file(file) {
+                tracing::warn!(%error, "an envelope in the spool could not be removed");
+            }
+        }
     }
 
     /// Lets the thread finish what it has begun, and ends it.
@@ -225,11 +243,14 @@ struct Room {
 
 impl Room {
     fn work(&mut self, waiting: &Receiver<Errand>) {
-        self.refresh_cards();
+        self.look_after();
         loop {
             let errand = match waiting.recv_timeout(LOOK_AFTER) {
                 Ok(errand) => errand,
-                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => Errand::NetworkChanged,
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
+                    self.look_after();
+                    continue;
+                }
                 Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return,
             };
             self.run(errand);
@@ -322,6 +343,15 @@ impl Room {
         {
             tracing::error!(%error, "the life of an account's weekly keys could not be written");
         }
+    }
+
+    /// What has to be done now and then: the day key turned over, so that erased secrets die; the weekly keys and cards.
+    fn look_after(&mut self) {
+        let day = self.clock.now().wall.0.div_euclid(DAY_MS);
+        if let Err(error) = self.store.rotate_day_key(day) {
+            tracing::error!(%error, "the day key could not be turned over");
+        }
+        self.refresh_cards();
     }
 
     /// Rotates weekly keys that are due, and makes new cards where something in them changed.

@@ -1,5 +1,7 @@
 //! What the repository promises of itself: the arrows between crates, the size of files, and that the documents name things that exist.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;

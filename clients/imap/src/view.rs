@@ -231,7 +231,6 @@ mod tests {
         let view = view(&[1, 2, 3, 7, 8, 9, 20]);
         let pieces = view.pieces(&[(Uid(1), Uid(8)), (Uid(15), Uid(100))], 2);
         assert_eq!(pieces, [vec![(Uid(1), Uid(2))], vec![(Uid(3), Uid(7))], vec![(Uid(8), Uid(8)), (Uid(20), Uid(20))]]);
-        assert_eq!(view.count(&[(Uid(2), Uid(8))]), 4);
     }
 
     #[test]

@@ -89,7 +89,7 @@ impl Room {
         let from = opened.head.from;
         let enclosed = identity::enclosed_card(&from, &opened.head.card, now.wall).ok_or(OpenProblem::WrongSender)?;
         let known = self.store.card(&from).map_err(|_| OpenProblem::Temporary)?;
-        let known_devices = known.as_ref().and_then(|card| identity::card_devices(card));
+        let known_devices = known.as_ref().and_then(identity::card_devices);
         let enclosed_devices = identity::card_devices(&enclosed).ok_or(OpenProblem::WrongSender)?;
         let correspondent = self.shared.correspondent(account, from);
         let grade = seal::verify_sender(&opened, &us, &enclosed_devices, known_devices.as_ref(), Some(&correspondent))

@@ -41,7 +41,7 @@ impl Room {
             self.store.queue_entry(id).map_err(of_store)?.ok_or_else(|| SealProblem::Permanent("it was withdrawn".into()))?;
         match entry.kind {
             EntryKind::Mail => {
-                let (hash, length) = entry.blob.clone().ok_or_else(|| SealProblem::Permanent("its bytes are gone".into()))?;
+                let (hash, length) = entry.blob.ok_or_else(|| SealProblem::Permanent("its bytes are gone".into()))?;
                 let from = self.store.blob(&hash).map_err(of_store)?;
                 self.seal_content(&entry, ladder, Kind::Mail, Content { from, length, hash: hash.0 })
             }

@@ -6,13 +6,13 @@ use std::net::TcpStream;
 use crate::node::{Node, PATIENCE, eventually};
 
 /// A connection that speaks lines.
-pub struct Lines {
+pub(crate) struct Lines {
     reader: BufReader<TcpStream>,
 }
 
 impl Lines {
     /// Connects.
-    pub fn connect(address: &str) -> Self {
+    pub(crate) fn connect(address: &str) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -20,31 +20,31 @@ impl Lines {
     }
 
     /// Sends bytes as they are.
-    pub fn send(&mut self, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.reader.get_mut().write_all(bytes).unwrap();
     }
 
     /// Sends a line.
-    pub fn say(&mut self, line: &str) {
+    pub(crate) fn say(&mut self, line: &str) {
         self.send(format!("{line}\r\n").as_bytes());
     }
 
     /// Reads a line, without its end; empty at the end of the stream.
-    pub fn hear(&mut self) -> String {
+    pub(crate) fn hear(&mut self) -> String {
         let mut line = Vec::new();
         self.reader.read_until(b'\n', &mut line).unwrap();
         String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned()
     }
 
     /// Reads this many bytes.
-    pub fn take(&mut self, count: usize) -> Vec<u8> {
+    pub(crate) fn take(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
         self.reader.read_exact(&mut bytes).unwrap();
         bytes
     }
 
     /// Reads an SMTP reply, all its lines.
-    pub fn reply(&mut self) -> String {
+    pub(crate) fn reply(&mut self) -> String {
         let mut all = String::new();
         loop {
             let line = self.hear();
@@ -58,7 +58,7 @@ impl Lines {
     }
 
     /// Says a line and reads the SMTP reply.
-    pub fn talk(&mut self, line: &str) -> String {
+    pub(crate) fn talk(&mut self, line: &str) -> String {
         self.say(line);
         self.reply()
     }
@@ -79,7 +79,7 @@ fn stuffed(mail: &[u8]) -> Vec<u8> {
 }
 
 /// A submission session, logged in.
-pub fn submission(node: &Node, name: &str) -> Lines {
+pub(crate) fn submission(node: &Node, name: &str) -> Lines {
     let mut smtp = Lines::connect(&node.port("smtp"));
     assert!(smtp.reply().starts_with("220 "));
     assert!(smtp.talk("EHLO [127.0.0.1]").contains("AUTH"));
@@ -90,13 +90,13 @@ pub fn submission(node: &Node, name: &str) -> Lines {
 }
 
 /// Base64 of a login.
-pub fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
 /// Sends one mail in an open session; gives the final reply.
-pub fn send_in(smtp: &mut Lines, from: &str, to: &[&str], parameters: &str, mail: &[u8]) -> String {
+pub(crate) fn send_in(smtp: &mut Lines, from: &str, to: &[&str], parameters: &str, mail: &[u8]) -> String {
     let reply = smtp.talk(&format!("MAIL FROM:<{from}@kith.alt>{parameters}"));
     assert!(reply.starts_with("250 "), "{reply}");
     for recipient in to {
@@ -114,26 +114,26 @@ pub fn send_in(smtp: &mut Lines, from: &str, to: &[&str], parameters: &str, mail
 }
 
 /// Sends one mail.
-pub fn send(node: &Node, from: &str, to: &[&str], mail: &[u8]) {
+pub(crate) fn send(node: &Node, from: &str, to: &[&str], mail: &[u8]) {
     let reply = send_in(&mut submission(node, from), from, to, " BODY=8BITMIME SMTPUTF8", mail);
     assert!(reply.starts_with("250 "), "{reply}");
 }
 
 /// A plain mail with this subject and body.
-pub fn mail(from: &str, subject: &str, body: &[u8]) -> Vec<u8> {
+pub(crate) fn mail(from: &str, subject: &str, body: &[u8]) -> Vec<u8> {
     let mut mail = format!("From: <{from}@kith.alt>\r\nTo: somebody <friend@kith.alt>\r\nSubject: {subject}\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n").into_bytes();
     mail.extend_from_slice(body);
     mail
 }
 
 /// The body of a mail: what follows the first empty line.
-pub fn body(mail: &[u8]) -> &[u8] {
+pub(crate) fn body(mail: &[u8]) -> &[u8] {
     let at = mail.windows(4).position(|four| four == b"\r\n\r\n").expect("an empty line");
     &mail[at + 4..]
 }
 
 /// The value of a header, unfolded; empty where there is none.
-pub fn header(mail: &[u8], name: &str) -> String {
+pub(crate) fn header(mail: &[u8], name: &str) -> String {
     let text = String::from_utf8_lossy(mail).replace("\r\n ", " ").replace("\r\n\t", " ");
     let wanted = format!("{}:", name.to_lowercase());
     text.split("\r\n")
@@ -144,7 +144,7 @@ pub fn header(mail: &[u8], name: &str) -> String {
 }
 
 /// Every mail in the inbox, by POP3.
-pub fn by_pop3(node: &Node, name: &str) -> Vec<Vec<u8>> {
+pub(crate) fn by_pop3(node: &Node, name: &str) -> Vec<Vec<u8>> {
     let mut pop = Lines::connect(&node.port("pop3"));
     assert!(pop.hear().starts_with("+OK"));
     for line in [format!("USER {name}"), "PASS secret".into()] {
@@ -174,14 +174,14 @@ pub fn by_pop3(node: &Node, name: &str) -> Vec<Vec<u8>> {
 }
 
 /// An IMAP session, logged in.
-pub struct Imap {
+pub(crate) struct Imap {
     lines: Lines,
     tag: u32,
 }
 
 impl Imap {
     /// Logs in.
-    pub fn login(node: &Node, name: &str) -> Self {
+    pub(crate) fn login(node: &Node, name: &str) -> Self {
         let mut lines = Lines::connect(&node.port("imap"));
         assert!(lines.hear().starts_with("* OK"));
         let mut imap = Self { lines, tag: 0 };
@@ -190,7 +190,7 @@ impl Imap {
     }
 
     /// Says a command and gives every answer up to the tagged one, literals in place.
-    pub fn ask(&mut self, command: &str) -> (String, Vec<Vec<u8>>) {
+    pub(crate) fn ask(&mut self, command: &str) -> (String, Vec<Vec<u8>>) {
         self.tag += 1;
         let tag = format!("a{}", self.tag);
         self.lines.say(&format!("{tag} {command}"));
@@ -205,7 +205,7 @@ impl Imap {
     }
 
     /// As [`Imap::ask`], and it must be OK.
-    pub fn ok(&mut self, command: &str) -> Vec<Vec<u8>> {
+    pub(crate) fn ok(&mut self, command: &str) -> Vec<Vec<u8>> {
         let (end, answers) = self.ask(command);
         assert!(end.contains(" OK"), "{command}: {end}");
         answers
@@ -229,7 +229,7 @@ impl Imap {
     }
 
     /// Selects a folder; gives how many messages it has.
-    pub fn select(&mut self, folder: &str) -> usize {
+    pub(crate) fn select(&mut self, folder: &str) -> usize {
         let answers = self.ok(&format!("SELECT \"{folder}\""));
         answers
             .iter()
@@ -238,7 +238,7 @@ impl Imap {
     }
 
     /// Every message of the selected folder, whole.
-    pub fn bodies(&mut self) -> Vec<Vec<u8>> {
+    pub(crate) fn bodies(&mut self) -> Vec<Vec<u8>> {
         self.ok("UID FETCH 1:* (BODY.PEEK[])")
             .into_iter()
             .filter_map(|answer| {
@@ -250,13 +250,13 @@ impl Imap {
     }
 
     /// Starts idling.
-    pub fn idle(&mut self) {
+    pub(crate) fn idle(&mut self) {
         self.lines.say("idle IDLE");
         assert!(self.lines.hear().starts_with('+'));
     }
 
     /// Waits for an unasked line that ends so.
-    pub fn wait_for(&mut self, ending: &str) -> String {
+    pub(crate) fn wait_for(&mut self, ending: &str) -> String {
         loop {
             let line = self.lines.hear();
             assert!(!line.is_empty(), "the server went away");
@@ -268,7 +268,7 @@ impl Imap {
 }
 
 /// The inbox by IMAP, once it has this many mails; and no more than that a moment later.
-pub fn inbox(node: &Node, name: &str, count: usize) -> Vec<Vec<u8>> {
+pub(crate) fn inbox(node: &Node, name: &str, count: usize) -> Vec<Vec<u8>> {
     let mut imap = Imap::login(node, name);
     eventually(&format!("{count} mails in {name}'s inbox"), || (imap.select("INBOX") >= count).then_some(()));
     let mails = imap.bodies();

@@ -10,6 +10,7 @@ use crate::node::{Node, pair};
 fn stopping_is_clean_and_quick() {
     let mut node = Node::started(&["anna"]);
     assert!(node.home().join("run.json").exists());
+    assert!(std::path::Path::new(&format!("/proc/{}", node.pid())).exists());
     let (status, took) = node.stop();
     assert_eq!(status.code(), Some(0));
     assert!(took < Duration::from_secs(5), "{took:?}");

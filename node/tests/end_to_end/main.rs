@@ -1,5 +1,7 @@
 //! The real binary, real sockets, real files: what a person would do, and what must not go wrong.
 
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking, and says what it skips")]
+
 mod away;
 mod bad_input;
 mod clients;

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// How long anything in these tests may take before it counts as hanging.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A home, and the process that runs on it while one does.
-pub struct Node {
+pub(crate) struct Node {
     home: TempDir,
     child: Option<Child>,
     run: serde_json::Value,
@@ -19,7 +19,7 @@ pub struct Node {
 }
 
 /// Waits until `done` gives something; panics with `what` after [`PATIENCE`].
-pub fn eventually<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
     let until = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = done() {
@@ -32,7 +32,7 @@ pub fn eventually<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
 
 impl Node {
     /// A home with these accounts; every password is `secret`. Nothing runs yet.
-    pub fn with_accounts(names: &[&str]) -> Self {
+    pub(crate) fn with_accounts(names: &[&str]) -> Self {
         let home = tempfile::tempdir().unwrap();
         let node = Self { home, child: None, run: serde_json::Value::Null, bootstrap: Vec::new() };
         for name in names {
@@ -42,26 +42,26 @@ impl Node {
     }
 
     /// As [`Node::with_accounts`], and running.
-    pub fn started(names: &[&str]) -> Self {
+    pub(crate) fn started(names: &[&str]) -> Self {
         let mut node = Self::with_accounts(names);
         node.start();
         node
     }
 
     /// Where everything of it lies.
-    pub fn home(&self) -> &Path {
+    pub(crate) fn home(&self) -> &Path {
         self.home.path()
     }
 
     /// Adds lines to `kith.toml`.
-    pub fn configure(&self, lines: &str) {
+    pub(crate) fn configure(&self, lines: &str) {
         let mut file = std::fs::OpenOptions::new().create(true).append(true).open(self.home().join("kith.toml")).unwrap();
         file.write_all(lines.as_bytes()).unwrap();
         file.write_all(b"\n").unwrap();
     }
 
     /// Lets this node find the other one from its next start on.
-    pub fn knows(&mut self, other: &Node) {
+    pub(crate) fn knows(&mut self, other: &Node) {
         self.bootstrap = other.addresses();
     }
 
@@ -72,7 +72,7 @@ impl Node {
     }
 
     /// Starts it and waits for `ready`.
-    pub fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         assert!(self.child.is_none());
         let mut command = self.command();
         command.args(["run", "--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0", "--imap", "127.0.0.1:0", "--no-mdns"]);
@@ -95,22 +95,22 @@ impl Node {
     }
 
     /// The real port of a server, `127.0.0.1:…`.
-    pub fn port(&self, name: &str) -> String {
+    pub(crate) fn port(&self, name: &str) -> String {
         self.run[name].as_str().unwrap_or_else(|| panic!("no {name} in run.json")).to_owned()
     }
 
+    /// The process's number, as `run.json` has it.
+    pub(crate) fn pid(&self) -> u32 {
+        self.run["pid"].as_u64().unwrap().try_into().unwrap()
+    }
+
     /// Its overlay addresses, with the peer.
-    pub fn addresses(&self) -> Vec<String> {
+    pub(crate) fn addresses(&self) -> Vec<String> {
         self.run["listen"].as_array().unwrap().iter().map(|address| address.as_str().unwrap().to_owned()).collect()
     }
 
-    /// The process's number.
-    pub fn pid(&self) -> u32 {
-        self.child.as_ref().unwrap().id()
-    }
-
     /// SIGTERM; gives the exit status and how long it took.
-    pub fn stop(&mut self) -> (ExitStatus, Duration) {
+    pub(crate) fn stop(&mut self) -> (ExitStatus, Duration) {
         let mut child = self.child.take().unwrap();
         let begun = Instant::now();
         let pid = rustix::process::Pid::from_raw(child.id().try_into().unwrap()).unwrap();
@@ -120,26 +120,26 @@ impl Node {
     }
 
     /// SIGKILL: what a power cut does to the process.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
     /// Runs a command on this home; panics unless it succeeds; gives standard output.
-    pub fn ask(&self, arguments: &[&str]) -> String {
+    pub(crate) fn ask(&self, arguments: &[&str]) -> String {
         self.ask_with("", arguments)
     }
 
     /// As [`Node::ask`], with standard input.
-    pub fn ask_with(&self, input: &str, arguments: &[&str]) -> String {
+    pub(crate) fn ask_with(&self, input: &str, arguments: &[&str]) -> String {
         let (code, out, error) = self.try_with(input.as_bytes(), arguments);
         assert_eq!(code, 0, "kith {arguments:?}: {error}");
         out
     }
 
     /// Runs a command; gives exit code, standard output and standard error.
-    pub fn try_with(&self, input: &[u8], arguments: &[&str]) -> (i32, String, String) {
+    pub(crate) fn try_with(&self, input: &[u8], arguments: &[&str]) -> (i32, String, String) {
         let mut command = self.command();
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -154,17 +154,17 @@ impl Node {
     }
 
     /// The key address of an account, `…@kith.alt`.
-    pub fn address(&self, name: &str) -> String {
+    pub(crate) fn address(&self, name: &str) -> String {
         self.ask(&["address", name]).trim().to_owned()
     }
 
     /// Parsed `--json` output.
-    pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> serde_json::Value {
         serde_json::from_str(&self.ask(&[arguments, &["--json"]].concat())).unwrap()
     }
 
     /// How many mails wait in its queue.
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.json(&["queue", "list"])["entries"].as_array().unwrap().len()
     }
 }
@@ -184,7 +184,7 @@ impl Drop for Node {
 }
 
 /// Two running nodes that know each other, with an account each, each other's contact under its name.
-pub fn pair(left: &str, right: &str) -> (Node, Node) {
+pub(crate) fn pair(left: &str, right: &str) -> (Node, Node) {
     let first = Node::started(&[left]);
     let mut second = Node::with_accounts(&[right]);
     second.knows(&first);
@@ -194,7 +194,7 @@ pub fn pair(left: &str, right: &str) -> (Node, Node) {
 }
 
 /// Makes two people each other's contacts.
-pub fn befriend(first: &Node, left: &str, second: &Node, right: &str) {
+pub(crate) fn befriend(first: &Node, left: &str, second: &Node, right: &str) {
     first.ask(&["contact", "add", right, &second.address(right), "--account", left]);
     second.ask(&["contact", "add", left, &first.address(left), "--account", right]);
 }

@@ -1,6 +1,5 @@
 //! Mail programs that people have, driven against a running node. One that is not installed is skipped, with a word.
 
-use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use crate::clients::{body, inbox, mail, send};
@@ -11,7 +10,7 @@ fn installed(program: &str) -> bool {
     let found =
         Command::new("sh").args(["-c", &format!("command -v {program}")]).stdout(Stdio::null()).status().unwrap().success();
     if !found {
-        writeln!(std::io::stderr(), "{program} is not installed: skipped").unwrap();
+        eprintln!("{program} is not installed: skipped");
     }
     found
 }
