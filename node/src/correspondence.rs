@@ -30,6 +30,8 @@ pub struct Learned {
     pub head: Head,
     /// What its mac proves.
     pub proof: Proof,
+    /// Its device still is the sender's: a removed one changes nothing that is known.
+    pub listed: bool,
     /// The reply key that it spends.
     pub spent: Option<KeyId>,
 }
@@ -155,7 +157,9 @@ impl Shared {
         let mut state = self.lock();
         let key = (account, from);
         let mut correspondent = state.kept.get(&key).map_or_else(|| Correspondent::new(from), |kept| kept.correspondent.clone());
-        correspondent.learn(&learned.device, &learned.head, learned.proof, now.wall);
+        if learned.listed {
+            correspondent.learn(&learned.device, &learned.head, learned.proof, now.wall);
+        }
         if let Some(spent) = &learned.spent {
             correspondent.spend(spent);
             state.issued.remove(&(account, *spent));

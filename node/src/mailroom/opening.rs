@@ -114,7 +114,8 @@ impl Room {
         let mid = opened.head.mid;
         let letter_known = self.store.known_letter(account, &from, &mid).map_err(|_| OpenProblem::Temporary)?;
         let card = if grade.card_is_newer { identity::card_info(&enclosed) } else { None };
-        let learned = Learned { device: opened.sender, head: opened.head, proof: grade.proof, spent: opened.reply_key };
+        let listed = grade.device == DeviceStanding::Listed;
+        let learned = Learned { device: opened.sender, head: opened.head, proof: grade.proof, listed, spent: opened.reply_key };
         let newer = grade.card_is_newer.then_some(enclosed);
         self.shared.opened(token, Taken { account, from, mid, filing, card: newer, learned });
         Ok(Letter { account, from, mid, kind, known: letter_known, receipt_wanted: true, card })

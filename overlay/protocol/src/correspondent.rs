@@ -212,6 +212,10 @@ impl Correspondent {
             self.offered = seed;
             return;
         }
+        // Judged before another letter of the same batch proved the contact: a mac is due by now.
+        if proof == Proof::FirstContact && self.standing != Standing::Unproven {
+            return;
+        }
         if proof == Proof::Contact {
             self.standing = Standing::Established;
             self.offered = None;

@@ -1,7 +1,6 @@
 use proptest::prelude::*;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
-use serde_bytes::ByteArray;
 
 use super::*;
 use crate::event::Wall;
@@ -11,8 +10,7 @@ use crate::letter::Kind;
 const DAY: i64 = 86_400_000;
 
 fn address(seed: u8) -> Address {
-    let key = ed25519_dalek::SigningKey::from_bytes(&[seed; 32]).verifying_key();
-    codec::decode(&codec::encode(&ByteArray::new(key.to_bytes())).unwrap(), 64).unwrap()
+    Address::from_key(ed25519_dalek::SigningKey::from_bytes(&[seed; 32]).verifying_key().to_bytes()).unwrap()
 }
 
 fn rng(seed: u8) -> ChaCha20Rng {
@@ -118,6 +116,17 @@ fn a_forged_or_missing_mac_of_an_established_contact_is_no_proof() {
     assert_eq!(bob.prove(&address(3), &[5; 32], Some(&mac)), Proof::KeysReset);
     assert_eq!(bob.prove(&us, &[5; 32], Some(&[0; 32])), Proof::KeysReset);
     assert_eq!(bob.prove(&us, &[5; 32], None), Proof::KeysReset);
+}
+
+#[test]
+fn a_letter_judged_before_the_contact_was_proven_brings_nothing_afterwards() {
+    let mut bob = Correspondent::new(address(2));
+    bob.learn(&[7; 32], &head(Vec::new(), None), Proof::Contact, Wall(0));
+    let before = bob.clone();
+    let mut stranger = Correspondent::new(address(1));
+    let late = head(stranger.issue(Wall(0), &mut rng(3)), stranger.offer(&mut rng(4)));
+    bob.learn(&[7; 32], &late, Proof::FirstContact, Wall(0));
+    assert_eq!(bob, before);
 }
 
 #[test]

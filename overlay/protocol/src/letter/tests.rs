@@ -1,11 +1,9 @@
 use proptest::prelude::*;
-use serde_bytes::ByteArray;
 
 use super::*;
 
 fn address() -> Address {
-    let key = ed25519_dalek::SigningKey::from_bytes(&[1; 32]).verifying_key();
-    codec::decode(&codec::encode(&ByteArray::new(key.to_bytes())).unwrap(), 64).unwrap()
+    Address::from_key(ed25519_dalek::SigningKey::from_bytes(&[1; 32]).verifying_key().to_bytes()).unwrap()
 }
 
 fn head() -> Head {

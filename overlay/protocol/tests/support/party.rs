@@ -1,7 +1,6 @@
 //! Somebody with an address, devices and prekeys, for tests and benchmarks that seal and open.
 
 use kith_protocol::address::Address;
-use kith_protocol::codec;
 use kith_protocol::correspondent::Correspondent;
 use kith_protocol::event::Wall;
 use kith_protocol::kem;
@@ -15,8 +14,7 @@ pub(crate) const NOW: Wall = Wall(1_790_000_000_000);
 
 /// The address of a party whose key is made from one byte.
 pub(crate) fn address(seed: u8) -> Address {
-    let key = ed25519_dalek::SigningKey::from_bytes(&[seed; 32]).verifying_key();
-    codec::decode(&codec::encode(&serde_bytes::ByteArray::new(key.to_bytes())).unwrap(), 64).unwrap()
+    Address::from_key(ed25519_dalek::SigningKey::from_bytes(&[seed; 32]).verifying_key().to_bytes()).unwrap()
 }
 
 /// One device: its static secret and its prekeys.
