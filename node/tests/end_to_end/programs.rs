@@ -165,3 +165,31 @@ fn mbsync_brings_the_mailbox_here_and_changes_back() {
         String::from_utf8_lossy(&seen[0])
     );
 }
+
+#[test]
+fn tls_ports_show_a_certificate_of_the_nodes_own_authority() {
+    if !installed("curl") {
+        return;
+    }
+    let mut node = Node::with_accounts(&["anna"]);
+    node.configure("smtps = \"127.0.0.1:0\"\npop3s = \"127.0.0.1:0\"\nimaps = \"127.0.0.1:0\"");
+    node.start();
+    let authority = node.home().join("tls/authority.crt");
+    let authority = authority.to_str().unwrap();
+    let file = node.home().join("mail.eml");
+    std::fs::write(&file, mail("anna", "over TLS", b"hello\r\n")).unwrap();
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let curl = |arguments: &[&str]| run(Command::new("curl").args(["-sS", "--cacert", authority, "--user", "anna:secret"]).args(arguments));
+    let sending = ["--mail-from", "anna@kith.alt", "--mail-rcpt", "anna@kith.alt", "--upload-file", file.to_str().unwrap()];
+    curl(&[&["--url", &format!("smtps://{}", node.port("smtps"))][..], &sending].concat());
+    curl(&[&["--ssl-reqd", "--url", &format!("smtp://{}", node.port("smtp"))][..], &sending].concat());
+    inbox(&node, "anna", 2);
+    for url in [format!("imaps://{}/INBOX;UID=1", node.port("imaps")), format!("pop3s://{}/1", node.port("pop3s"))] {
+        assert!(curl(&[&url]).contains("Subject: over TLS"), "{url}");
+    }
+    for url in [format!("imap://{}/INBOX;UID=2", node.port("imap")), format!("pop3://{}/2", node.port("pop3"))] {
+        assert!(curl(&["--ssl-reqd", &url]).contains("Subject: over TLS"), "{url}");
+    }
+    let fingerprint = node.json(&["status"])["certificate"].as_str().unwrap().to_owned();
+    assert!(fingerprint.len() >= 64, "{fingerprint}");
+}
