@@ -72,3 +72,50 @@ fn rewrite(line: &[u8], lookup: &mut impl FnMut(&str) -> Option<Address>, out: &
     out.extend_from_slice(line.get(copied..).unwrap_or_default());
     names
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn somebody() -> Address {
+        // The Ed25519 base point: a key like any other.
+        let mut key = [0x66; 32];
+        key[0] = 0x58;
+        Address::from_key(key).unwrap()
+    }
+
+    fn with_bob(block: &str) -> String {
+        let out = localise(block.as_bytes(), |name| (name == "bob").then(somebody));
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn names_become_keys_in_address_fields_alone() {
+        let key = somebody().to_string();
+        assert_eq!(
+            with_bob("To: Bob <BOB@Kith.alt>, carol@kith.alt\r\n"),
+            format!("To: Bob <{key}@Kith.alt>, carol@kith.alt\r\n")
+        );
+        assert_eq!(with_bob("Cc: a@b.c,\r\n bob@kith.alt\r\n"), format!("Cc: a@b.c,\r\n {key}@kith.alt\r\n"));
+        assert_eq!(with_bob("Subject: bob@kith.alt\r\n bob@kith.alt\r\n"), "Subject: bob@kith.alt\r\n bob@kith.alt\r\n");
+        assert_eq!(
+            with_bob("To: bob@kith.alt.example.org, xbob@kith.alt\r\n"),
+            "To: bob@kith.alt.example.org, xbob@kith.alt\r\n"
+        );
+        assert_eq!(with_bob("From: bob+tag@kith.alt\r\n"), format!("From: {key}+tag@kith.alt\r\n"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_names_nobody_stays_byte_for_byte(block in prop::collection::vec(any::<u8>(), 0..400)) {
+            prop_assert_eq!(localise(&block, |_| None), block);
+        }
+
+        #[test]
+        fn no_block_makes_it_panic(block in "(To|From|X): [@a-z.<>+ ]{0,40}(kith.alt|@kith.alt)?\r\n") {
+            let _out = localise(block.as_bytes(), |_| Some(somebody()));
+        }
+    }
+}

@@ -194,3 +194,89 @@ pub fn compose(report: &Report<'_>) -> Vec<u8> {
         // Writing to memory does not fail; if it ever did, the plain words alone are better than nothing.
         .unwrap_or_else(|_| plain_words(report).into_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use kith_protocol::address::Address;
+    use kith_protocol::event::Progress;
+    use kith_protocol::ids::{AccountId, EntryId, MailId};
+    use kith_store::queue::Notify;
+    use mail_parser::{MessageParser, MimeHeaders as _};
+
+    use super::*;
+
+    fn entry() -> QueueEntry {
+        let mut key = [0x66; 32];
+        key[0] = 0x58;
+        QueueEntry {
+            id: EntryId(7),
+            account: AccountId(1),
+            kind: EntryKind::Mail,
+            mid: MailId([7; 16]),
+            recipient: Address::from_key(key).unwrap(),
+            typed: "bob@kith.alt".into(),
+            blob: None,
+            submitted_ms: 1_795_000_000_000,
+            notify: Notify { success: false, failure: true, delay: true },
+            orcpt: Some("rfc822;bob@example.org\r\nAction: delivered".into()),
+            envid: Some("QQ314159".into()),
+            ret_full: false,
+            progress: Progress { age_ms: 90_000_000, ..Progress::default() },
+        }
+    }
+
+    fn composed(entry: &QueueEntry, notice: &Notice, original: Option<&[u8]>) -> Vec<u8> {
+        let wall = Wall(1_795_090_000_000);
+        compose(&Report { entry, sender: "anna@kith.alt", notice, original, wall, expiry_ms: 2_592_000_000, unique: 5 })
+    }
+
+    #[test]
+    fn a_failure_report_is_a_multipart_report_of_three_parts() {
+        let original = b"Subject: hello?\r\nX: caf\xc3\xa9\r\n\r\nthe body stays here\r\n";
+        let bytes = composed(&entry(), &Notice::Failed(Problem::Unreachable), Some(original));
+        let mail = MessageParser::default().parse(&bytes).unwrap();
+        let kind = mail.content_type().unwrap();
+        assert_eq!(
+            (kind.ctype(), kind.subtype(), kind.attribute("report-type")),
+            ("multipart", Some("report"), Some("delivery-status"))
+        );
+        let text = String::from_utf8_lossy(&bytes);
+        for wanted in [
+            "Action: failed",
+            "Status: 5.4.7",
+            "Original-Envelope-Id: QQ314159",
+            "Reporting-MTA: dns; kith.alt",
+            "Subject: hello?",
+        ] {
+            assert!(text.contains(wanted), "{wanted}: {text}");
+        }
+        assert!(!text.contains("the body stays here"), "headers only, unless RET=FULL asked for more");
+        assert!(!text.contains("\nAction: delivered"), "a field cannot be smuggled in");
+    }
+
+    #[test]
+    fn the_whole_mail_comes_back_where_it_was_asked_for() {
+        let entry = QueueEntry { ret_full: true, ..entry() };
+        let bytes = composed(&entry, &Notice::Failed(Problem::NoReceipt), Some(b"Subject: x\r\n\r\nthe body\r\n"));
+        assert!(String::from_utf8_lossy(&bytes).contains("the body\r\n"));
+    }
+
+    #[test]
+    fn nobody_is_told_what_they_did_not_want_to_know() {
+        let mut entry = entry();
+        assert!(Notice::Delayed(None).wanted(&entry) && !Notice::Delivered.wanted(&entry));
+        entry.notify = Notify { success: true, failure: false, delay: false };
+        assert!(Notice::Delivered.wanted(&entry) && !Notice::Failed(Problem::Broken).wanted(&entry));
+        entry.kind = EntryKind::Card;
+        assert!(!Notice::Delivered.wanted(&entry));
+    }
+
+    #[test]
+    fn a_delay_notice_says_until_when_the_node_tries() {
+        let bytes = composed(&entry(), &Notice::Delayed(Some(Problem::NoCard)), None);
+        let text = String::from_utf8_lossy(&bytes);
+        for wanted in ["Action: delayed", "Will-Retry-Until:", "has waited for 25 hours", "until 30 days after"] {
+            assert!(text.contains(wanted), "{wanted}: {text}");
+        }
+    }
+}

@@ -137,7 +137,8 @@ fn a_damaged_store_says_what_is_wrong_and_what_to_do_and_can_be_repaired() {
     let database = node.home().join("store.redb");
     let whole = std::fs::read(&database).unwrap();
     std::fs::write(&database, &whole[..whole.len() / 3]).unwrap();
-    let (code, _, error) = node.try_with(b"", &["run", "--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0", "--imap", "127.0.0.1:0"]);
+    let (code, _, error) =
+        node.try_with(b"", &["run", "--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0", "--imap", "127.0.0.1:0"]);
     assert_eq!(code, 1);
     assert!(error.contains("damaged") && error.contains("kith repair"), "{error}");
     assert_eq!(std::fs::read(&database).unwrap(), &whole[..whole.len() / 3], "nothing was changed");

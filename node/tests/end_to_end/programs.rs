@@ -179,7 +179,9 @@ fn tls_ports_show_a_certificate_of_the_nodes_own_authority() {
     let file = node.home().join("mail.eml");
     std::fs::write(&file, mail("anna", "over TLS", b"hello\r\n")).unwrap();
     std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let curl = |arguments: &[&str]| run(Command::new("curl").args(["-sS", "--cacert", authority, "--user", "anna:secret"]).args(arguments));
+    let curl = |arguments: &[&str]| {
+        run(Command::new("curl").args(["-sS", "--cacert", authority, "--user", "anna:secret"]).args(arguments))
+    };
     let sending = ["--mail-from", "anna@kith.alt", "--mail-rcpt", "anna@kith.alt", "--upload-file", file.to_str().unwrap()];
     curl(&[&["--url", &format!("smtps://{}", node.port("smtps"))][..], &sending].concat());
     curl(&[&["--ssl-reqd", "--url", &format!("smtp://{}", node.port("smtp"))][..], &sending].concat());
