@@ -77,7 +77,7 @@ const SETTINGS: &[Setting] = &[
 /// The largest mail that may be configured, in MiB: what an envelope can carry.
 pub const SIZE_LIMIT_MIB_MAX: u64 = kith_protocol::limits::MAIL_BYTES_MAX / (1024 * 1024);
 
-/// A parsed `kith.toml`, with the command line's overrides applied by [`crate::cli::run`].
+/// A parsed `kith.toml`, which the command line then overrides.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
