@@ -1,6 +1,6 @@
 //! The seam below the store: one home's files, real or simulated.
 //!
-//! Everything that the store does to a disk goes through [`Disk`] and [`File`]: redb's pages (through [`Backend`]), blob files, the
+//! Everything that the store does to a disk goes through [`Disk`] and its files: redb's pages, blob files, the
 //! lock, and the time of day. [`SimulatedDisk`] forgets what was not synced, tears what was, fills up and fails on demand; the store
 //! above it is the one that ships. Paths are relative to the home, separated by `/`.
 

@@ -63,7 +63,7 @@ pub(crate) fn derive(context: &str, parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
     key
 }
 
-/// As [`derive`], for keys of other lengths.
+/// As [`derive()`], for keys of other lengths.
 pub(crate) fn derive_into(context: &str, parts: &[&[u8]], key: &mut [u8]) {
     let mut hasher = Hasher::new_derive_key(context);
     for part in parts {
