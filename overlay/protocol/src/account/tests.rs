@@ -1,3 +1,5 @@
+//! An account from its words, and from its rows.
+
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 

@@ -1,3 +1,5 @@
+//! Addresses, mistyped and pasted ones included.
+
 use proptest::prelude::*;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};

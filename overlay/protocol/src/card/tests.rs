@@ -1,3 +1,5 @@
+//! Cards in both forms, and all that is no card.
+
 use proptest::prelude::*;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;

@@ -1,3 +1,5 @@
+//! Certificates and sheets against wrong keys, wrong weeks and hostile bytes.
+
 use proptest::prelude::*;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;

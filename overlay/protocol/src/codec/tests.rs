@@ -1,3 +1,5 @@
+//! What the strict codec takes and what it refuses.
+
 use proptest::prelude::*;
 use serde::Deserialize;
 use serde_bytes::ByteBuf;

@@ -1,3 +1,5 @@
+//! Reply keys and seeds through the life of a correspondence.
+
 use proptest::prelude::*;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;

@@ -1,3 +1,5 @@
+//! ML-KEM-768 against published vectors and broken keys.
+
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 

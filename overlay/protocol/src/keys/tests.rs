@@ -1,3 +1,5 @@
+//! Keys, their rows and their signatures.
+
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 

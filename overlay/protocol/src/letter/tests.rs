@@ -1,3 +1,5 @@
+//! Heads that read back, and heads that are none.
+
 use proptest::prelude::*;
 
 use super::*;

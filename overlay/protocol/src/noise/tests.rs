@@ -1,3 +1,5 @@
+//! The handshake message against vectors, keys of low order and every altered bit.
+
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 

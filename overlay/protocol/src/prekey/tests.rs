@@ -1,3 +1,5 @@
+//! Prekeys through the weeks, and clocks that lie.
+
 use proptest::prelude::*;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;

@@ -1,3 +1,5 @@
+//! Records that storing nodes keep, and those they refuse.
+
 use proptest::prelude::*;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;

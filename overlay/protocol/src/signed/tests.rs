@@ -1,3 +1,5 @@
+//! Signatures over exact bytes.
+
 use proptest::prelude::*;
 use serde_bytes::ByteBuf;
 
