@@ -86,7 +86,7 @@ pub struct Limits {
     pub staging_age: Duration,
     /// Records of the directory that are kept for others.
     pub records: usize,
-    /// Records that one peer may store here in a minute.
+    /// Records that one peer may store here in a minute; an account publishes 18 at a time, and a node may have many.
     pub records_per_minute: u32,
 }
 
@@ -112,7 +112,7 @@ impl Default for Limits {
             staging: 2 << 30,
             staging_age: Duration::from_secs(24 * 60 * 60),
             records: 4096,
-            records_per_minute: 20,
+            records_per_minute: 240,
         }
     }
 }

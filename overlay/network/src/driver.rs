@@ -26,7 +26,7 @@ use crate::names;
 use crate::peers::{Connection, Peers};
 use crate::service::{Command, Event, Request, Status};
 use crate::swarm::{Behaviour, BehaviourEvent};
-use crate::transfer::{Context, Note, Slots};
+use crate::transfer::{Context, Link, Note, Open, Slots};
 
 pub use start::start;
 
@@ -172,7 +172,8 @@ impl Driver {
                     self.entry.reached(&address, peer_id);
                     self.say_hello(peer_id, connection_id);
                 }
-                self.peers.opened(peer_id, Connection { id: connection_id, address, dialed, greeted: false, quic });
+                self.peers
+                    .opened(peer_id, Connection { id: connection_id, address, dialed, greeted: false, quic, open: Open::new() });
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => self.closed(peer_id, connection_id),
             SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => self.dial_failed(peer, &error),
@@ -207,9 +208,9 @@ impl Driver {
         match event {
             mail::Event::Inbound { peer, connection, stream } => {
                 // Beyond the limit the stream is dropped, which the peer sees as a broken offer.
-                if let Some(slot) = self.slots.take(peer) {
-                    self.tasks.spawn(crate::transfer::serve(self.context.clone(), peer, connection, stream, slot));
-                }
+                let (Some(gone), Some(slot)) = (self.peers.gone(&peer, connection), self.slots.take(peer)) else { return };
+                let link = Link::new(stream, gone);
+                self.tasks.spawn(crate::transfer::serve(self.context.clone(), peer, connection, link, slot));
             }
             mail::Event::Outbound { id, stream } => self.opened(id, stream),
         }
@@ -309,10 +310,9 @@ impl Driver {
             }
         };
         timeout(SHUTDOWN_MAX, goodbye).await.ok();
-        // Without swarm and notes the streams' tasks come to their ends, and with them the threads that write.
-        let Self { swarm, notes, mut tasks, .. } = self;
-        drop(swarm);
-        drop(notes);
+        // With the driver gone the streams' tasks come to their ends, and with them the threads that write.
+        let mut tasks = std::mem::take(&mut self.tasks);
+        drop(self);
         timeout(SHUTDOWN_MAX, async { while tasks.join_next().await.is_some() {} }).await.ok();
     }
 }

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
 
+use crate::transfer::{Gone, Open};
+
 /// Bodies above this size prefer TCP, which moves them faster than QUIC here.
 const BULK_BYTES: u64 = 8 << 20;
 
 /// One connection.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) id: ConnectionId,
     /// The other end.
@@ -19,6 +21,8 @@ pub(crate) struct Connection {
     /// The peer said Hello on it.
     pub(crate) greeted: bool,
     pub(crate) quic: bool,
+    /// Dropped with the connection, which ends its streams' tasks.
+    pub(crate) open: Open,
 }
 
 /// All connections.
@@ -80,6 +84,11 @@ impl Peers {
         self.connections.get(peer).map_or(&[], Vec::as_slice)
     }
 
+    /// What the streams of a connection watch; `None` when it is gone already.
+    pub(crate) fn gone(&self, peer: &PeerId, id: ConnectionId) -> Option<Gone> {
+        self.of(peer).iter().find(|connection| connection.id == id).map(|connection| connection.open.gone())
+    }
+
     /// The connection for an envelope: the newest that greeted; for a large one, over TCP if there is such.
     pub(crate) fn choose(&self, peer: &PeerId, size: u64) -> Option<ConnectionId> {
         let greeted = || self.of(peer).iter().rev().filter(|connection| connection.greeted);
@@ -94,7 +103,7 @@ mod tests {
 
     fn connection(id: usize, quic: bool) -> Connection {
         let address = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
-        Connection { id: ConnectionId::new_unchecked(id), address, dialed: true, greeted: false, quic }
+        Connection { id: ConnectionId::new_unchecked(id), address, dialed: true, greeted: false, quic, open: Open::new() }
     }
 
     #[test]

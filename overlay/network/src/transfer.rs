@@ -4,6 +4,7 @@
 //! written by blocking threads; at most 1 MiB of a body is in flight between stream and disk.
 
 mod greet;
+mod link;
 mod pace;
 mod pipe;
 mod receive;
@@ -25,6 +26,7 @@ use tokio::sync::mpsc;
 use crate::config::Limits;
 
 pub(crate) use greet::greet;
+pub(crate) use link::{Gone, Link, Open};
 pub(crate) use receive::serve;
 pub(crate) use send::{Outgoing, offer};
 pub(crate) use slots::Slots;

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::Driver;
 use crate::names;
 use crate::service::Event;
-use crate::transfer::{self, Outgoing};
+use crate::transfer::{self, Link, Outgoing};
 
 /// Offers of ours to one peer at a time: fewer than the streams that it takes from us.
 const RUNNING_PER_PEER_MAX: usize = 6;
@@ -128,10 +128,11 @@ impl Driver {
     pub(super) fn opened(&mut self, id: u64, stream: Option<Stream>) {
         let Some(Opening { peer, connection, purpose }) = self.offers.opening.remove(&id) else { return };
         let context = self.context.clone();
-        match (purpose, stream) {
-            (Purpose::Greet, Some(stream)) => drop(self.tasks.spawn(transfer::greet(context, peer, connection, stream))),
+        let link = self.peers.gone(&peer, connection).and_then(|gone| Some(Link::new(stream?, gone)));
+        match (purpose, link) {
+            (Purpose::Greet, Some(link)) => drop(self.tasks.spawn(transfer::greet(context, peer, connection, link))),
             (Purpose::Greet, None) => self.connect_failed(peer),
-            (Purpose::Offer(outgoing), Some(stream)) => drop(self.tasks.spawn(transfer::offer(context, peer, stream, outgoing))),
+            (Purpose::Offer(outgoing), Some(link)) => drop(self.tasks.spawn(transfer::offer(context, peer, link, outgoing))),
             (Purpose::Offer(outgoing), None) => self.offered(peer, outgoing.op, OfferOutcome::Broken),
         }
     }

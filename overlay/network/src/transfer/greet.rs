@@ -5,9 +5,9 @@ use std::sync::Arc;
 use futures::AsyncWriteExt;
 use kith_protocol::wire::{Hello, Message, VERSION};
 use libp2p::PeerId;
-use libp2p::swarm::{ConnectionId, Stream};
+use libp2p::swarm::ConnectionId;
 
-use super::{Context, Failure, Note, stream, within};
+use super::{Context, Failure, Link, Note, stream, within};
 
 /// Our own greeting.
 pub(super) fn hello() -> Message {
@@ -24,7 +24,7 @@ pub(super) fn check(message: &Message) -> Result<(), Failure> {
 }
 
 /// The dialer's part.
-pub(crate) async fn greet(context: Arc<Context>, peer: PeerId, connection: ConnectionId, mut stream: Stream) {
+pub(crate) async fn greet(context: Arc<Context>, peer: PeerId, connection: ConnectionId, mut stream: Link) {
     let spoken = within(context.limits.first_frame, async {
         stream::write(&mut stream, &hello()).await?;
         check(&stream::read(&mut stream).await?)

@@ -15,7 +15,7 @@ use kith_protocol::event::{Answer, LaterReason, RefusedReason};
 use kith_protocol::ids::Token;
 use kith_protocol::wire::{self, GROUP_BYTES, Later, Message, Offer, RAW_BODY_BYTES_MAX, Refused};
 use libp2p::PeerId;
-use libp2p::swarm::{ConnectionId, Stream};
+use libp2p::swarm::ConnectionId;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -25,7 +25,7 @@ use super::pace::Pace;
 use super::pipe::{PIECE_BYTES, PIECES_MAX, Source};
 use super::slots::Slot;
 use super::staging::{Busy, Part};
-use super::{Context, Failure, Note, stream, within};
+use super::{Context, Failure, Link, Note, stream, within};
 
 /// Groups of 16 chunks of 1 KiB.
 pub(super) const BLOCK: BlockSize = BlockSize::from_chunk_log(4);
@@ -43,7 +43,7 @@ pub(super) fn chunks(start: u32, end: u32) -> ChunkRanges {
 }
 
 /// Serves one stream of a peer to its end.
-pub(crate) async fn serve(context: Arc<Context>, peer: PeerId, connection: ConnectionId, mut stream: Stream, slot: Slot) {
+pub(crate) async fn serve(context: Arc<Context>, peer: PeerId, connection: ConnectionId, mut stream: Link, slot: Slot) {
     let first = within(context.limits.first_frame, stream::read(&mut stream)).await;
     let served = match first {
         Ok(Message::Offer(offer)) => receive(&context, peer, &mut stream, offer).await,
@@ -67,7 +67,7 @@ pub(crate) async fn serve(context: Arc<Context>, peer: PeerId, connection: Conne
 }
 
 /// An offer, from its first frame on.
-async fn receive(context: &Context, peer: PeerId, stream: &mut Stream, offer: Offer) -> Result<(), Failure> {
+async fn receive(context: &Context, peer: PeerId, stream: &mut Link, offer: Offer) -> Result<(), Failure> {
     if offer.size == 0 || offer.size > context.limits.envelope {
         let reason = if offer.size == 0 { RefusedReason::Malformed } else { RefusedReason::TooLarge };
         return within(context.limits.first_frame, stream::write(stream, &Message::Refused(Refused { reason }))).await;
@@ -98,7 +98,7 @@ async fn receive(context: &Context, peer: PeerId, stream: &mut Stream, offer: Of
 }
 
 /// What the engine decides, while the peer has to keep quiet; `None` when it does not.
-async fn decide(context: &Context, stream: &mut Stream, answers: &mut mpsc::Receiver<Answer>) -> Result<Option<Answer>, Failure> {
+async fn decide(context: &Context, stream: &mut Link, answers: &mut mpsc::Receiver<Answer>) -> Result<Option<Answer>, Failure> {
     let mut byte = [0];
     tokio::select! {
         answer = timeout(context.limits.answer, answers.recv()) => Ok(answer.unwrap_or(None)),
@@ -112,7 +112,7 @@ async fn decide(context: &Context, stream: &mut Stream, answers: &mut mpsc::Rece
 /// The body and what the engine makes of it. `Some`: the offer broke, and this is what the peer is told.
 async fn body(
     context: &Context,
-    stream: &mut Stream,
+    stream: &mut Link,
     offer: Offer,
     token: Token,
     answers: &mut mpsc::Receiver<Answer>,
@@ -152,7 +152,7 @@ async fn body(
 }
 
 /// Asks for what is missing of the part and takes it.
-async fn fetch(context: &Context, stream: &mut Stream, part: Part) -> Result<Part, Failure> {
+async fn fetch(context: &Context, stream: &mut Link, part: Part) -> Result<Part, Failure> {
     let (verified, size) = (part.verified(), part.size());
     if size <= RAW_BODY_BYTES_MAX && verified < size {
         return fetch_raw(context, stream, part).await;
@@ -177,7 +177,7 @@ async fn fetch(context: &Context, stream: &mut Stream, part: Part) -> Result<Par
 }
 
 /// A body of one piece.
-async fn fetch_raw(context: &Context, stream: &mut Stream, mut part: Part) -> Result<Part, Failure> {
+async fn fetch_raw(context: &Context, stream: &mut Link, mut part: Part) -> Result<Part, Failure> {
     let groups = u32::try_from(wire::groups(part.size())).unwrap_or(u32::MAX);
     ask(context, stream, 0, groups).await?;
     let mut bytes = vec![0; usize::try_from(part.size()).unwrap_or(0)];
@@ -201,7 +201,7 @@ async fn fetch_raw(context: &Context, stream: &mut Stream, mut part: Part) -> Re
 }
 
 /// Moves `length` bytes from the stream into the pipe, as fast as the disk takes them and no slower than the limit.
-async fn feed(context: &Context, stream: &mut Stream, pieces: &mpsc::Sender<Bytes>, length: u64) -> Result<(), Failure> {
+async fn feed(context: &Context, stream: &mut Link, pieces: &mpsc::Sender<Bytes>, length: u64) -> Result<(), Failure> {
     let mut pace = Pace::new(Instant::now(), context.limits.rate_grace, context.limits.minimum_rate);
     let mut left = length;
     let mut buffer = vec![0; PIECE_BYTES];
@@ -220,7 +220,7 @@ async fn feed(context: &Context, stream: &mut Stream, pieces: &mpsc::Sender<Byte
 }
 
 /// Reads some bytes, at least one, before the pace's deadline.
-async fn take(context: &Context, stream: &mut Stream, buffer: &mut [u8], pace: &mut Pace) -> Result<usize, Failure> {
+async fn take(context: &Context, stream: &mut Link, buffer: &mut [u8], pace: &mut Pace) -> Result<usize, Failure> {
     let read = timeout_at(pace.deadline(), stream.read(buffer)).await.map_err(|_| Failure::Slow)??;
     if read == 0 {
         return Err(Failure::Stream(std::io::ErrorKind::UnexpectedEof.into()));
@@ -285,7 +285,7 @@ fn encoded_length(size: u64, ranges: &ChunkRanges) -> u64 {
     ResponseIter::new(tree, ranges.clone()).map(length).sum()
 }
 
-async fn ask(context: &Context, stream: &mut Stream, start: u32, end: u32) -> Result<(), Failure> {
+async fn ask(context: &Context, stream: &mut Link, start: u32, end: u32) -> Result<(), Failure> {
     let missing = if start < end { vec![(start, end)] } else { Vec::new() };
     within(context.limits.first_frame, stream::write(stream, &Message::Send(wire::Send { missing }))).await
 }
@@ -294,7 +294,7 @@ fn later(reason: LaterReason, after_s: u32) -> Answer {
     Answer::Later { reason, after_s }
 }
 
-async fn say(context: &Context, stream: &mut Stream, answer: Answer) -> Result<(), Failure> {
+async fn say(context: &Context, stream: &mut Link, answer: Answer) -> Result<(), Failure> {
     let message = match answer {
         Answer::Have => Message::Have,
         Answer::Later { reason, after_s } => Message::Later(Later { reason, after_s }),

@@ -15,7 +15,6 @@ use kith_protocol::event::OfferOutcome;
 use kith_protocol::ids::{EnvelopeId, Op, QueueName};
 use kith_protocol::wire::{self, Message, Offer, RAW_BODY_BYTES_MAX};
 use libp2p::PeerId;
-use libp2p::swarm::Stream;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -23,7 +22,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::pace::Pace;
 use super::pipe::{PIECES_MAX, Sink};
 use super::receive::{BLOCK, chunks};
-use super::{Context, Failure, Note, stream, within};
+use super::{Context, Failure, Link, Note, stream, within};
 
 /// What a peer gets on top of our own limits before we stop waiting for its answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -41,7 +40,7 @@ pub(crate) struct Outgoing {
 }
 
 /// Offers an envelope on a stream of its own.
-pub(crate) async fn offer(context: Arc<Context>, peer: PeerId, mut stream: Stream, outgoing: Outgoing) {
+pub(crate) async fn offer(context: Arc<Context>, peer: PeerId, mut stream: Link, outgoing: Outgoing) {
     let op = outgoing.op;
     let outcome = match converse(&context, &mut stream, outgoing).await {
         Ok(outcome) => {
@@ -60,7 +59,7 @@ pub(crate) async fn offer(context: Arc<Context>, peer: PeerId, mut stream: Strea
     context.note(Note::Offered { peer, op, outcome }).await;
 }
 
-async fn converse(context: &Context, stream: &mut Stream, outgoing: Outgoing) -> Result<OfferOutcome, Failure> {
+async fn converse(context: &Context, stream: &mut Link, outgoing: Outgoing) -> Result<OfferOutcome, Failure> {
     let offer = Offer { envelope: outgoing.envelope, size: outgoing.size, queue: outgoing.queue };
     within(context.limits.first_frame, stream::write(stream, &Message::Offer(offer))).await?;
     let answer = within(context.limits.answer + PATIENCE, stream::read(stream)).await?;
@@ -85,7 +84,7 @@ fn outcome(answer: Message) -> Result<OfferOutcome, Failure> {
 }
 
 /// Moves the body from a blocking thread to the stream, no slower than the limit.
-async fn body(context: &Context, stream: &mut Stream, outgoing: Outgoing, missing: Vec<(u32, u32)>) -> Result<(), Failure> {
+async fn body(context: &Context, stream: &mut Link, outgoing: Outgoing, missing: Vec<(u32, u32)>) -> Result<(), Failure> {
     let (sender, mut pieces) = mpsc::channel(PIECES_MAX);
     let work = spawn_blocking(move || encode(&outgoing, &missing, Sink::new(sender)));
     let mut pace = Pace::new(Instant::now(), context.limits.rate_grace, context.limits.minimum_rate);
