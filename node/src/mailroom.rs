@@ -371,14 +371,21 @@ impl Room {
         }
     }
 
-    /// Addresses that contacts may try, the configured ones first.
+    /// Addresses that contacts may try, the configured ones first, this machine's own last.
     fn own_addresses(&self) -> Vec<String> {
         let status = self.network.status();
         let mut addresses = status.external;
-        addresses.extend(status.listening);
+        let (loopback, others): (Vec<_>, Vec<_>) = status.listening.into_iter().partition(|address| is_loopback(address));
+        addresses.extend(others);
+        addresses.extend(loopback);
         addresses.truncate(kith_protocol::limits::PLACE_ADDRESSES_MAX);
         addresses
     }
+}
+
+/// Of use on this machine alone, so it comes last in a card.
+fn is_loopback(address: &str) -> bool {
+    address.starts_with("/ip4/127.") || address.starts_with("/ip6/::1/")
 }
 
 /// The directory keys to ask for an address's record: this week's, and the neighbours' where a clock may be off.
