@@ -290,9 +290,8 @@ impl Driver {
         let file = self.peers_file.clone().map(|path| (path, self.book.to_json()));
         async move {
             let Some((path, json)) = file else { return };
-            match tokio::task::spawn_blocking(move || AddressBook::save(&path, &json)).await {
-                Ok(Err(error)) => tracing::warn!(%error, "the file of known peers cannot be written"),
-                Ok(Ok(())) | Err(_) => {}
+            if let Ok(Err(error)) = tokio::task::spawn_blocking(move || AddressBook::save(&path, &json)).await {
+                tracing::warn!(%error, "the file of known peers cannot be written");
             }
         }
     }

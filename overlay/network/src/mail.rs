@@ -171,10 +171,10 @@ impl ConnectionHandler for Handler {
 
     fn on_connection_event(&mut self, event: ConnectionEvent<'_, Self::InboundProtocol, Self::OutboundProtocol, (), u64>) {
         match event {
-            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: stream, .. }) => {
-                if self.ready.len() < WAITING_STREAMS_MAX {
-                    self.ready.push_back(FromHandler::Inbound(stream));
-                }
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: stream, .. })
+                if self.ready.len() < WAITING_STREAMS_MAX =>
+            {
+                self.ready.push_back(FromHandler::Inbound(stream));
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: stream, info: id }) => {
                 self.ready.push_back(FromHandler::Outbound(id, Some(stream)));

@@ -15,8 +15,8 @@ pub(crate) const EVENTS_MAX: usize = 256;
 /// What the node shall do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
-    /// Connect to a peer: by these addresses, by those known from before, or by what the directory says. The connection is then kept until
-    /// [`Command::Disconnect`]. Ends with [`Event::PeerUp`] or [`Event::ConnectFailed`]; for a peer that is up already there is no second
+    /// Connect to a peer: by these addresses, by those known from before, or by what the directory says. The connection is then kept, as far as it
+    /// depends on this side, until [`Command::Disconnect`] or until it breaks. Ends with [`Event::PeerUp`] or [`Event::ConnectFailed`]; for a peer that is up already there is no second
     /// `PeerUp`: the first is in the queue of events or has been read.
     Connect {
         /// Names the answer.

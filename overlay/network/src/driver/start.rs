@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 
-use kith_protocol::ids::PeerId;
 use libp2p::Multiaddr;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, spawn_blocking};
@@ -36,7 +35,8 @@ pub async fn start(config: Config) -> Result<(Handle, Events), StartError> {
     for address in external {
         swarm.add_external_address(names::split_peer(address).0);
     }
-    let peer = names::from_libp2p(swarm.local_peer_id()).unwrap_or(PeerId([0; 32]));
+    let peer =
+        names::from_libp2p(swarm.local_peer_id()).ok_or_else(|| StartError::Transport("the node's key is none".to_owned()))?;
     let staging = open_staging(&config).await?;
     let book = match config.peers_file.clone() {
         Some(path) => spawn_blocking(move || AddressBook::load(&path)).await.unwrap_or_default(),

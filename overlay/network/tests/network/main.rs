@@ -1,5 +1,7 @@
 //! Real nodes on loopback sockets: peers, envelopes, the directory, and peers that mean harm.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod directory;
 mod hostile;
 mod peers;
