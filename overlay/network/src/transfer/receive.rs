@@ -165,7 +165,7 @@ async fn fetch(context: &Context, stream: &mut Link, part: Part) -> Result<Part,
     let ranges = ChunkRanges::from(ChunkNum(u64::from(from) * CHUNKS_PER_GROUP)..);
     let length = if from < groups { encoded_length(size, &ranges) } else { 0 };
     let resumed = verified > 0;
-    let work = spawn_blocking(move || decode(part, &ranges, Source::new(receiver), resumed && length > 0));
+    let work = spawn_blocking(move || decode(part, &ranges, Source::new(receiver), resumed));
     let fed = feed(context, stream, &pieces, length).await;
     drop(pieces);
     // What the thread says goes first: a lie is a lie even when the stream broke after it.

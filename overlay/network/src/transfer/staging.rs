@@ -75,6 +75,8 @@ impl Staging {
     /// Throws away what has not grown for `age` and counts the rest. Blocking.
     pub(crate) fn sweep(&self, age: Duration) -> io::Result<()> {
         let now = SystemTime::now();
+        // What the engine took away after all is not counted any longer.
+        self.entries().retain(|envelope, entry| entry.active || self.path(*envelope, "part").exists());
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
             let Some(envelope) = envelope_of(&path) else { continue };

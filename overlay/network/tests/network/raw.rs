@@ -13,16 +13,31 @@ use kith_protocol::wire::{self, Hello, Message, VERSION};
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::core::upgrade::ReadyUpgrade;
-use libp2p::swarm::handler::{ConnectionEvent, FullyNegotiatedOutbound};
+use libp2p::identity::{self, ed25519};
+use libp2p::swarm::handler::{ConnectionEvent, FullyNegotiatedInbound, FullyNegotiatedOutbound};
 use libp2p::swarm::{
     ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler,
     Stream, StreamProtocol, SubstreamProtocol, SwarmEvent, ToSwarm,
 };
-use libp2p::{Multiaddr, PeerId, SwarmBuilder, identity, noise, tcp, yamux};
+use libp2p::{Multiaddr, PeerId, Swarm, SwarmBuilder, noise, tcp, yamux};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A swarm that does nothing by itself; gives the streams that come in as events.
+pub(crate) fn swarm(seed: u8) -> Swarm<Streams> {
+    let key = identity::Keypair::ed25519_from_bytes([seed; 32]).unwrap();
+    let public = key.public().try_into_ed25519().unwrap();
+    SwarmBuilder::with_existing_identity(key)
+        .with_tokio()
+        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
+        .unwrap()
+        .with_behaviour(|_| Streams { key: public, waiting: VecDeque::new(), actions: VecDeque::new() })
+        .unwrap()
+        .with_swarm_config(|swarm| swarm.with_idle_connection_timeout(Duration::from_secs(60)))
+        .build()
+}
 
 /// A hand-made peer, connected to one node.
 pub(crate) struct Raw {
@@ -34,16 +49,8 @@ pub(crate) struct Raw {
 impl Raw {
     /// Connects, and says nothing.
     pub(crate) async fn connect(seed: u8, address: &str) -> Self {
-        let key = identity::Keypair::ed25519_from_bytes([seed; 32]).unwrap();
-        let name = Name(key.public().try_into_ed25519().unwrap().to_bytes());
-        let mut swarm = SwarmBuilder::with_existing_identity(key)
-            .with_tokio()
-            .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
-            .unwrap()
-            .with_behaviour(|_| Streams::default())
-            .unwrap()
-            .with_swarm_config(|swarm| swarm.with_idle_connection_timeout(Duration::from_secs(60)))
-            .build();
+        let mut swarm = swarm(seed);
+        let name = Name(swarm.behaviour().key.to_bytes());
         swarm.dial(address.parse::<Multiaddr>().unwrap()).unwrap();
         let peer = loop {
             if let SwarmEvent::ConnectionEstablished { peer_id, .. } = timeout(PATIENCE, swarm.select_next_some()).await.unwrap()
@@ -134,15 +141,22 @@ pub(crate) fn encode(bytes: &[u8], from_group: u64) -> Vec<u8> {
 }
 
 /// Opens streams when asked.
-#[derive(Default)]
-struct Streams {
+pub(crate) struct Streams {
+    key: ed25519::PublicKey,
     waiting: VecDeque<oneshot::Sender<Stream>>,
-    actions: VecDeque<ToSwarm<(), ()>>,
+    actions: VecDeque<ToSwarm<Stream, ()>>,
+}
+
+/// A stream, and which side opened it.
+#[derive(Debug)]
+pub(crate) enum Opened {
+    ByUs(Stream),
+    ByThem(Stream),
 }
 
 impl NetworkBehaviour for Streams {
     type ConnectionHandler = Opener;
-    type ToSwarm = ();
+    type ToSwarm = Stream;
 
     fn handle_established_inbound_connection(
         &mut self,
@@ -167,26 +181,31 @@ impl NetworkBehaviour for Streams {
 
     fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
 
-    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, stream: Stream) {
-        if let Some(waiting) = self.waiting.pop_front() {
-            waiting.send(stream).ok();
+    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, opened: Opened) {
+        match opened {
+            Opened::ByUs(stream) => {
+                if let Some(waiting) = self.waiting.pop_front() {
+                    waiting.send(stream).ok();
+                }
+            }
+            Opened::ByThem(stream) => self.actions.push_back(ToSwarm::GenerateEvent(stream)),
         }
     }
 
-    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<(), ()>> {
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Stream, ()>> {
         self.actions.pop_front().map_or(Poll::Pending, Poll::Ready)
     }
 }
 
 #[derive(Default)]
-struct Opener {
+pub(crate) struct Opener {
     to_open: usize,
-    open: VecDeque<Stream>,
+    open: VecDeque<Opened>,
 }
 
 impl ConnectionHandler for Opener {
     type FromBehaviour = ();
-    type ToBehaviour = Stream;
+    type ToBehaviour = Opened;
     type InboundProtocol = ReadyUpgrade<StreamProtocol>;
     type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
     type InboundOpenInfo = ();
@@ -196,7 +215,7 @@ impl ConnectionHandler for Opener {
         SubstreamProtocol::new(ReadyUpgrade::new(StreamProtocol::new(wire::PROTOCOL)), ())
     }
 
-    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, (), Stream>> {
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, (), Opened>> {
         if let Some(stream) = self.open.pop_front() {
             return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(stream));
         }
@@ -213,8 +232,14 @@ impl ConnectionHandler for Opener {
     }
 
     fn on_connection_event(&mut self, event: ConnectionEvent<'_, Self::InboundProtocol, Self::OutboundProtocol, (), ()>) {
-        if let ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol, .. }) = event {
-            self.open.push_back(protocol);
+        match event {
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol, .. }) => {
+                self.open.push_back(Opened::ByUs(protocol));
+            }
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol, .. }) => {
+                self.open.push_back(Opened::ByThem(protocol));
+            }
+            _ => {}
         }
     }
 }

@@ -106,6 +106,30 @@ async fn body_put_off_by_the_engine_is_not_sent_again() {
 }
 
 #[tokio::test]
+async fn part_that_was_damaged_on_disk_is_not_believed() {
+    let (mut a, mut b) = pair().await;
+    let envelope = Envelope::new(a.folder.path(), 200_000);
+    let later = Answer::Later { reason: LaterReason::Busy, after_s: 1 };
+    let op = a.offer(b.peer, &envelope).await;
+    let token = b.offer_received(envelope.id).await;
+    b.answer(token, Answer::Send).await;
+    let file = b.body(token).await.unwrap();
+    b.answer(token, later).await;
+    a.offered(op).await;
+    let mut bytes = envelope.bytes.clone();
+    bytes[100_000] ^= 1;
+    std::fs::write(file, bytes).unwrap();
+    let op = a.offer(b.peer, &envelope).await;
+    let token = b.offer_received(envelope.id).await;
+    b.answer(token, Answer::Send).await;
+    assert_eq!(b.body(token).await, None);
+    assert!(matches!(a.offered(op).await, OfferOutcome::Later { .. }));
+    let op = a.offer(b.peer, &envelope).await;
+    assert_eq!(b.take(envelope.id).await, envelope.bytes);
+    assert_eq!(a.offered(op).await, OfferOutcome::Have);
+}
+
+#[tokio::test]
 async fn engine_may_take_the_file_away() {
     let (mut a, mut b) = pair().await;
     let envelope = Envelope::new(a.folder.path(), 200_000);
