@@ -62,11 +62,11 @@ pub struct Config {
     pub receipt_repeat_ms: u64,
     /// A body that is not complete by then is given up: the largest envelope at 10 KB/s takes 90 min. 2 h.
     pub reception_max_ms: u64,
-    /// Letters being sealed at once. 4.
+    /// Letters being sealed at once. 16.
     pub seals_max: usize,
     /// Offers in flight to all peers. 64.
     pub offers_max: usize,
-    /// Offers in flight to one peer. 4.
+    /// Offers in flight to one peer. 8.
     pub offers_per_peer: usize,
     /// Connections being made. 32.
     pub connects_max: usize,
@@ -108,9 +108,9 @@ impl Default for Config {
             persist_every_ms: HOUR,
             receipt_repeat_ms: 10 * MINUTE,
             reception_max_ms: 2 * HOUR,
-            seals_max: 4,
+            seals_max: 16,
             offers_max: 64,
-            offers_per_peer: 4,
+            offers_per_peer: 8,
             connects_max: 32,
             lookups_max: 16,
             receptions_max: 64,
