@@ -1,5 +1,7 @@
 //! Runs a sans-network session on a connection: what SMTP and POP3 have in common.
 
+use std::pin::Pin;
+
 use bytes::BytesMut;
 use kith_store::account::Account;
 use tracing::debug;
@@ -35,6 +37,9 @@ pub enum Ending {
     Evicted,
 }
 
+/// Ends when there is something to be told. Dropped and asked for anew at will.
+pub type News = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// A protocol's side of a conversation: bytes in, bytes out. Its calls may block on the store; the driver runs them on threads that may block.
 pub trait Session: Send + 'static {
     /// The first words.
@@ -45,6 +50,11 @@ pub trait Session: Send + 'static {
     fn tls_started(&mut self);
     /// The outcome of [`Step::Login`].
     fn login_answered(&mut self, outcome: Result<Account, LoginRefusal>, output: &mut BytesMut);
+    /// What wakes when the session has something to say unasked; asked for anew before every wait for the client. When it wakes, [`Session::step`]
+    /// is called without new input.
+    fn news(&mut self) -> Option<News> {
+        None
+    }
     /// Last words before an end that comes from outside; nothing where the protocol has none at this point.
     fn farewell(&mut self, ending: Ending, output: &mut BytesMut);
 }
@@ -104,8 +114,8 @@ async fn converse<S: Session>(
                 step = Step::Continue;
                 continue;
             }
-            Step::Read(waiting) => match connection.read(&mut talk.input, waiting).await {
-                Ok(0) => return Ok(()),
+            Step::Read(waiting) => match hear(connection, &mut talk, waiting).await {
+                Ok(Some(0)) => return Ok(()),
                 Ok(_) => {}
                 Err(error) => {
                     if let Some(ending) = ending(&error) {
@@ -130,6 +140,22 @@ async fn converse<S: Session>(
                 return Ok(());
             }
         }
+    }
+}
+
+/// Waits for the client; `None` when the session's own news came first.
+async fn hear<S: Session>(
+    connection: &mut Connection,
+    talk: &mut Talk<S>,
+    waiting: Waiting,
+) -> Result<Option<usize>, ConnectionError> {
+    match talk.session.news() {
+        None => connection.read(&mut talk.input, waiting).await.map(Some),
+        // A read that is given up has taken nothing.
+        Some(news) => tokio::select! {
+            heard = connection.read(&mut talk.input, waiting) => heard.map(Some),
+            () = news => Ok(None),
+        },
     }
 }
 

@@ -23,7 +23,7 @@ mod shutdown;
 pub use admission::{Admission, Limits, Ticket};
 pub use certificate::{CertificateError, Certificates, Fingerprint, Names};
 pub use connection::{Connection, ConnectionError};
-pub use driver::{Ending, Session, Step, drive};
+pub use driver::{Ending, News, Session, Step, drive};
 pub use gatekeeper::{Gatekeeper, LoginRefusal};
 pub use lines::{LineEnd, LineReader, LiteralReader, Taken};
 pub use pace::{Timing, Waiting};

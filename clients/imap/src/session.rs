@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use event_listener::EventListener;
-use kith_connection::{Ending, Exchange, LoginRefusal, Step, Waiting};
+use kith_connection::{Ending, Exchange, LoginRefusal, News, Step, Waiting};
 use kith_store::account::{Account, AccountId};
 use kith_store::{Store, StoreError};
 
@@ -449,6 +449,10 @@ impl kith_connection::Session for Session {
             }
         }
         self.hand_over(output);
+    }
+
+    fn news(&mut self) -> Option<News> {
+        self.listener().map(|listener| Box::pin(listener) as News)
     }
 
     fn farewell(&mut self, ending: Ending, output: &mut BytesMut) {
