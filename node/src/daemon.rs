@@ -119,6 +119,7 @@ async fn serve(
     store: Store,
     ready: impl FnOnce(&Welcome) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
+    let mut signals = Signals::listen().map_err(|error| failed("signals cannot be received", error))?;
     let clock = Clock::start();
     let made = people::first_account(&store, clock.now()).map_err(Failure::from)?;
     let network_config = network_config(&store, config).map_err(Failure::from)?;
@@ -182,7 +183,7 @@ async fn serve(
         Ok(removed) => tracing::debug!(removed, "files that no mail mentions were removed"),
         Err(error) => tracing::warn!(%error, "the store could not be swept"),
     });
-    stopped().await.map_err(|error| failed("signals cannot be received", error))?;
+    signals.stop().await;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("stopping");
     let _ = std::fs::remove_file(home.join("run.json"));
@@ -230,13 +231,23 @@ fn network_config(store: &Store, config: &Config) -> Result<kith_network::Config
     })
 }
 
-/// SIGTERM or Ctrl-C.
-async fn stopped() -> io::Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
+/// SIGTERM and Ctrl-C. Listened to from the start: whoever hears `ready` may send one at once.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 

@@ -116,7 +116,7 @@ fn keys_are_readable_for_their_owner_only() {
     let home = tempfile::tempdir().unwrap();
     let certificates = Certificates::open(home.path(), &Names::loopback(), now()).unwrap();
     let mode = |name: &str| fs::metadata(home.path().join("tls").join(name)).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode("authority.pem"), mode("leaf.pem"), mode(""), mode("authority.crt")), (0o600, 0o600, 0o700, 0o644));
+    assert_eq!((mode("authority.pem"), mode("leaf.pem"), mode(""), mode("authority.crt")), (0o600, 0o600, 0o700, 0o600));
     assert!(!certificates.authority_pem().contains("PRIVATE"));
     assert!(!fs::read_to_string(home.path().join("tls/authority.crt")).unwrap().contains("PRIVATE"));
 }
