@@ -83,7 +83,7 @@ pub(super) fn make_folder(folder: &Path) -> Result<(), CertificateError> {
     builder.create(folder).map_err(|error| CertificateError::File { path: folder.to_owned(), error })
 }
 
-/// Writes a file that everybody may read, unless it has these bytes already.
+/// Writes a file that is no secret, unless it has these bytes already.
 pub(super) fn write_public(path: &Path, bytes: &[u8]) -> Result<(), CertificateError> {
     if fs::read(path).is_ok_and(|there| there == bytes) { Ok(()) } else { write(path, bytes, 0o600) }
 }

@@ -176,7 +176,17 @@ fn split(address: &[u8]) -> (Vec<u8>, Vec<u8>) {
         (Some(b'@'), Some(colon)) => address.get(colon + 1..).unwrap_or_default(),
         _ => address,
     };
-    let kept: Vec<u8> = address.iter().copied().filter(|byte| !matches!(byte, b' ' | b'\t')).collect();
+    // RFC 5322 §4.4 allows white space around dots and the @; any other was quoted and belongs to the local part.
+    let loose = |at: usize| {
+        let joins = |byte: Option<&u8>| matches!(byte, None | Some(b'.' | b'@' | b' ' | b'\t'));
+        joins(at.checked_sub(1).and_then(|before| address.get(before))) || joins(address.get(at + 1))
+    };
+    let kept: Vec<u8> = address
+        .iter()
+        .enumerate()
+        .filter(|(at, byte)| !matches!(byte, b' ' | b'\t') || !loose(*at))
+        .map(|(_, byte)| *byte)
+        .collect();
     let (local, host) = match memchr::memrchr(b'@', &kept) {
         Some(at) => (kept.get(..at).unwrap_or_default(), kept.get(at + 1..).unwrap_or_default()),
         None => (&*kept, &[][..]),
