@@ -267,10 +267,11 @@ impl Driver {
 
     /// Brings [`Status`] up to date.
     fn show(&mut self) {
+        let name = *self.swarm.local_peer_id();
         let status = Status {
             peers: self.peers.up().filter_map(names::from_libp2p).collect(),
-            listening: self.swarm.listeners().map(ToString::to_string).collect(),
-            external: self.swarm.external_addresses().map(ToString::to_string).collect(),
+            listening: self.swarm.listeners().map(|address| with_name(address.clone(), name)).collect(),
+            external: self.swarm.external_addresses().map(|address| with_name(address.clone(), name)).collect(),
             routing_table: self.routing_table(),
             records: self.records(),
             bytes_in: self.context.bytes_in.load(Ordering::Relaxed),

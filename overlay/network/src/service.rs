@@ -162,9 +162,9 @@ pub enum Event {
 pub struct Status {
     /// Peers that are up.
     pub peers: Vec<PeerId>,
-    /// Multiaddresses that the node listens on.
+    /// Multiaddresses that the node listens on, each with `/p2p/…`.
     pub listening: Vec<String>,
-    /// Multiaddresses under which it is known to be reachable.
+    /// Multiaddresses under which it is known to be reachable, each with `/p2p/…`.
     pub external: Vec<String>,
     /// Peers in the directory's routing table.
     pub routing_table: usize,

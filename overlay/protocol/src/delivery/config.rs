@@ -36,6 +36,8 @@ pub struct Config {
     pub lookup_budget_ms: u64,
     /// An address is looked up at most once in this time. 5 min.
     pub lookup_again_ms: u64,
+    /// The same for an address whose card is not known at all. 5 s.
+    pub lookup_missing_ms: u64,
     /// Between two publications of a card. 6 h.
     pub publish_every_ms: u64,
     /// Jitter of the above, either way. 1 h.
@@ -95,6 +97,7 @@ impl Default for Config {
             card_look_ms: HOUR,
             lookup_budget_ms: 20 * SECOND,
             lookup_again_ms: 5 * MINUTE,
+            lookup_missing_ms: 5 * SECOND,
             publish_every_ms: 6 * HOUR,
             publish_spread_ms: HOUR,
             publish_retry_ms: MINUTE,

@@ -95,7 +95,9 @@ impl Directory {
         if self.lookups.contains_key(&address) {
             return true;
         }
-        if self.looked.get(&address).is_some_and(|at| cx.now.mono.0.saturating_sub(at.0) < cx.config.lookup_again_ms) {
+        // Whoever has no card at all may be about to publish the first one.
+        let rest = if self.cards.contains_key(&address) { cx.config.lookup_again_ms } else { cx.config.lookup_missing_ms };
+        if self.looked.get(&address).is_some_and(|at| cx.now.mono.0.saturating_sub(at.0) < rest) {
             return false;
         }
         self.lookups.insert(address, None);
