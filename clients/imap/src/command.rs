@@ -233,6 +233,3 @@ fn modifiers(cursor: &mut Cursor<'_>, mut each: impl FnMut(&str, &mut Cursor<'_>
     })?;
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

@@ -123,6 +123,3 @@ impl Structure {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

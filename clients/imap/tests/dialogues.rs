@@ -68,3 +68,85 @@ fn chunking_changes_nothing_and_nothing_panics() {
         prop_assert_eq!(hear(&talk, chunk), hear(&talk, usize::MAX));
     });
 }
+
+/// Commands as programs send them; every line of the answers must be IMAP to somebody else's parser too.
+const TALK: &str = "a LOGIN mum secret\r\nb LIST \"\" *\r\nc LSUB \"\" *\r\nd STATUS INBOX (MESSAGES UIDNEXT UIDVALIDITY UNSEEN RECENT)\r\n\
+    e APPEND INBOX (\\Seen $label1) \"17-Jul-1996 02:44:25 -0700\" {51+}\r\nFrom: A <a@b.c>\r\nSubject: \"x\" {3}\r\n\r\nbody text\r\n\r\n\r\n\
+    f SELECT INBOX\r\ng FETCH 1 (UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE)\r\nh FETCH 1 FULL\r\n\
+    i FETCH 1 (BODY.PEEK[] BODY.PEEK[HEADER.FIELDS (FROM SUBJECT)] BODY.PEEK[TEXT]<0.4>)\r\nj SEARCH ALL\r\nk UID SEARCH UNSEEN\r\n\
+    l STORE 1 +FLAGS (\\Deleted)\r\nm UID COPY 1 Archive\r\nn EXPUNGE\r\no CREATE Work/2026\r\np NOOP\r\nq BOGUS\r\nr LOGOUT\r\n";
+
+#[test]
+fn what_is_answered_is_imap_to_another_parser_too() {
+    use imap_codec::ResponseCodec;
+    use imap_codec::decode::Decoder as _;
+
+    let home = Home::new();
+    let (said, _) = converse(&mut open(&home, false), TALK.as_bytes(), usize::MAX, |credentials| home.login(credentials));
+    // The greeting is a grammar of its own.
+    let end = said.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    let mut rest = &said[end..];
+    let mut responses = 0;
+    while !rest.is_empty() {
+        match ResponseCodec::default().decode(rest) {
+            Ok((after, _)) => rest = after,
+            Err(error) => panic!("{error:?} at {}", String::from_utf8_lossy(&rest[..rest.len().min(300)])),
+        }
+        responses += 1;
+    }
+    assert!(responses > 40, "{responses} responses:\n{}", String::from_utf8_lossy(&said));
+}
+
+#[test]
+fn what_another_parser_takes_for_a_command_is_one_here_too() {
+    use imap_codec::CommandCodec;
+    use imap_codec::decode::Decoder as _;
+
+    for line in [
+        "a CAPABILITY",
+        "a NOOP",
+        "a LOGOUT",
+        "a STARTTLS",
+        "a LOGIN mum secret",
+        "a LOGIN \"m u\" \"s\\\"x\"",
+        "a AUTHENTICATE PLAIN",
+        "a SELECT INBOX",
+        "a SELECT \"a b\"",
+        "a EXAMINE inbox",
+        "a CREATE x/y",
+        "a DELETE x",
+        "a RENAME x y",
+        "a SUBSCRIBE x",
+        "a UNSUBSCRIBE x",
+        "a LIST \"\" *",
+        "a LIST \"\" %",
+        "a LSUB \"\" \"*\"",
+        "a STATUS x (MESSAGES UNSEEN)",
+        "a CHECK",
+        "a CLOSE",
+        "a EXPUNGE",
+        "a UID EXPUNGE 1:3",
+        "a SEARCH ALL",
+        "a SEARCH 1:* NOT DELETED",
+        "a SEARCH OR FROM x (SEEN SINCE 1-Feb-1994)",
+        "a SEARCH CHARSET UTF-8 TEXT x",
+        "a FETCH 1 FAST",
+        "a FETCH 2:4 (FLAGS BODY[HEADER.FIELDS (DATE FROM)])",
+        "a FETCH 1 BODY.PEEK[1.2.MIME]<0.100>",
+        "a UID FETCH 1:* (UID FLAGS)",
+        "a STORE 2:4 +FLAGS (\\Deleted)",
+        "a STORE 1 FLAGS.SILENT ()",
+        "a COPY 2:4 MEETING",
+        "a UID MOVE 42:69 foo",
+        "a IDLE",
+        "a ENABLE CONDSTORE",
+        "a ID NIL",
+        "a ID (\"name\" \"x\")",
+        "a NAMESPACE",
+        "a UNSELECT",
+        "a FETCH 1 (FLAGS) (CHANGEDSINCE 12)",
+    ] {
+        assert!(CommandCodec::default().decode(format!("{line}\r\n").as_bytes()).is_ok(), "the oracle does not know {line}");
+        assert!(kith_imap::command::parse(line.as_bytes()).is_ok(), "{line}");
+    }
+}

@@ -11,3 +11,4 @@ mod household;
 mod kill;
 mod node;
 mod programs;
+mod two_programs;
