@@ -155,7 +155,7 @@ async fn serve(
         counters: counters.clone(),
         newest,
     });
-    let engine = tokio::spawn(engine.run(Inputs { network: network_events, answers, orders, stop: stop.clone() }));
+    let mut engine = tokio::spawn(engine.run(Inputs { network: network_events, answers, orders, stop: stop.clone() }));
 
     let ports = Ports::open(home, config, &store, clock).await?;
     let control = open_control(home).map_err(|error| failed("the control socket could not be opened", error))?;
@@ -183,7 +183,10 @@ async fn serve(
         Ok(removed) => tracing::debug!(removed, "files that no mail mentions were removed"),
         Err(error) => tracing::warn!(%error, "the store could not be swept"),
     });
-    signals.stop().await;
+    let broken = tokio::select! {
+        () = signals.stop() => false,
+        _ = &mut engine => true,
+    };
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("stopping");
     let _ = std::fs::remove_file(home.join("run.json"));
@@ -191,12 +194,19 @@ async fn serve(
     ports.close(STOP_TIME / 2).await;
     // The engine may be gone already: then there is nothing to stop.
     let _ = stop_sender.send(true);
-    for task in [engine, control] {
+    let tasks = if broken { vec![control] } else { vec![engine, control] };
+    for task in tasks {
         if tokio::time::timeout(STOP_TIME / 4, task).await.is_err() {
             tracing::warn!("a part did not stop in time");
         }
     }
     network.shutdown().await;
+    if broken {
+        return Err(Failure::new(
+            "the store failed, and nothing can be promised without it",
+            "look at the disk, run `kith verify`, then start again",
+        ));
+    }
     Ok(())
 }
 

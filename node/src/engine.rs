@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kith_network::{Command, Event as NetworkEvent};
 use kith_protocol::delivery::Delivery;
-use kith_protocol::event::{Counter, Effect, Event, Mono, Now, OfferOutcome, OpenProblem, Wall};
+use kith_protocol::event::{CommitProblem, Counter, Effect, Event, Mono, Now, OfferOutcome, OpenProblem, Wall};
 use kith_protocol::ids::{AccountId, EntryId, EnvelopeId, Op, Token};
 use kith_store::Store;
 use kith_store::feed::Topic;
@@ -115,6 +115,8 @@ pub struct Engine {
     /// The newest queue entry that the core was told of.
     newest: EntryId,
     effects: Vec<Effect>,
+    /// The store is unusable: nothing can be promised any more.
+    broken: bool,
 }
 
 /// The ends of the channels that the loop listens to.
@@ -153,14 +155,26 @@ impl Engine {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
         let Parts { store, network, delivery, mailroom, scribe, clock, counters, newest } = parts;
-        Self { store, network, delivery, mailroom, scribe, clock, counters, bodies: BTreeMap::new(), newest, effects: Vec::new() }
+        Self {
+            store,
+            network,
+            delivery,
+            mailroom,
+            scribe,
+            clock,
+            counters,
+            bodies: BTreeMap::new(),
+            newest,
+            effects: Vec::new(),
+            broken: false,
+        }
     }
 
-    /// Runs until told to stop; then lets the two threads finish what they hold.
+    /// Runs until told to stop, or until the store is unusable; then lets the two threads finish what they hold.
     pub async fn run(mut self, mut inputs: Inputs) {
         self.step(Event::Started).await;
         self.take_new_entries().await;
-        loop {
+        while !self.broken {
             let queue = self.store.listen(Topic::Queue);
             if self.take_new_entries().await {
                 continue;
@@ -329,6 +343,7 @@ impl Engine {
             Answered::Event(event) => self.step(event).await,
             Answered::Records { op, records } => self.command(Command::Publish { op, records }).await,
             Answered::Committed { then, event } => {
+                self.broken |= matches!(event, Event::CommitFailed { reason: CommitProblem::Broken, .. });
                 for effect in then {
                     if let Some(event) = self.perform(effect).await {
                         self.step(event).await;
