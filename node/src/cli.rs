@@ -13,6 +13,7 @@ mod contact;
 mod key;
 mod output;
 mod queue;
+mod relay;
 mod run;
 mod sendmail;
 mod status;
@@ -50,6 +51,9 @@ enum Command {
     /// The 24 words that bring an address back.
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Whose mail this node keeps while they are away, and who keeps yours.
+    #[command(subcommand)]
+    Relay(relay::RelayCommand),
     /// What has not arrived yet.
     Queue(queue::QueueArgs),
     /// Is everything all right?
@@ -101,6 +105,7 @@ fn perform(cli: Cli) -> Result<(), Failure> {
         Some(Command::Address(args)) => address::perform(&home, &args),
         Some(Command::Contact(command)) => contact::perform(&home, command),
         Some(Command::Key(command)) => key::perform(&home, command),
+        Some(Command::Relay(command)) => relay::perform(&home, command),
         Some(Command::Queue(args)) => queue::perform(&home, args),
         Some(Command::Status(args)) => status::perform(&home, args.json),
         Some(Command::Sendmail(args)) => sendmail::perform(&home, args),

@@ -51,6 +51,26 @@ const SETTINGS: &[Setting] = &[
         default: r#""direct""#,
         meaning: "\"direct\": this node stands in the cards of its accounts, letters come straight to it. \"relays-only\": it is left out.",
     },
+    Setting {
+        key: "strangers",
+        default: r#""work""#,
+        meaning: "Who may write without being a contact: \"work\" (after some seconds of work, into the folder Requests), \"welcome\", \"closed\".",
+    },
+    Setting {
+        key: "stranger_effort",
+        default: "7000",
+        meaning: "How much work strangers do: 7000 takes a Raspberry Pi 4 about half a minute.",
+    },
+    Setting {
+        key: "hosting",
+        default: r#""4 GiB""#,
+        meaning: "The most that is kept for others in all (kith relay allow), as a size.",
+    },
+    Setting {
+        key: "volunteer",
+        default: r#""0""#,
+        meaning: "Space for strangers' letters to strangers, small ones for a week each: a size such as \"1 GiB\", \"0\" for none.",
+    },
     Setting { key: "size_limit_mib", default: "50", meaning: "The largest mail taken from a mail program, in MiB, 1 to 50." },
     Setting {
         key: "delay_notice_seconds",
@@ -105,6 +125,14 @@ pub struct Config {
     pub mdns: bool,
     /// How the node shows itself.
     pub reachability: Reachability,
+    /// Who may write without being a contact.
+    pub strangers: Strangers,
+    /// How much work they do.
+    pub stranger_effort: u32,
+    /// Size kept for others in all.
+    pub hosting: String,
+    /// Size kept as a volunteer.
+    pub volunteer: String,
     /// MiB.
     pub size_limit_mib: u64,
     /// Seconds.
@@ -115,6 +143,37 @@ pub struct Config {
     pub retry_seconds: u64,
     /// Log filter.
     pub log: String,
+}
+
+/// Who may write to the accounts of this node without being a contact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strangers {
+    /// Anybody.
+    Welcome,
+    /// Whoever does some work, into the folder for requests.
+    Work,
+    /// Nobody.
+    Closed,
+}
+
+/// Reads a size: `1 GiB`, `256MiB`, `500M`, or a number of bytes.
+///
+/// # Errors
+/// A sentence, where it is none.
+pub fn bytes_of(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" | "kb" => 1 << 10,
+        "m" | "mib" | "mb" => 1 << 20,
+        "g" | "gib" | "gb" => 1 << 30,
+        _ => return Err(format!("`{text}` is no size such as 256MiB or \"1 GiB\"")),
+    };
+    let number: u64 = number.parse().map_err(|_| format!("`{text}` is no size such as 256MiB or \"1 GiB\""))?;
+    number.checked_mul(factor).ok_or_else(|| format!("`{text}` is more than there is"))
 }
 
 /// How the node shows itself in its accounts' cards.
@@ -177,6 +236,10 @@ impl Default for Config {
             bootstrap: Vec::new(),
             mdns: true,
             reachability: Reachability::Direct,
+            strangers: Strangers::Work,
+            stranger_effort: kith_protocol::work::EFFORT_DEFAULT,
+            hosting: "4 GiB".into(),
+            volunteer: "0".into(),
             size_limit_mib: SIZE_LIMIT_MIB_MAX,
             delay_notice_seconds: 24 * 3600,
             expiry_seconds: 30 * 24 * 3600,
@@ -216,6 +279,9 @@ impl Config {
                 key: "expiry_seconds, delay_notice_seconds, retry_seconds",
                 message: "at least 1".into(),
             });
+        }
+        for (key, value) in [("hosting", &self.hosting), ("volunteer", &self.volunteer)] {
+            bytes_of(value).map_err(|message| ConfigError::Value { key, message })?;
         }
         for (key, value) in self.ports() {
             if value != "off" && value.parse::<std::net::SocketAddr>().is_err() {
@@ -304,6 +370,13 @@ mod tests {
         std::fs::write(&path, "smpt = \"127.0.0.1:25\"\n").unwrap();
         let error = Config::load(&path).unwrap_err().to_string();
         assert!(error.contains("smpt") && error.contains("kith.toml"), "{error}");
+    }
+
+    #[test]
+    fn sizes_are_read() {
+        let read = ["0", "17", "256MiB", "1 GiB", "500M", "2 kb"].map(|text| bytes_of(text).unwrap());
+        assert_eq!(read, [0, 17, 256 << 20, 1 << 30, 500 << 20, 2 << 10]);
+        assert!(["", "GiB", "1 TiB", "-1", "99999999999 GiB"].iter().all(|text| bytes_of(text).is_err()));
     }
 
     #[test]

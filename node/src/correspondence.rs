@@ -9,8 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use kith_protocol::address::Address;
 use kith_protocol::correspondent::{Correspondent, Proof, ReplySecret};
 use kith_protocol::event::Now;
-use kith_protocol::ids::{AccountId, KeyId, MailId, Token};
+use kith_protocol::ids::{AccountId, KeyId, MailId, PeerId, Token};
 use kith_protocol::letter::Head;
+use kith_protocol::secret::Secret;
+use kith_protocol::stamp::Stamp;
+use kith_protocol::talk::Talk;
 use kith_store::contact::KnownCard;
 use kith_store::mailbox::Filing;
 use kith_store::{Store, StoreError};
@@ -47,6 +50,8 @@ pub struct Taken {
     pub mid: MailId,
     /// The mail with the node's lines above it; `None` for node-written letters.
     pub filing: Option<Filing>,
+    /// What it says about keeping mail, where it is a word about that from a contact.
+    pub talk: Option<Talk>,
     /// The sender's card, where it is newer than what is known.
     pub card: Option<KnownCard>,
     /// What it brings.
@@ -125,8 +130,12 @@ impl Shared {
     }
 
     /// Replaces the state after a letter was sealed: the next commit writes it.
-    pub fn sealed(&self, account: AccountId, correspondent: Correspondent) {
-        keep(&mut self.lock(), account, correspondent, true);
+    pub fn sealed(&self, account: AccountId, mut correspondent: Correspondent) {
+        let mut state = self.lock();
+        if let Some(kept) = state.kept.get(&(account, *correspondent.address())) {
+            correspondent.merge_stamps(&kept.correspondent);
+        }
+        keep(&mut state, account, correspondent, true);
     }
 
     /// The secret half of a reply key that the account issued.
@@ -134,6 +143,23 @@ impl Shared {
         let state = self.lock();
         let address = state.issued.get(&(account, *id))?;
         state.kept.get(&(account, *address))?.correspondent.reply_secret(id)
+    }
+
+    /// A stamp for one letter to a correspondent, at one of the nodes that keep their letters.
+    pub fn take_stamp(&self, account: AccountId, address: Address, relay: &PeerId, week: u32) -> Option<Stamp> {
+        // Without the pen, which may be held for as long as a large letter is sealed: `sealed` takes over what was used meanwhile.
+        let mut state = self.lock();
+        let kept = state.kept.get_mut(&(account, address))?;
+        let stamp = kept.correspondent.take_stamp(relay, week);
+        kept.changed |= stamp.is_some();
+        stamp
+    }
+
+    /// The seeds that the account gave, and to whom.
+    pub fn given_seeds(&self, account: AccountId) -> Vec<(Address, Secret)> {
+        let state = self.lock();
+        let of_account = state.kept.iter().filter(|((owner, _), _)| *owner == account);
+        of_account.filter_map(|((_, address), kept)| Some((*address, kept.correspondent.given_seed()?.clone()))).collect()
     }
 
     /// Keeps an opened letter until its commit.

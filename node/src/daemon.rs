@@ -13,6 +13,7 @@ use std::time::Duration;
 use kith_protocol::delivery::Delivery;
 use kith_protocol::event::Snapshot;
 use kith_protocol::ids::EntryId;
+use kith_protocol::wire::FEATURE_VOLUNTEER;
 use kith_store::{Options, Store};
 use tokio::sync::{mpsc, watch};
 use zeroize::Zeroizing;
@@ -27,6 +28,7 @@ use crate::operations::{Context, Running};
 use crate::people;
 use crate::ports::Ports;
 use crate::scribe::Scribe;
+use crate::toil::Toil;
 
 /// How long stopping may take in all.
 pub const STOP_TIME: Duration = Duration::from_secs(5);
@@ -131,17 +133,20 @@ async fn serve(
     let counters = Arc::new(Counters::default());
 
     let shared = Shared::open(store.clone()).map_err(|error| failed("the keys could not be read", error))?;
+    let direct = config.reachability == crate::config::Reachability::Direct;
     let mailroom = Mailroom::start(mailroom::Setup {
         store: store.clone(),
         shared: shared.clone(),
         clock,
         network: network.clone(),
-        direct: config.reachability == crate::config::Reachability::Direct,
+        direct,
+        rules: mailroom::Rules { strangers: strangers(config), effort: config.stranger_effort },
         answers: answers_sender.clone(),
     })
     .map_err(|error| failed("no thread", error))?;
-    let scribe = Scribe::start(store.clone(), shared, clock, config.expiry_seconds * 1000, answers_sender)
+    let scribe = Scribe::start(store.clone(), shared, clock, config.expiry_seconds * 1000, answers_sender.clone())
         .map_err(|error| failed("no thread", error))?;
+    let toil = Toil::start(answers_sender).map_err(|error| failed("no thread", error))?;
     let snapshot = mailroom.snapshot(&store).map_err(|error| failed("the queue could not be read", error))?;
     let newest = newest(&snapshot);
     let delivery = Delivery::restore(delivery_config(config), snapshot, clock.now());
@@ -152,6 +157,8 @@ async fn serve(
         mailroom,
         scribe,
         clock,
+        toil,
+        direct,
         counters: counters.clone(),
         newest,
     });
@@ -223,7 +230,20 @@ fn delivery_config(config: &Config) -> kith_protocol::delivery::Config {
         grace_ms: usual.grace_ms.min(delay_notice_ms / 4),
         expiry_ms: config.expiry_seconds * 1000,
         retry_first_ms: config.retry_seconds * 1000,
+        strangers: strangers(config),
+        stranger_effort: config.stranger_effort,
+        // The configuration was checked when it was read.
+        hosting_bytes_max: crate::config::bytes_of(&config.hosting).unwrap_or(0),
+        volunteer_bytes: crate::config::bytes_of(&config.volunteer).unwrap_or(0),
         ..usual
+    }
+}
+
+fn strangers(config: &Config) -> kith_protocol::card::Strangers {
+    match config.strangers {
+        crate::config::Strangers::Welcome => kith_protocol::card::Strangers::Welcome,
+        crate::config::Strangers::Work => kith_protocol::card::Strangers::Work,
+        crate::config::Strangers::Closed => kith_protocol::card::Strangers::Closed,
     }
 }
 
@@ -237,6 +257,7 @@ fn network_config(store: &Store, config: &Config) -> Result<kith_network::Config
         staging: store.spool().join("in"),
         peers_file: Some(store.home().join("peers.json")),
         limits: kith_network::Limits::default(),
+        features: if crate::config::bytes_of(&config.volunteer).unwrap_or(0) > 0 { FEATURE_VOLUNTEER } else { 0 },
         agent: format!("kith/{}", env!("CARGO_PKG_VERSION_MAJOR")),
     })
 }

@@ -3,22 +3,32 @@
 //! The loop itself never blocks: sealing, opening and committing happen on two threads of their own (`mailroom.rs`, `scribe.rs`), which are
 //! asked through bounded queues and answer through one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use kith_network::{Command, Event as NetworkEvent};
+use kith_network::{Asked, Command, Event as NetworkEvent, Source, Ticket};
+use kith_protocol::address::Address;
+use kith_protocol::blinding::week_of;
 use kith_protocol::delivery::Delivery;
-use kith_protocol::event::{CommitProblem, Counter, Effect, Event, Mono, Now, OfferOutcome, OpenProblem, Wall};
-use kith_protocol::ids::{AccountId, EntryId, EnvelopeId, Op, Token};
+use kith_protocol::event::{
+    AuditOutcome, CommitProblem, Counter, Effect, EntryKind, Event, Mono, Now, OfferOutcome, OpenProblem, Place, PlaceKind, Wall,
+    Way, Write,
+};
+use kith_protocol::hosting::{Grant, Reply, Request};
+use kith_protocol::ids::{AccountId, EntryId, EnvelopeId, Op, PeerId, QueueName, Token};
+use kith_protocol::keys::queue_name;
+use kith_protocol::wire::{Audit, FEATURE_VOLUNTEER, Message, Onward};
+use kith_protocol::work::Work;
 use kith_store::Store;
 use kith_store::feed::Topic;
 use tokio::sync::mpsc;
 
-use crate::mailroom::{Errand, Mailroom};
-use crate::scribe::{Commit, Scribe};
+use crate::mailroom::{Asking, Errand, Mailroom, Offering};
+use crate::scribe::{Body, Commit, Scribe};
+use crate::toil::{Task, Toil};
 
 /// How many events from people (the command line) may wait.
 pub const ORDERS_MAX: usize = 256;
@@ -26,6 +36,8 @@ pub const ORDERS_MAX: usize = 256;
 pub const ANSWERS_MAX: usize = 1024;
 /// How long a peer that broke the rules is not talked to, in seconds.
 const BAN_SECONDS: u32 = 600;
+/// Peers whose nonces are remembered.
+const NONCES_MAX: usize = 4096;
 /// The longest the loop sleeps when the core has no deadline.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
 
@@ -40,6 +52,8 @@ pub enum Order {
     AccountRemoved(AccountId),
     /// Try everything that waits.
     RetryAll,
+    /// The relays that accounts use have changed in the store.
+    RelaysChanged,
 }
 
 /// Directory keys with their values.
@@ -57,6 +71,31 @@ pub enum Answered {
         /// Directory keys and values.
         records: Records,
     },
+    /// What is asked of a relay is built and proven.
+    Asking {
+        /// The question.
+        op: Op,
+        /// The relay.
+        peer: PeerId,
+        /// Its frames, to be asked one after the other; empty: it cannot be asked.
+        messages: VecDeque<Message>,
+    },
+    /// A kept letter was read, to be offered.
+    Fetched {
+        /// To whom, and which.
+        offering: Box<Offering>,
+        /// Its bytes; `None`: it cannot be read.
+        source: Option<Source>,
+    },
+    /// A piece of a kept letter, to be shown.
+    Show {
+        /// The question.
+        token: Token,
+        /// `None`: it is not here.
+        hash: Option<[u8; 32]>,
+    },
+    /// A commit changed which relays are used.
+    RelaysChanged,
     /// A commit ended; where it is durable these effects may happen now.
     Committed {
         /// Released effects; empty where the commit failed.
@@ -77,6 +116,8 @@ pub struct Counters {
     pub bogus_receipts: AtomicU64,
     /// Offers refused or put off.
     pub refused: AtomicU64,
+    /// Copies that relays did not have although they had said so.
+    pub relay_lies: AtomicU64,
 }
 
 /// The clocks of this process.
@@ -112,11 +153,29 @@ pub struct Engine {
     counters: Arc<Counters>,
     /// Offers that were taken and are not answered for good: where the body lies once it is complete.
     bodies: BTreeMap<Token, PathBuf>,
+    /// What peers gave this node for nonces: as many as are known to be up or were lately.
+    nonces: BTreeMap<PeerId, [u8; 32]>,
+    /// Questions of ours to relays, with what is still to be asked.
+    asks: BTreeMap<Op, (PeerId, VecDeque<Message>)>,
+    audits: BTreeMap<Op, Audited>,
+    /// Near whom volunteers are being looked for.
+    searches: BTreeMap<Op, Address>,
+    /// This node stands in its accounts' cards: contacts' nodes know it, and it needs no stamps there.
+    direct: bool,
+    toil: Toil,
     /// The newest queue entry that the core was told of.
     newest: EntryId,
     effects: Vec<Effect>,
     /// The store is unusable: nothing can be promised any more.
     broken: bool,
+}
+
+/// A copy that a relay is asked for.
+#[derive(Clone, Copy, Debug)]
+struct Audited {
+    envelope: EnvelopeId,
+    size: u64,
+    nonce: [u8; 16],
 }
 
 /// The ends of the channels that the loop listens to.
@@ -145,6 +204,10 @@ pub struct Parts {
     pub scribe: Scribe,
     /// The clocks that the core was restored with.
     pub clock: Clock,
+    /// The thread for strangers' work.
+    pub toil: Toil,
+    /// This node stands in its accounts' cards.
+    pub direct: bool,
     /// Shared with `kith status`.
     pub counters: Arc<Counters>,
     /// The newest entry in the snapshot that the core was restored from.
@@ -154,7 +217,7 @@ pub struct Parts {
 impl Engine {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, network, delivery, mailroom, scribe, clock, counters, newest } = parts;
+        let Parts { store, network, delivery, mailroom, scribe, clock, toil, direct, counters, newest } = parts;
         Self {
             store,
             network,
@@ -164,6 +227,12 @@ impl Engine {
             clock,
             counters,
             bodies: BTreeMap::new(),
+            nonces: BTreeMap::new(),
+            asks: BTreeMap::new(),
+            audits: BTreeMap::new(),
+            searches: BTreeMap::new(),
+            direct,
+            toil,
             newest,
             effects: Vec::new(),
             broken: false,
@@ -191,6 +260,7 @@ impl Engine {
                 () = tokio::time::sleep(sleep) => self.step(Event::Tick).await,
             }
         }
+        self.toil.finish();
         self.mailroom.finish();
         self.scribe.finish();
     }
@@ -219,6 +289,11 @@ impl Engine {
         let any = !entries.is_empty();
         for entry in entries {
             self.newest = self.newest.max(entry.id);
+            if entry.kind == EntryKind::Mail {
+                // Whoever one writes to may answer.
+                let (account, address) = (entry.account, entry.recipient);
+                self.step(Event::Acceptance { account, address, accepted: true }).await;
+            }
             self.step(Event::Queued(crate::mailroom::core_entry(&entry))).await;
         }
         any
@@ -250,9 +325,41 @@ impl Engine {
             }
             Effect::Publish { op, account } => self.mailroom.send(Errand::Records { op, account }),
             Effect::Seal { op, entry, ladder } => self.mailroom.send(Errand::Seal { op, entry, ladder }),
-            Effect::Offer { op, peer, queue, envelope, size } => {
-                let file = self.mailroom.outgoing(&envelope);
-                self.command(Command::Offer { op, peer, queue, envelope, size, file }).await;
+            Effect::Offer { op, peer, queue, envelope, size, way } => {
+                let offering =
+                    Offering { op, peer, queue, envelope, size, deposit: matches!(way, Way::Onward { deposit: true }) };
+                match way {
+                    Way::Letter { account, recipient, deposit, work, onward } => {
+                        let ticket = self.ticket(&offering, (account, recipient), deposit, work, onward);
+                        let source = Source::File(self.mailroom.outgoing(&envelope));
+                        self.command(Command::Offer { op, peer, queue, envelope, size, source, ticket }).await;
+                    }
+                    Way::Push | Way::Onward { .. } => self.mailroom.send(Errand::Fetch(Box::new(offering))),
+                }
+            }
+            Effect::Ask { op, peer, account, queue, what } => match self.nonces.get(&peer) {
+                Some(nonce) => {
+                    self.mailroom.send(Errand::Ask(Box::new(Asking { op, peer, nonce: *nonce, account, queue, what })))
+                }
+                None => return Some(Event::Asked { op, reply: None }),
+            },
+            Effect::Reply { token, reply } => self.command(Command::Reply { token, reply }).await,
+            Effect::Audit { op, peer, queue, envelope, size, nonce } => {
+                self.audits.insert(op, Audited { envelope, size, nonce });
+                self.command(Command::Ask { op, peer, message: Message::Audit(Audit { envelope, queue, nonce }) }).await;
+            }
+            Effect::Volunteers { op, address } => {
+                let keys = crate::mailroom::directory_keys(&address, self.clock.now().wall);
+                let Some(key) = keys.into_iter().next() else {
+                    return Some(Event::VolunteersFound { op, places: Vec::new() });
+                };
+                self.searches.insert(op, address);
+                self.command(Command::Closest { op, key, features: FEATURE_VOLUNTEER }).await;
+            }
+            Effect::Work { op, tag, envelope, effort } => {
+                if !self.toil.send(Task { op, tag, envelope, effort }) {
+                    return Some(Event::Worked { op, work: None });
+                }
             }
             Effect::Answer { token, answer } => {
                 if answer != kith_protocol::event::Answer::Send {
@@ -264,12 +371,98 @@ impl Engine {
                 Some(file) => self.mailroom.send(Errand::Open { token, account, file: file.clone() }),
                 None => return Some(Event::Opened { token, result: Err(OpenProblem::Temporary) }),
             },
-            Effect::Commit { batch, writes, then } => self.scribe.send(Commit { batch, writes, then }),
+            Effect::Commit { batch, writes, then } => {
+                let body = |write: &Write| match write {
+                    Write::Hold { token, .. } => Some((*token, Body::File(self.bodies.get(token)?.clone()))),
+                    _ => None,
+                };
+                let bodies = writes.iter().filter_map(body).collect();
+                self.scribe.send(Commit { batch, writes, then, bodies });
+            }
             Effect::Discard(envelope) => self.discard(&envelope),
             Effect::Drop(peer) => self.command(Command::Ban { peer, seconds: BAN_SECONDS }).await,
             Effect::Count(counter) => self.count(counter),
         }
         None
+    }
+
+    /// What an offer of a letter brings along: a stamp where there is one and it may be asked for, else work that was done.
+    fn ticket(
+        &self,
+        offering: &Offering,
+        (account, recipient): (AccountId, Address),
+        deposit: bool,
+        work: Option<Work>,
+        onward: Vec<Place>,
+    ) -> Ticket {
+        let wanted = onward.is_empty() && (deposit || !self.direct);
+        let week = week_of(self.clock.now().wall);
+        let stamp = if wanted { self.mailroom.take_stamp(account, recipient, &offering.peer, week) } else { None };
+        let carried = |place: Place| Onward {
+            peer: place.peer,
+            queue: place.queue,
+            deposit: place.kind != PlaceKind::Home,
+            addresses: place.addresses,
+        };
+        Ticket { deposit, stamp, work, onward: onward.into_iter().map(carried).collect() }
+    }
+
+    /// The next frame of a question to a relay, or its end.
+    async fn ask_on(&mut self, op: Op, answer: Option<Message>) {
+        let reply = match answer {
+            Some(Message::Reply(reply)) => Some(reply),
+            _ => None,
+        };
+        let Some((peer, messages)) = self.asks.get_mut(&op) else { return };
+        if reply == Some(Reply::Done)
+            && let Some(message) = messages.pop_front()
+        {
+            let peer = *peer;
+            return self.command(Command::Ask { op, peer, message }).await;
+        }
+        self.asks.remove(&op);
+        self.step(Event::Asked { op, reply }).await;
+    }
+
+    /// A peer asks this node as a relay.
+    async fn asked(&mut self, token: Token, peer: PeerId, asked: Asked) {
+        match asked {
+            Asked::Audit { queue, envelope, nonce } => self.mailroom.send(Errand::Show { token, queue, envelope, nonce }),
+            Asked::Owner { key, request } => {
+                let grant = match &request {
+                    Request::Host { token } => self.permitted(token, &key),
+                    _ => None,
+                };
+                self.step(Event::AskReceived { token, peer, key, request, grant }).await;
+            }
+        }
+    }
+
+    /// What a token is good for, for the queue of this key: one row is read.
+    fn permitted(&self, token: &[u8; 32], key: &[u8; 32]) -> Option<Grant> {
+        let permit = self.store.permit(token).ok().flatten()?;
+        let queue = queue_name(key);
+        permit.queue.is_none_or(|bound| bound == queue).then(|| Grant {
+            bytes: permit.bytes,
+            count: permit.count,
+            largest: permit.largest,
+            ..Grant::default()
+        })
+    }
+
+    /// What the core is told of what an offer brings along. Whether a stamp is unspent is one row to be looked up.
+    fn seen_ticket(&self, queue: &QueueName, ticket: Ticket) -> kith_protocol::event::Ticket {
+        let week = week_of(self.clock.now().wall);
+        let mark = ticket.stamp.map(|stamp| stamp.mark());
+        let stamp = mark.filter(|mark| self.store.has_mark(queue, mark, week).unwrap_or(false));
+        let place = |onward: Onward| Place {
+            peer: onward.peer,
+            queue: onward.queue,
+            kind: if onward.deposit { PlaceKind::Relay } else { PlaceKind::Home },
+            addresses: onward.addresses,
+        };
+        let onward = ticket.onward.into_iter().map(place).collect();
+        kith_protocol::event::Ticket { deposit: ticket.deposit, stamp, work: ticket.work, onward }
     }
 
     fn discard(&self, envelope: &EnvelopeId) {
@@ -300,12 +493,22 @@ impl Engine {
             Counter::Duplicate => &counters.duplicates,
             Counter::BogusReceipt => &counters.bogus_receipts,
             Counter::OfferRefused => &counters.refused,
+            Counter::RelayLied => &counters.relay_lies,
         };
         counted.fetch_add(1, Ordering::Relaxed);
     }
 
     async fn network_event(&mut self, event: NetworkEvent) {
         match event {
+            NetworkEvent::PeerKnown { peer, nonce, features: _ } => {
+                if self.nonces.len() >= NONCES_MAX && !self.nonces.contains_key(&peer) {
+                    // Whoever is shown its nonce again is taken for one that runs anew, which costs a few words.
+                    self.nonces.pop_first();
+                }
+                if self.nonces.insert(peer, nonce) != Some(nonce) {
+                    self.step(Event::PeerRestarted(peer)).await;
+                }
+            }
             NetworkEvent::PeerUp(peer) => self.step(Event::PeerUp(peer)).await,
             NetworkEvent::PeerDown(peer) => self.step(Event::PeerDown(peer)).await,
             NetworkEvent::ConnectFailed { op, peer } => self.step(Event::ConnectFailed { op, peer }).await,
@@ -316,8 +519,25 @@ impl Engine {
             NetworkEvent::Listening(_) | NetworkEvent::ListeningEnded(_) | NetworkEvent::ExternalAddress(_) => {
                 self.mailroom.send(Errand::NetworkChanged)
             }
-            NetworkEvent::OfferReceived { token, peer, queue, envelope, size } => {
-                self.step(Event::OfferReceived { token, peer, queue, envelope, size }).await;
+            NetworkEvent::OfferReceived { token, peer, queue, envelope, size, ticket } => {
+                let ticket = self.seen_ticket(&queue, ticket);
+                self.step(Event::OfferReceived { token, peer, queue, envelope, size, ticket }).await;
+            }
+            NetworkEvent::AskReceived { token, peer, asked } => self.asked(token, peer, asked).await,
+            NetworkEvent::Answered { op, answer } => match self.audits.remove(&op) {
+                Some(Audited { envelope, size, nonce }) => match answer {
+                    Some(Message::Proof(proof)) => {
+                        self.mailroom.send(Errand::Check { op, envelope, size, nonce, shown: Some(proof.hash) });
+                    }
+                    Some(Message::Refused(_)) => self.mailroom.send(Errand::Check { op, envelope, size, nonce, shown: None }),
+                    _ => self.step(Event::Audited { op, outcome: AuditOutcome::Broken }).await,
+                },
+                None => self.ask_on(op, answer).await,
+            },
+            NetworkEvent::Closest { op, peers } => {
+                if let Some(address) = self.searches.remove(&op) {
+                    self.mailroom.send(Errand::Volunteers { op, address, peers });
+                }
             }
             NetworkEvent::BodyReceived { token, file } => {
                 self.bodies.insert(token, file);
@@ -342,6 +562,25 @@ impl Engine {
         match answer {
             Answered::Event(event) => self.step(event).await,
             Answered::Records { op, records } => self.command(Command::Publish { op, records }).await,
+            Answered::Asking { op, peer, mut messages } => match messages.pop_front() {
+                Some(message) => {
+                    self.asks.insert(op, (peer, messages));
+                    self.command(Command::Ask { op, peer, message }).await;
+                }
+                None => self.step(Event::Asked { op, reply: None }).await,
+            },
+            Answered::Fetched { offering, source } => {
+                let Offering { op, peer, queue, envelope, size, deposit } = *offering;
+                match source {
+                    Some(source) => {
+                        let ticket = Ticket { deposit, ..Ticket::default() };
+                        self.command(Command::Offer { op, peer, queue, envelope, size, source, ticket }).await;
+                    }
+                    None => self.step(Event::Offered { op, outcome: OfferOutcome::Broken }).await,
+                }
+            }
+            Answered::Show { token, hash } => self.command(Command::Show { token, hash }).await,
+            Answered::RelaysChanged => self.mailroom.send(Errand::Relays),
             Answered::Committed { then, event } => {
                 self.broken |= matches!(event, Event::CommitFailed { reason: CommitProblem::Broken, .. });
                 for effect in then {
@@ -363,6 +602,7 @@ impl Engine {
                 self.step(Event::AccountRemoved(account)).await;
             }
             Order::RetryAll => self.step(Event::NetworkChanged).await,
+            Order::RelaysChanged => self.mailroom.send(Errand::Relays),
         }
     }
 }

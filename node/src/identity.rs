@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 use kith_protocol::account::{AccountError, AccountKeys, NamedRow, prekey_row_name};
 use kith_protocol::address::Address;
 use kith_protocol::blinding::week_of;
-use kith_protocol::card::{Card, Policy};
-use kith_protocol::event::{CardInfo, Now, OwnAccount, Place, Wall};
-use kith_protocol::ids::{AccountId, PeerId};
+use kith_protocol::card::{Card, Policy, Strangers, Work};
+use kith_protocol::event::{CardInfo, Now, OwnAccount, Place, PlaceKind, UsedRelay, Wall};
+use kith_protocol::hosting::{Ask, Request};
+use kith_protocol::ids::{AccountId, PeerId, QueueName};
 use kith_protocol::keys::{Row as _, Seed};
+use kith_protocol::limits::CARD_PLACES_MAX;
 use kith_protocol::prekey::Changes;
 use kith_protocol::record;
 use kith_protocol::seal::{CardDevices, Device, Prekey};
@@ -21,6 +23,7 @@ use rand::CryptoRng;
 use zeroize::Zeroizing;
 
 use crate::engine::Records;
+use crate::mailroom::Rules;
 
 /// The row of the words' seed, until they are written down.
 pub const SEED_ROW: &str = "seed";
@@ -28,7 +31,7 @@ pub const SEED_ROW: &str = "seed";
 const WEEKS_PUBLISHED: u32 = 2;
 
 /// Where this node is, for its accounts' cards.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Here {
     /// Its name.
     pub peer: PeerId,
@@ -36,6 +39,18 @@ pub struct Here {
     pub addresses: Vec<String>,
     /// It stands in the cards (`reachability = "direct"`).
     pub listed: bool,
+    /// Relays that have agreed to keep the account's letters.
+    pub relays: Vec<UsedRelay>,
+    /// Who may write.
+    pub rules: Rules,
+}
+
+/// What a card says that may change from one day to the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Shown {
+    places: Vec<Place>,
+    policy: Policy,
+    work: Option<Work>,
 }
 
 /// Rows to write and to erase, without the account's prefix.
@@ -84,8 +99,8 @@ pub struct Identity {
     private: Option<Card>,
     /// Without: what lies in the directory.
     public: Option<Card>,
-    /// What the last card says of this node.
-    shown: Option<Here>,
+    /// What the last card says.
+    shown: Option<Shown>,
 }
 
 fn of_keys(error: AccountError) -> StoreError {
@@ -179,7 +194,7 @@ impl Identity {
     ///
     /// # Errors
     /// The store fails, or the certificate has run out.
-    pub fn refresh(&mut self, store: &Store, here: &Here, now: Now, rng: &mut impl CryptoRng) -> Result<bool, StoreError> {
+    pub fn refresh(&mut self, store: &Store, here: Here, now: Now, rng: &mut impl CryptoRng) -> Result<bool, StoreError> {
         let mut writing = Writing::default();
         let aged = self.keys.prekeys.age(now);
         self.note(&aged, &mut writing)?;
@@ -193,21 +208,78 @@ impl Identity {
             let life = card.not_after().0.saturating_sub(card.not_before().0);
             now.wall.0 >= card.not_before().0.saturating_add(life / 2)
         });
-        let issue = old || !rotated.is_empty() || self.shown.as_ref() != Some(here);
+        let shown = self.to_show(here);
+        let issue = old || !rotated.is_empty() || self.shown.as_ref() != Some(&shown);
         if issue {
-            let place = self.own_account(&here.peer).filter(|_| here.listed);
-            let places: Vec<Place> = place
-                .map(|own| Place { peer: here.peer, queue: own.queue, addresses: here.addresses.clone() })
-                .into_iter()
-                .collect();
-            let issued = self.keys.card(&places, Policy::default(), now.wall).map_err(unwritable)?;
+            let issued = self.keys.card(&shown.places, shown.policy, shown.work, now.wall).map_err(unwritable)?;
             writing.rows.push(self.keys.issue_row().map_err(unwritable)?);
             self.write(store, writing)?;
-            (self.private, self.public, self.shown) = (Some(issued.private), Some(issued.public), Some(here.clone()));
+            (self.private, self.public, self.shown) = (Some(issued.private), Some(issued.public), Some(shown));
         } else {
             self.write(store, writing)?;
         }
         Ok(issue)
+    }
+
+    fn to_show(&self, here: Here) -> Shown {
+        let own = self.own_account(&here.peer);
+        let work = own.as_ref().filter(|_| here.rules.strangers == Strangers::Work);
+        let work = work.map(|own| Work { tag: own.queue.0, effort: here.rules.effort });
+        let home = own.filter(|_| here.listed).map(|own| Place {
+            peer: here.peer,
+            queue: own.queue,
+            kind: PlaceKind::Home,
+            addresses: here.addresses,
+        });
+        let relay =
+            |relay: UsedRelay| Place { peer: relay.peer, queue: relay.queue, kind: PlaceKind::Relay, addresses: relay.addresses };
+        let places = home.into_iter().chain(here.relays.into_iter().map(relay)).take(CARD_PLACES_MAX).collect();
+        Shown { places, policy: Policy { strangers: here.rules.strangers, ..Policy::default() }, work }
+    }
+
+    /// The account's queue at a relay, its key made and written where there is none.
+    ///
+    /// # Errors
+    /// The store fails, or there are queues at too many nodes.
+    pub fn queue_at(&mut self, store: &Store, peer: PeerId) -> Result<QueueName, StoreError> {
+        let known = self.keys.queues().any(|(at, _)| *at == peer);
+        let key = self.keys.queue(peer, &mut rand::rng());
+        let name = key.map(|key| key.name());
+        let name = name.ok_or_else(|| StoreError::Invalid("the account has queues at too many nodes".into()))?;
+        if !known {
+            let rows = self.keys.queue_row(&peer).map_err(unwritable)?.into_iter().collect();
+            self.write(store, Writing { rows, erased: Vec::new() })?;
+        }
+        Ok(name)
+    }
+
+    /// Proves what is asked of a node that keeps one of the account's queues.
+    ///
+    /// # Errors
+    /// The queue is none of the account's.
+    pub fn ask(
+        &self,
+        queue: &QueueName,
+        request: &Request,
+        relay: &PeerId,
+        here: &PeerId,
+        nonce: &[u8; 32],
+        wall: Wall,
+    ) -> Result<Ask, StoreError> {
+        self.keys.ask(queue, request, relay, here, nonce, wall).map_err(unwritable)
+    }
+
+    /// The queues that volunteers keep, by week.
+    pub fn volunteer_queues(&self, wall: Wall) -> impl Iterator<Item = (u32, QueueName)> + '_ {
+        self.keys.volunteer_queues(wall)
+    }
+
+    /// Signs the records of all weeks that can be signed ahead, for relays to publish while the owner is away.
+    ///
+    /// # Errors
+    /// As [`Identity::records`].
+    pub fn records_ahead(&mut self, store: &Store, wall: Wall, rng: &mut impl CryptoRng) -> Result<Records, StoreError> {
+        self.records_until(store, wall, u32::MAX, rng)
     }
 
     /// Signs the records of this week and the next.
@@ -215,11 +287,14 @@ impl Identity {
     /// # Errors
     /// The store fails, or the epoch sheet has run out: then the words are needed.
     pub fn records(&mut self, store: &Store, wall: Wall, rng: &mut impl CryptoRng) -> Result<Records, StoreError> {
+        self.records_until(store, wall, week_of(wall).saturating_add(WEEKS_PUBLISHED), rng)
+    }
+
+    fn records_until(&mut self, store: &Store, wall: Wall, last: u32, rng: &mut impl CryptoRng) -> Result<Records, StoreError> {
         let Some(card) = &self.public else { return Ok(Records::new()) };
         let records = self.keys.records(card, wall, rng).map_err(unwritable)?;
         let rows = vec![self.keys.issue_row().map_err(unwritable)?];
         self.write(store, Writing { rows, erased: Vec::new() })?;
-        let last = week_of(wall).saturating_add(WEEKS_PUBLISHED);
         let published = records.into_iter().filter(|record| record.week < last);
         Ok(published.flat_map(|record| record.keys.map(|key| (key, record.value.clone()))).collect())
     }
@@ -262,6 +337,11 @@ pub fn card_info(card: &KnownCard) -> Option<CardInfo> {
 /// What judges the sender of a letter.
 pub fn card_devices(card: &KnownCard) -> Option<CardDevices> {
     Some(verified(card)?.card_devices())
+}
+
+/// The operations key of a card, which volunteers' queues follow from.
+pub fn card_operations(card: &KnownCard) -> Option<[u8; 32]> {
+    Some(*verified(card)?.operations())
 }
 
 /// The devices that a letter is sealed to, with the card's order.

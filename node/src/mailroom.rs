@@ -10,8 +10,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use kith_protocol::address::Address;
-use kith_protocol::event::{CardInfo, Entry, Event, Ladder, OwnAccount, Snapshot};
-use kith_protocol::ids::{AccountId, EntryId, EnvelopeId, Op, Token};
+use kith_protocol::card::Strangers;
+use kith_protocol::event::{CardInfo, Entry, Event, Ladder, OwnAccount, Snapshot, UsedRelay, Wall};
+use kith_protocol::ids::{AccountId, EntryId, EnvelopeId, Op, PeerId, QueueName, Token};
+use kith_protocol::stamp::Stamp;
 use kith_store::queue::QueueEntry;
 use kith_store::{Store, StoreError};
 use tokio::sync::mpsc;
@@ -20,8 +22,11 @@ use crate::correspondence::Shared;
 use crate::engine::{Answered, Clock};
 use crate::identity::{self, Identities, Identity};
 
+mod hosting;
 mod opening;
 mod sealing;
+
+pub use hosting::Asking;
 
 /// How many errands may wait; the engine waits when it is full.
 const ERRANDS_MAX: usize = 1024;
@@ -72,12 +77,77 @@ pub enum Errand {
         /// Other nodes that hold them.
         holders: u32,
     },
+    /// Prove what an account asks of a relay.
+    Ask(Box<Asking>),
+    /// Read a kept letter, to be offered.
+    Fetch(Box<Offering>),
+    /// Show a piece of a kept letter.
+    Show {
+        /// The question.
+        token: Token,
+        /// The mailbox.
+        queue: QueueName,
+        /// The letter.
+        envelope: EnvelopeId,
+        /// Chooses the piece.
+        nonce: [u8; 16],
+    },
+    /// Compare what a relay showed with our own copy.
+    Check {
+        /// The question.
+        op: Op,
+        /// The letter.
+        envelope: EnvelopeId,
+        /// Its bytes.
+        size: u64,
+        /// Chose the piece.
+        nonce: [u8; 16],
+        /// What was shown; `None`: it has not got it.
+        shown: Option<[u8; 32]>,
+    },
+    /// Name the queues at volunteers.
+    Volunteers {
+        /// The question.
+        op: Op,
+        /// Whose mailbox.
+        address: Address,
+        /// The volunteers.
+        peers: Vec<PeerId>,
+    },
+    /// The relays in use changed.
+    Relays,
     /// The node's addresses changed: the cards may have to.
     NetworkChanged,
     /// Load the keys of a new account.
     AccountAdded(AccountId),
     /// Drop the keys of a removed account.
     AccountRemoved(AccountId),
+}
+
+/// A kept letter on its way to be offered.
+#[derive(Clone, Debug)]
+pub struct Offering {
+    /// The question.
+    pub op: Op,
+    /// To whom.
+    pub peer: PeerId,
+    /// In which queue there.
+    pub queue: QueueName,
+    /// Which letter.
+    pub envelope: EnvelopeId,
+    /// Its bytes.
+    pub size: u64,
+    /// To be kept there for its owner.
+    pub deposit: bool,
+}
+
+/// Who may write to the accounts of this node without being accepted.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Who.
+    pub strangers: Strangers,
+    /// For how much work.
+    pub effort: u32,
 }
 
 /// What the thread is started with.
@@ -92,6 +162,8 @@ pub struct Setup {
     pub network: kith_network::Handle,
     /// The node stands in its accounts' cards.
     pub direct: bool,
+    /// Who may write.
+    pub rules: Rules,
     /// Where answers go.
     pub answers: mpsc::Sender<Answered>,
 }
@@ -104,6 +176,8 @@ pub struct Mailroom {
     shared: Shared,
     outgoing: PathBuf,
     accounts: Vec<OwnAccount>,
+    /// As they were at the start.
+    relays: Vec<UsedRelay>,
 }
 
 /// Whose record a lookup is for.
@@ -127,6 +201,8 @@ impl Mailroom {
             clock: setup.clock,
             network: setup.network,
             direct: setup.direct,
+            rules: setup.rules,
+            relays: BTreeSet::new(),
             answers: setup.answers,
             lookups: lookups.clone(),
             outgoing: outgoing.clone(),
@@ -137,9 +213,11 @@ impl Mailroom {
         for account in room.store.accounts()? {
             accounts.push(room.load(account.id)?);
         }
+        let relays = room.used_relays()?;
+        room.relays = relays.iter().map(|relay| (relay.account, relay.peer)).collect();
         let thread =
             std::thread::Builder::new().name("kith-mailroom".into()).spawn(move || room.work(&waiting)).map_err(broken)?;
-        Ok(Self { errands: Some(errands), thread: Some(thread), lookups, shared, outgoing, accounts })
+        Ok(Self { errands: Some(errands), thread: Some(thread), lookups, shared, outgoing, accounts, relays })
     }
 
     /// Hands an errand over; waits where too many wait already.
@@ -149,6 +227,11 @@ impl Mailroom {
         {
             tracing::error!("the sealing thread is gone");
         }
+    }
+
+    /// A stamp for one letter, where the recipient gave us any.
+    pub fn take_stamp(&self, account: AccountId, address: Address, relay: &PeerId, week: u32) -> Option<Stamp> {
+        self.shared.take_stamp(account, address, relay, week)
     }
 
     /// Remembers whose record a lookup is for.
@@ -184,7 +267,23 @@ impl Mailroom {
             entries.push(entry);
         }
         self.sweep(&entries);
-        Ok(Snapshot { accounts: self.accounts.clone(), cards, entries })
+        let mut requests = Vec::new();
+        for account in &self.accounts {
+            requests.push((account.account, store.requests_waiting(account.account)?));
+        }
+        let (passed, at) = store.hosting_clock()?;
+        Ok(Snapshot {
+            accounts: self.accounts.clone(),
+            cards,
+            entries,
+            hosted: store.hosted()?,
+            held: store.held()?,
+            hosting_clock: (passed, Wall(at)),
+            relays: self.relays.clone(),
+            seen: store.seen()?,
+            accepted: store.accepted()?,
+            requests,
+        })
     }
 
     /// Removes envelopes that no entry speaks of: a crash can fall between a commit and the removal that follows it.
@@ -233,6 +332,9 @@ struct Room {
     clock: Clock,
     network: kith_network::Handle,
     direct: bool,
+    rules: Rules,
+    /// The relays that the core knows of.
+    relays: BTreeSet<(AccountId, PeerId)>,
     answers: mpsc::Sender<Answered>,
     lookups: Lookups,
     outgoing: PathBuf,
@@ -273,13 +375,22 @@ impl Room {
             }
             Errand::Records { op, account } => self.records(op, account),
             Errand::Published { op, holders } => self.published(op, holders),
+            Errand::Ask(asking) => self.ask(&asking),
+            Errand::Fetch(offering) => {
+                let source = self.fetch(&offering.envelope);
+                self.answer(Answered::Fetched { offering, source });
+            }
+            Errand::Show { token, queue, envelope, nonce } => self.show(token, &queue, &envelope, &nonce),
+            Errand::Check { op, envelope, size, nonce, shown } => self.check(op, &envelope, size, &nonce, shown),
+            Errand::Volunteers { op, address, peers } => self.volunteers(op, &address, &peers),
+            Errand::Relays => self.sync_relays(),
             Errand::NetworkChanged => self.refresh_cards(),
             Errand::AccountAdded(account) => {
                 match self.load(account) {
                     Ok(own) => self.tell(Event::AccountAdded(own)),
                     Err(error) => tracing::error!(%error, "the keys of an account cannot be read"),
                 }
-                self.refresh_cards();
+                self.sync_relays();
             }
             Errand::AccountRemoved(account) => {
                 self.identities.remove(&account);
@@ -357,10 +468,16 @@ impl Room {
     /// Rotates weekly keys that are due, and makes new cards where something in them changed.
     fn refresh_cards(&mut self) {
         let now = self.clock.now();
-        let here = identity::Here { peer: self.network.peer_id(), addresses: self.own_addresses(), listed: self.direct };
+        let relays = self.used_relays().unwrap_or_else(|error| {
+            tracing::error!(%error, "the relays in use cannot be read");
+            Vec::new()
+        });
+        let (peer, addresses) = (self.network.peer_id(), self.own_addresses());
         let mut changed = Vec::new();
         for (account, identity) in &mut self.identities {
-            match identity.refresh(&self.store, &here, now, &mut rand::rng()) {
+            let relays = relays.iter().filter(|relay| relay.account == *account && relay.granted).cloned().collect();
+            let here = identity::Here { peer, addresses: addresses.clone(), listed: self.direct, relays, rules: self.rules };
+            match identity.refresh(&self.store, here, now, &mut rand::rng()) {
                 Ok(true) => changed.push(*account),
                 Ok(false) => {}
                 Err(error) => tracing::error!(%error, "an account's card could not be renewed"),

@@ -80,6 +80,9 @@ impl Notice {
             Self::Delayed(_) => "4.4.7",
             Self::Failed(problem) => match problem {
                 Problem::Refused(kith_protocol::event::RefusedReason::TooLarge) => "5.3.4",
+                Problem::Refused(kith_protocol::event::RefusedReason::Price(_) | kith_protocol::event::RefusedReason::Closed) => {
+                    "5.7.1"
+                }
                 Problem::Refused(_) => "5.1.1",
                 Problem::Sealing(_) => "5.6.0",
                 Problem::NoCard
@@ -88,7 +91,8 @@ impl Notice {
                 | Problem::Unreachable
                 | Problem::Later(_)
                 | Problem::Broken
-                | Problem::NoReceipt => "5.4.7",
+                | Problem::NoReceipt
+                | Problem::Waiting => "5.4.7",
             },
         }
     }

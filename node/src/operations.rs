@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use kith_protocol::address::Address;
-use kith_protocol::event::{EntryKind, Event, Problem};
+use kith_protocol::event::{EntryKind, Event, PlaceKind, Problem};
 use kith_protocol::ids::EntryId;
 use kith_store::account::Account;
 use kith_store::contact::{Contact, Grade};
@@ -19,6 +19,9 @@ use crate::daemon::STORE_CACHE_BYTES;
 use crate::engine::{Clock, Counters, Order};
 use crate::people;
 use crate::sendmail;
+
+mod admission;
+mod relays;
 
 /// What an operation works on.
 pub struct Context {
@@ -105,6 +108,16 @@ pub fn perform(context: &Context, request: Request, body: &[u8]) -> Result<Value
         Request::ContactVerify { account, name, grade } => contact_verify(context, account.as_deref(), &name, &grade),
         Request::ContactImport { account, format } => contact_import(context, account.as_deref(), &format, body),
         Request::ContactExport { account, format } => contact_export(context, account.as_deref(), &format),
+        Request::ContactAccept { account, who } => admission::accept(context, account.as_deref(), &who),
+        Request::ContactRefuse { account, who } => admission::refuse(context, account.as_deref(), &who),
+        Request::ContactBlock { account, who } => admission::block(context, account.as_deref(), &who, true),
+        Request::ContactUnblock { account, who } => admission::block(context, account.as_deref(), &who, false),
+        Request::ContactRequests { account } => admission::requests(context, account.as_deref()),
+        Request::RelayAsk { account, who, bytes } => relays::ask(context, account.as_deref(), &who, bytes),
+        Request::RelayAllow { account, who, bytes } => relays::allow(context, account.as_deref(), &who, bytes),
+        Request::RelayUse { account, who } => relays::take(context, account.as_deref(), &who),
+        Request::RelayRemove { account, who } => relays::remove(context, account.as_deref(), &who),
+        Request::RelayList { account } => relays::list(context, account.as_deref()),
         Request::KeyWords { name } => people::words(&context.store, &named(&context.store, name.as_deref())?),
         Request::KeyForget { name } => people::forget_words(&context.store, &named(&context.store, name.as_deref())?),
         Request::QueueList => queue_list(context),
@@ -184,6 +197,21 @@ fn password_set(context: &Context, name: &str, label: &str, password: Option<Str
     Ok(if generated { json!({ "password": password.as_str() }) } else { json!({}) })
 }
 
+/// Somebody by petname, address or link.
+fn somebody(context: &Context, account: &Account, who: &str) -> Result<(Address, String), Refusal> {
+    if let Some(contact) = context.store.contact_by_name(account.id, &who.to_lowercase())? {
+        return Ok((contact.address, contact.name));
+    }
+    let address = Address::parse_pasted(who).map_err(|_| {
+        Refusal::new(
+            format!("nobody is called `{who}`, and it is no address"),
+            "see `kith contact list`, or copy the address again",
+        )
+    })?;
+    let contact = context.store.contact_by_address(account.id, &address)?;
+    Ok((address, contact.map_or_else(|| address.mail(), |contact| contact.name)))
+}
+
 fn contact_add(
     context: &Context,
     account: Option<&str>,
@@ -217,6 +245,7 @@ fn contact_add(
         added: known.map_or(now.wall.0.div_euclid(1000), |known| known.added),
     };
     context.store.put_contact(contact)?;
+    admission::welcome(context, account.id, &address)?;
     Ok(json!({ "name": name, "mail": format!("{name}@kith.alt"), "address": address.mail() }))
 }
 
@@ -288,8 +317,18 @@ fn entry(store: &Store, id: u64) -> Result<QueueEntry, Refusal> {
 
 /// What happens with an entry, in words.
 fn state(entry: &QueueEntry) -> String {
-    if entry.progress.handed_at_age_ms.is_some() {
+    let at = |kind| entry.progress.copies.iter().filter(|copy| copy.kind == kind).count();
+    if at(PlaceKind::Home) > 0 {
         return "their node has it; waiting for the receipt".into();
+    }
+    match (at(PlaceKind::Relay), at(PlaceKind::Volunteer)) {
+        (0, 0) => {}
+        (1, 0) => return "a relay of theirs keeps it until they fetch it".into(),
+        (relays, 0) => return format!("{relays} relays of theirs keep it until they fetch it"),
+        (_, volunteers) => return format!("{volunteers} volunteers keep it until they fetch it"),
+    }
+    if at(PlaceKind::Carrier) > 0 {
+        return "your relay has it and tries to reach them".into();
     }
     match &entry.progress.last_problem {
         Some(problem) => problem.to_string(),
@@ -304,7 +343,9 @@ fn entry_json(store: &Store, entry: &QueueEntry) -> Value {
         EntryKind::Mail => "mail",
         EntryKind::Receipt(_) => "receipt",
         EntryKind::Card => "card",
+        EntryKind::Relay(_) => "relay",
     };
+    let copies: Vec<Value> = entry.progress.copies.iter().map(|copy| copy_json(store, entry, copy)).collect();
     let next = match (&entry.progress.last_problem, entry.progress.handed_at_age_ms) {
         (_, Some(_)) => "sealed anew and sent again if no receipt comes within a day",
         (Some(Problem::NoCard), None) => "looked up again when somebody connects, and by the clock",
@@ -322,8 +363,27 @@ fn entry_json(store: &Store, entry: &QueueEntry) -> Value {
         "attempts": entry.progress.attempts,
         "sealed": entry.progress.sealed.is_some(),
         "handed": entry.progress.handed_at_age_ms.is_some(),
+        "copies": copies,
         "state": state(entry),
         "next": next,
+    })
+}
+
+/// Where a copy is, since when, and whether that was checked.
+fn copy_json(store: &Store, entry: &QueueEntry, copy: &kith_protocol::event::Copy) -> Value {
+    let kind = match copy.kind {
+        PlaceKind::Home => "their node",
+        PlaceKind::Relay => "relay",
+        PlaceKind::Volunteer => "volunteer",
+        PlaceKind::Carrier => "your relay",
+    };
+    let known = store.relays_of(entry.account).ok().and_then(|relays| relays.into_iter().find(|relay| relay.peer == copy.peer));
+    json!({
+        "at": kind,
+        "node": hex::encode(copy.peer.as_bytes()),
+        "name": known.map(|relay| relay.label),
+        "since_age_ms": copy.at_age_ms,
+        "checked": copy.audited,
     })
 }
 
@@ -383,6 +443,7 @@ fn status(context: &Context) -> Result<Value, Refusal> {
         fields.insert("dropped".into(), json!(counters.dropped.load(Ordering::Relaxed)));
         fields.insert("duplicates".into(), json!(counters.duplicates.load(Ordering::Relaxed)));
         fields.insert("bogus_receipts".into(), json!(counters.bogus_receipts.load(Ordering::Relaxed)));
+        fields.insert("relay_lies".into(), json!(counters.relay_lies.load(Ordering::Relaxed)));
         fields.insert("refused_offers".into(), json!(counters.refused.load(Ordering::Relaxed)));
     }
     Ok(status)

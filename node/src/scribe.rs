@@ -2,12 +2,15 @@
 //!
 //! What a commit promises is released only from here, after the store has synced.
 
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use kith_protocol::address::Address;
-use kith_protocol::event::{CommitProblem, Effect, EntryKind, Event, Fate, Now, Progress, Write};
-use kith_protocol::ids::{AccountId, BatchId, EntryId, MailId, Token};
+use kith_protocol::event::{CommitProblem, Effect, EntryKind, Event, Fate, HeldEnvelope, HostedQueue, Now, Progress, Write};
+use kith_protocol::hosting::{Grant, Request};
+use kith_protocol::ids::{AccountId, BatchId, EntryId, EnvelopeId, MailId, PeerId, QueueName, Token};
+use kith_store::blob::Staged;
 use kith_store::contact::KnownCard;
 use kith_store::folder::Use;
 use kith_store::mailbox::Filing;
@@ -19,6 +22,7 @@ use zeroize::Zeroizing;
 use crate::correspondence::{Shared, Taken};
 use crate::engine::{Answered, Clock};
 use crate::notices::{self, Notice, Report};
+use crate::relaying;
 
 /// How many commits may wait; the engine waits when it is full.
 const COMMITS_MAX: usize = 1024;
@@ -34,6 +38,17 @@ pub struct Commit {
     pub writes: Vec<Write>,
     /// What it promises.
     pub then: Vec<Effect>,
+    /// Where the bytes of what is to be kept lie.
+    pub bodies: Vec<(Token, Body)>,
+}
+
+/// The bytes of an envelope that is to be kept.
+#[derive(Debug)]
+pub enum Body {
+    /// As they were received.
+    File(PathBuf),
+    /// Taken over by the store, which is done once, however often the commit is tried.
+    Staged(Staged),
 }
 
 /// The engine's end.
@@ -93,10 +108,29 @@ enum Step {
         mid: MailId,
         wall_ms: i64,
         filing: Filing,
+        /// A stranger's.
+        request: bool,
     },
     Secret(String, Zeroizing<Vec<u8>>),
     Card(KnownCard),
     Enqueue(Box<QueueEntry>),
+    Seen(EnvelopeId, i64),
+    Host(HostedQueue, Option<[u8; 32]>),
+    Unhost(QueueName),
+    Hold(HeldEnvelope, Staged, Option<[u8; 16]>),
+    Acked(EnvelopeId, u64),
+    Forget(Vec<EnvelopeId>),
+    HostingClock(u64, i64),
+    Deposited(QueueName, Request),
+    Granted(AccountId, PeerId, Grant),
+    Relaying(relaying::Change),
+}
+
+impl Step {
+    /// It changes which relays accounts use.
+    fn changes_relays(&self) -> bool {
+        matches!(self, Self::Granted(..) | Self::Relaying(_))
+    }
 }
 
 struct Desk {
@@ -116,12 +150,43 @@ impl Desk {
             {
                 commits.push(next);
             }
-            self.commit(commits);
+            let mut ready = Vec::with_capacity(commits.len());
+            for mut commit in commits {
+                match self.stage(&mut commit) {
+                    Ok(()) => ready.push(commit),
+                    Err(error) => {
+                        // What was to be kept cannot be: the others have nothing to do with it.
+                        tracing::warn!(%error, "an envelope cannot be kept");
+                        let event = Event::CommitFailed { batch: commit.batch, reason: CommitProblem::DiskFull };
+                        if self.answers.blocking_send(Answered::Committed { then: Vec::new(), event }).is_err() {
+                            return;
+                        }
+                    }
+                }
+            }
+            if !ready.is_empty() {
+                self.commit(ready);
+            }
         }
+    }
+
+    /// Takes the bytes of what is to be kept over into the store.
+    fn stage(&self, commit: &mut Commit) -> Result<(), StoreError> {
+        for (_, body) in &mut commit.bodies {
+            if let Body::File(path) = body {
+                *body = Body::Staged(self.store.stage_file(path)?);
+            }
+        }
+        Ok(())
     }
 
     fn commit(&self, commits: Vec<Commit>) {
         let outcome = self.write(&commits);
+        if let Ok(true) = outcome
+            && self.answers.blocking_send(Answered::RelaysChanged).is_err()
+        {
+            return;
+        }
         if outcome.is_err() && commits.len() > 1 {
             // One that cannot be written must not take the others with it.
             commits.into_iter().for_each(|commit| self.commit(vec![commit]));
@@ -129,7 +194,7 @@ impl Desk {
         }
         for Commit { batch, then, .. } in commits {
             let answer = match &outcome {
-                Ok(()) => Answered::Committed { then, event: Event::Durable(batch) },
+                Ok(_) => Answered::Committed { then, event: Event::Durable(batch) },
                 Err(error) => {
                     let reason = match error {
                         StoreError::DiskFull => CommitProblem::DiskFull,
@@ -147,12 +212,16 @@ impl Desk {
         }
     }
 
-    fn write(&self, commits: &[Commit]) -> Result<(), StoreError> {
+    /// Writes all of it; true if it changes which relays are used.
+    fn write(&self, commits: &[Commit]) -> Result<bool, StoreError> {
         let now = self.clock.now();
         let mut steps = Vec::new();
-        for write in commits.iter().flat_map(|commit| &commit.writes) {
-            self.prepare(write, now, &mut steps)?;
+        for commit in commits {
+            for write in &commit.writes {
+                self.prepare(write, &commit.bodies, now, &mut steps)?;
+            }
         }
+        let relays = steps.iter().any(Step::changes_relays);
         // The keys that sealing has spent are part of the commit before any envelope sealed with them is offered.
         let changed = self.shared.changed_correspondents();
         for (name, bytes) in &changed {
@@ -160,10 +229,10 @@ impl Desk {
         }
         let result = self.store.write(move |transaction| steps.iter().try_for_each(|step| perform(transaction, step)));
         self.shared.correspondents_written(&changed, result.is_ok());
-        result
+        result.map(|()| relays)
     }
 
-    fn prepare(&self, write: &Write, now: Now, steps: &mut Vec<Step>) -> Result<(), StoreError> {
+    fn prepare(&self, write: &Write, bodies: &[(Token, Body)], now: Now, steps: &mut Vec<Step>) -> Result<(), StoreError> {
         match write {
             Write::Progress { entry, progress } => steps.push(Step::Progress(*entry, progress.clone())),
             Write::DelayNotice { entry } => {
@@ -185,27 +254,54 @@ impl Desk {
                     steps.push(Step::Remove(entry.id));
                 }
             }
-            Write::File { token, receipt } => self.letter(*token, true, *receipt, now, steps),
-            Write::Absorb { token, receipt } => self.letter(*token, false, *receipt, now, steps),
+            Write::File { token, envelope, receipt, request } => {
+                let how = How { file: true, receipt: *receipt, request: *request };
+                self.letter(*token, *envelope, how, now, steps)?;
+            }
+            Write::Absorb { token, envelope, receipt } => {
+                let how = How { file: false, receipt: *receipt, request: false };
+                self.letter(*token, *envelope, how, now, steps)?;
+            }
+            Write::Host { rules, ticket } => steps.push(Step::Host(rules.clone(), *ticket)),
+            Write::Unhost(queue) => steps.push(Step::Unhost(*queue)),
+            Write::Hold { token, held, stamp } => {
+                let staged = bodies.iter().find_map(|(of, body)| match body {
+                    Body::Staged(staged) if of == token && staged.hash.0 == held.envelope.0 => Some(staged.clone()),
+                    Body::Staged(_) | Body::File(_) => None,
+                });
+                let staged = staged.ok_or(StoreError::NotFound("the envelope"))?;
+                steps.push(Step::Hold(held.clone(), staged, *stamp));
+            }
+            Write::Acked { envelope, at_ms } => steps.push(Step::Acked(*envelope, *at_ms)),
+            Write::Forget(envelopes) => steps.push(Step::Forget(envelopes.clone())),
+            Write::HostingClock { passed_ms, at } => steps.push(Step::HostingClock(*passed_ms, at.0)),
+            Write::Deposited { queue, request } => steps.push(Step::Deposited(*queue, request.clone())),
+            Write::Granted { account, peer, grant } => steps.push(Step::Granted(*account, *peer, *grant)),
             Write::Receipt { account, to, mid } => steps.push(receipt_for(*account, *to, *mid, now)),
         }
         Ok(())
     }
 
-    fn letter(&self, token: Token, file: bool, receipt: bool, now: Now, steps: &mut Vec<Step>) {
-        let Some(Taken { account, from, mid, filing, card, learned }) = self.shared.taken(token) else {
-            return;
+    fn letter(&self, token: Token, envelope: EnvelopeId, how: How, now: Now, steps: &mut Vec<Step>) -> Result<(), StoreError> {
+        let Some(Taken { account, from, mid, filing, talk, card, learned }) = self.shared.taken(token) else {
+            return Ok(());
         };
         self.shared.learn(account, from, &learned, now);
-        if let Some(filing) = filing.filter(|_| file) {
-            steps.push(Step::Letter { account, from, mid, wall_ms: now.wall.0, filing });
+        if let Some(filing) = filing.filter(|_| how.file) {
+            steps.push(Step::Letter { account, from, mid, wall_ms: now.wall.0, filing, request: how.request });
+        }
+        if let Some(talk) = talk {
+            let changes = relaying::heard(&self.store, account, from, &talk, now.wall)?;
+            steps.extend(changes.into_iter().map(Step::Relaying));
         }
         if let Some(card) = card {
             steps.push(Step::Card(card));
         }
-        if receipt {
+        steps.push(Step::Seen(envelope, now.wall.0));
+        if how.receipt {
             steps.push(receipt_for(account, from, mid, now));
         }
+        Ok(())
     }
 
     fn report(&self, entry: &QueueEntry, notice: &Notice, now: Now, steps: &mut Vec<Step>) -> Result<(), StoreError> {
@@ -243,12 +339,25 @@ impl Desk {
     }
 }
 
+/// What becomes of a letter.
+#[derive(Clone, Copy)]
+struct How {
+    file: bool,
+    receipt: bool,
+    request: bool,
+}
+
 /// A receipt for a letter, to be queued.
 fn receipt_for(account: AccountId, to: Address, mid: MailId, now: Now) -> Step {
-    Step::Enqueue(Box::new(QueueEntry {
+    Step::Enqueue(Box::new(own_letter(account, to, EntryKind::Receipt(mid), now)))
+}
+
+/// A letter that the node writes itself, to be queued.
+pub fn own_letter(account: AccountId, to: Address, kind: EntryKind, now: Now) -> QueueEntry {
+    QueueEntry {
         id: EntryId(0),
         account,
-        kind: EntryKind::Receipt(mid),
+        kind,
         mid: MailId(rand::random()),
         recipient: to,
         typed: String::new(),
@@ -259,7 +368,7 @@ fn receipt_for(account: AccountId, to: Address, mid: MailId, now: Now) -> Step {
         envid: None,
         ret_full: false,
         progress: Progress { aged_at: now.wall, ..Progress::default() },
-    }))
+    }
 }
 
 /// The first bytes of a mail, as many as a report may carry.
@@ -279,12 +388,28 @@ fn perform(transaction: &mut Transaction<'_>, step: &Step) -> Result<(), StoreEr
         },
         Step::Remove(entry) => transaction.remove_entry(*entry).map(drop),
         Step::Deliver(account, filing) => transaction.deliver(*account, Use::Inbox, filing).map(drop),
-        Step::Letter { account, from, mid, wall_ms, filing } => {
+        Step::Letter { account, from, mid, wall_ms, filing, request } => {
             if transaction.remember_letter(*account, from, mid, *wall_ms)? {
-                transaction.deliver(*account, Use::Inbox, filing)?;
+                if *request {
+                    transaction.deliver_request(*account, from, mid, filing, *wall_ms)?;
+                } else {
+                    transaction.deliver(*account, Use::Inbox, filing)?;
+                }
             }
             Ok(())
         }
+        Step::Seen(envelope, wall_ms) => transaction.remember_seen(envelope, *wall_ms),
+        Step::Host(rules, ticket) => transaction.host(rules, ticket.as_ref()),
+        Step::Unhost(queue) => transaction.unhost(queue),
+        Step::Hold(held, staged, stamp) => transaction.hold(held, staged, stamp.as_ref()),
+        Step::Acked(envelope, at_ms) => transaction.ack_held(envelope, *at_ms),
+        Step::Forget(envelopes) => transaction.forget_held(envelopes),
+        Step::HostingClock(passed_ms, at) => transaction.put_hosting_clock(*passed_ms, *at),
+        Step::Deposited(queue, Request::Marks { week, part, marks }) => transaction.put_marks(queue, *week, *part, marks),
+        Step::Deposited(queue, Request::Records { records }) => transaction.put_kept_records(queue, records),
+        Step::Deposited(..) => Ok(()),
+        Step::Granted(account, peer, grant) => transaction.grant_relay(*account, peer, grant).map(drop),
+        Step::Relaying(change) => change.perform(transaction),
         Step::Secret(name, bytes) => transaction.put_secret(name, bytes),
         Step::Card(card) => transaction.put_card(card).map(drop),
         Step::Enqueue(entry) => transaction.enqueue(entry).map(drop),

@@ -47,6 +47,38 @@ pub(super) enum ContactCommand {
         #[command(flatten)]
         whose: Whose,
     },
+    /// Let a stranger in: what waits of theirs goes to the inbox, and they may write from now on.
+    Accept {
+        /// Their address, or a name.
+        who: String,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Throw away what waits of a stranger.
+    Refuse {
+        /// Their address.
+        who: String,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Shut somebody out: their stamps are withdrawn, and nobody else notices.
+    Block {
+        /// The name, or their address.
+        who: String,
+        /// Let them in again.
+        #[arg(long)]
+        undo: bool,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Strangers whose mail waits in the folder Requests.
+    Requests {
+        #[command(flatten)]
+        whose: Whose,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Read contacts from a file (- for standard input).
     Import {
         /// The file.
@@ -136,6 +168,42 @@ pub(super) fn perform(home: &Path, command: ContactCommand) -> Result<(), Failur
                 output::text(&answer, "address")
             ));
             Ok(())
+        }
+        ContactCommand::Accept { who, whose } => {
+            let answer = output::ask(home, &Request::ContactAccept { account: whose.account, who }, &[])?;
+            let mails = answer.get("mails").and_then(serde_json::Value::as_u64).unwrap_or(0);
+            output::say(&format!("{} may write to you; {mails} mails went to the inbox", output::text(&answer, "name")));
+            Ok(())
+        }
+        ContactCommand::Refuse { who, whose } => {
+            let answer = output::ask(home, &Request::ContactRefuse { account: whose.account, who }, &[])?;
+            let mails = answer.get("mails").and_then(serde_json::Value::as_u64).unwrap_or(0);
+            output::say(&format!("{mails} mails thrown away"));
+            Ok(())
+        }
+        ContactCommand::Block { who, undo, whose } => {
+            let account = whose.account;
+            let request = if undo { Request::ContactUnblock { account, who } } else { Request::ContactBlock { account, who } };
+            let answer = output::ask(home, &request, &[])?;
+            let state = if undo { "may write to you again" } else { "is shut out" };
+            output::say(&format!("{} {state}", output::text(&answer, "name")));
+            Ok(())
+        }
+        ContactCommand::Requests { whose, json } => {
+            let answer = output::ask(home, &Request::ContactRequests { account: whose.account }, &[])?;
+            if json {
+                return output::print_json(&answer);
+            }
+            let row = |item: &serde_json::Value| {
+                let mails = item.get("mails").and_then(serde_json::Value::as_u64).unwrap_or(0);
+                vec![mails.to_string(), output::text(item, "address").to_owned()]
+            };
+            let rows: Vec<Vec<String>> = output::items(&answer, "requests").iter().map(row).collect();
+            if rows.is_empty() {
+                output::say("no stranger waits");
+                return Ok(());
+            }
+            output::print(&output::table(&["MAILS", "FROM"], &rows))
         }
         ContactCommand::Import { file, format, whose } => import(home, &file, format, whose),
         ContactCommand::Export { format, whose } => {

@@ -10,6 +10,7 @@ use kith_protocol::ids::{AccountId, Token};
 use kith_protocol::letter::Kind;
 use kith_protocol::receipt::Receipt;
 use kith_protocol::seal::{self, DeviceStanding, OpenKeys, OpenedLetter};
+use kith_protocol::talk::Talk;
 use kith_store::blob::Staged;
 use kith_store::contact::Grade;
 use kith_store::folder::Flags;
@@ -98,6 +99,7 @@ impl Room {
         let kind = match opened.kind {
             Kind::Mail => LetterKind::Mail,
             Kind::Card => LetterKind::Card,
+            Kind::Relay => LetterKind::Relay(Talk::decode(&content.memory).map_err(|_| OpenProblem::Malformed)?),
             Kind::Receipt => {
                 let receipt = Receipt::decode(&content.memory).map_err(|_| OpenProblem::Malformed)?;
                 LetterKind::Receipt(receipt.mails().to_vec())
@@ -109,7 +111,7 @@ impl Room {
                 let blob = self.stage(&mut content, &proof).map_err(|_| OpenProblem::Temporary)?;
                 Some(Filing { blob, flags: Flags::default(), internal_date: now.wall.0.div_euclid(1000), internal_zone: 0 })
             }
-            Kind::Receipt | Kind::Card => None,
+            Kind::Receipt | Kind::Card | Kind::Relay => None,
         };
         let mid = opened.head.mid;
         let letter_known = self.store.known_letter(account, &from, &mid).map_err(|_| OpenProblem::Temporary)?;
@@ -117,7 +119,13 @@ impl Room {
         let listed = grade.device == DeviceStanding::Listed;
         let learned = Learned { device: opened.sender, head: opened.head, proof: grade.proof, listed, spent: opened.reply_key };
         let newer = grade.card_is_newer.then_some(enclosed);
-        self.shared.opened(token, Taken { account, from, mid, filing, card: newer, learned });
+        // Only people whom somebody here knows are asked for room, or offer it.
+        let contact = self.store.contact_by_address(account, &from).ok().flatten().is_some();
+        let talk = match &kind {
+            LetterKind::Relay(talk) if contact && listed => Some(*talk),
+            _ => None,
+        };
+        self.shared.opened(token, Taken { account, from, mid, filing, talk, card: newer, learned });
         Ok(Letter { account, from, mid, kind, known: letter_known, receipt_wanted: true, card })
     }
 

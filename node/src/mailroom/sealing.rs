@@ -51,6 +51,10 @@ impl Room {
                     .map_err(|error| SealProblem::Permanent(error.to_string()))?;
                 self.seal_content(&entry, ladder, Kind::Receipt, Content::of(&bytes))
             }
+            EntryKind::Relay(talk) => {
+                let bytes = talk.encode().map_err(|error| SealProblem::Permanent(error.to_string()))?;
+                self.seal_content(&entry, ladder, Kind::Relay, Content::of(&bytes))
+            }
             EntryKind::Card => self.seal_content(&entry, ladder, Kind::Card, Content::of(&[])),
         }
     }

@@ -221,7 +221,8 @@ impl Store {
         Ok(())
     }
 
-    /// Removes an account and everything that is its own: mailbox, contacts, queue entries, secrets (those named `<id>/…`).
+    /// Removes an account and everything that is its own: mailbox, contacts, queue entries, secrets (those named `<id>/…`), relays, permits
+    /// that it gave, strangers' requests. Letters kept for others stay.
     ///
     /// # Errors
     /// `NotFound`.
@@ -261,6 +262,11 @@ impl Transaction<'_> {
         Ok(account)
     }
 
+    /// Refuses what would be left behind by an account that is gone.
+    pub(crate) fn need_account(&self, id: AccountId) -> Result<(), StoreError> {
+        if self.view(ACCOUNTS)?.get(id.0)?.is_some() { Ok(()) } else { Err(StoreError::NotFound(ACCOUNT)) }
+    }
+
     /// Replaces or adds a password.
     ///
     /// # Errors
@@ -297,6 +303,10 @@ impl Transaction<'_> {
         self.remove_entries(id)?;
         self.erase_secrets(&format!("{}/", id.0))?;
         self.remove_mailbox(id)?;
+        self.remove_permits(id)?;
+        self.remove_relays(id)?;
+        self.remove_requests(id)?;
+        self.remove_people(id)?;
         self.touch(Topic::People);
         Ok(())
     }

@@ -8,6 +8,7 @@ mod reader;
 mod stage;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::ReadableTable;
@@ -147,6 +148,15 @@ impl Store {
     pub fn stage(&self) -> Result<Stage, StoreError> {
         drop(self.core().hold()?);
         Ok(Stage::new(self.core_shared()))
+    }
+
+    /// Takes a regular file over and stages its bytes: afterwards it is gone from where it was. A large one on the home's file system is
+    /// moved and not copied, so nobody may write to it any more. Hashed on the way, in bounded memory.
+    ///
+    /// # Errors
+    /// `NotFound`; as [`Stage::finish`]: the file may be gone then too.
+    pub fn stage_file(&self, path: &Path) -> Result<Staged, StoreError> {
+        self.stage()?.take(path)
     }
 
     /// Opens a stored (or staged) message, after checking it against its name. `NotFound` where there is none.

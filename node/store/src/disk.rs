@@ -119,6 +119,14 @@ impl Disk {
         }
     }
 
+    /// Moves a file from anywhere here, mode 0600, without copying it; `false` where that cannot be done.
+    pub(crate) fn adopt(&self, from: &Path, path: &str) -> io::Result<bool> {
+        match self {
+            Self::Real(disk) => disk.adopt(from, path),
+            Self::Simulated(_) => Ok(false),
+        }
+    }
+
     /// Removes a file. Durable after `sync_dir`.
     pub(crate) fn remove(&self, path: &str) -> io::Result<()> {
         match self {

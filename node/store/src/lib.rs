@@ -10,16 +10,22 @@ pub mod disk;
 mod error;
 pub mod feed;
 pub mod folder;
+pub mod hosting;
 mod log;
 pub mod mailbox;
 mod migrate;
 pub mod queue;
+pub mod relays;
 pub mod repair;
+pub mod requests;
 mod row;
 mod schema;
 pub mod secret;
+mod seen;
 pub mod store;
 mod tags;
+#[cfg(test)]
+mod testing;
 pub mod verify;
 mod writer;
 

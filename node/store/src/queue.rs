@@ -223,7 +223,7 @@ impl Store {
 }
 
 impl Transaction<'_> {
-    /// Queues a mail for everybody, and delivers it to the household: see [`Store::submit`].
+    /// Queues a mail for everybody, and delivers it to the household: see [`Store::submit`]. Whoever is written to may answer from now on.
     ///
     /// # Errors
     /// As there.
@@ -250,6 +250,7 @@ impl Transaction<'_> {
                 progress: Progress { aged_at: kith_protocol::event::Wall(submission.submitted_ms), ..Progress::default() },
             };
             ids.push(self.insert_entry(&entry)?);
+            self.accept_recipient(submission.account, &recipient.address)?;
         }
         for (account, filing) in &submission.household {
             self.deliver(*account, Use::Inbox, filing)?;

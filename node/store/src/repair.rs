@@ -4,6 +4,7 @@
 //! takes the place of the other: a crash in between leaves the home as it was. What a damaged log has lost is told again from the
 //! views, as far as their rows stand; messages whose bytes are gone are taken out of their folders and counted.
 
+mod hosting;
 mod people;
 mod rebuild;
 
@@ -34,6 +35,8 @@ pub struct RepairReport {
     pub messages_lost: u64,
     /// Queue entries that could not be read, or whose mail is gone.
     pub queued_lost: u64,
+    /// Letters kept for others that could not be read, or whose bytes are gone.
+    pub held_lost: u64,
     /// What `verify` says of the result.
     pub report: Report,
 }
@@ -69,6 +72,7 @@ pub fn repair_on(disk: &Disk, options: Options, progress: &mut dyn FnMut(Progres
         repaired.told_again = rebuilt.told_again;
         repaired.messages_lost = rebuilt.messages_lost;
         repaired.queued_lost = rebuilt.queued_lost;
+        repaired.held_lost = rebuilt.held_lost;
         store.verify(progress)
     });
     repaired.report = outcome.map_err(|error| of_store(disk, error))?;
@@ -95,7 +99,10 @@ fn salvage(disk: &Disk, cache_bytes: usize) -> Result<Vec<Copied>, StoreError> {
     }
     let mut writing = target.begin_write()?;
     writing.set_quick_repair(true);
-    let copied = schema::copy_all(&reading, &writing)?;
+    let mut copied = schema::copy_all(&reading, &writing)?;
+    if let Ok(Some(found)) = found {
+        copied.iter_mut().filter(|copied| migrate::may_lack(found, copied.table)).for_each(|copied| copied.complete = true);
+    }
     // A damaged number must not keep the repaired store shut.
     writing.open_table(schema::META)?.insert(meta::FORMAT, schema::FORMAT)?;
     writing.commit()?;

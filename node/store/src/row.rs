@@ -1,7 +1,27 @@
 //! Rows that know their place: four bytes of checksum over key and value, so that a row that was damaged, or that a damaged
 //! page shows under another key, is noticed when it is read and not only when `kith verify` runs.
+//!
+//! Other rows are plain CBOR: [`encode`] and [`decode`].
+
+use kith_protocol::codec;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::StoreError;
+
+/// Bytes of a row in plain CBOR, at most.
+const CBOR_BYTES_MAX: usize = 16 * 1024;
+
+/// A row in canonical CBOR; `Invalid` where it is too large for one.
+pub(crate) fn encode<T: Serialize>(row: &T, what: &str) -> Result<Vec<u8>, StoreError> {
+    let bytes = codec::encode(row).ok().filter(|bytes| bytes.len() <= CBOR_BYTES_MAX);
+    bytes.ok_or_else(|| StoreError::Invalid(format!("{what} cannot be written: it is too large")))
+}
+
+/// Reads a row in canonical CBOR.
+pub(crate) fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, StoreError> {
+    codec::decode(bytes, CBOR_BYTES_MAX).map_err(|_| StoreError::damaged(what))
+}
 
 const CHECK_BYTES: usize = 4;
 

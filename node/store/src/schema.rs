@@ -10,7 +10,7 @@ use crate::StoreError;
 use crate::store::guarded;
 
 /// The layout below. Grows by one with every change that an older Kith could not read; `migrate.rs` brings older stores up.
-pub(crate) const FORMAT: u64 = 1;
+pub(crate) const FORMAT: u64 = 2;
 
 /// The database file, and the name it has while it is being made.
 pub(crate) const DATABASE: &str = "store.redb";
@@ -29,6 +29,10 @@ pub(crate) mod meta {
     pub(crate) const FORMAT: &str = "format";
     /// The number of the body that was stored last. Only grows.
     pub(crate) const BODY: &str = "body";
+    /// How far the clock of what is kept for others had come, in ms.
+    pub(crate) const HOSTING_PASSED: &str = "hosting/passed";
+    /// The wall time of that moment: the bits of a signed number of ms.
+    pub(crate) const HOSTING_WALL: &str = "hosting/wall";
 }
 
 /// What was copied of a table of a damaged file.
@@ -120,7 +124,7 @@ tables! {
     KEYWORDS: (u32, u8) => &str = "keywords";
 
     /// BLAKE3 hash → (mentions ≥ 1, bytes, number in [`BODIES`] or 0 for a file in `blobs/`). A mention is an unscrubbed `Store`
-    /// entry or a queue entry; the row goes with the last one. *View* as to the mentions.
+    /// entry, a queue entry or an envelope in [`HELD`]; the row goes with the last one. *View* as to the mentions.
     BLOBS: [u8; 32] => (u64, u64, u64) = "blobs";
     /// Number → the bytes of a message of at most [`crate::blob::INLINE_BYTES_MAX`]. Never changes.
     BODIES: u64 => &[u8] = "bodies";
@@ -155,4 +159,33 @@ tables! {
     QUEUE: u64 => &[u8] = "queue";
     /// Entry → its progress in CBOR: changes with every step of delivery.
     PROGRESS: u64 => &[u8] = "progress";
+
+    /// Token → [`crate::hosting::Permit`] in CBOR. Changes once, when a queue uses it.
+    PERMITS: [u8; 32] => &[u8] = "permits";
+    /// Queue → `HostedQueue` in CBOR: mailboxes of others that letters are kept for.
+    HOSTED: [u8; 16] => &[u8] = "hosted";
+    /// Envelope → `HeldEnvelope` in CBOR; mentions the blob of that hash. Its queue is in [`HOSTED`] unless it is kept as a volunteer.
+    HELD: [u8; 32] => &[u8] = "held";
+    /// (queue, week, mark) → nothing: marks of stamps that are not spent. The queue is in [`HOSTED`].
+    MARKS: ([u8; 16], u32, [u8; 16]) => () = "marks";
+    /// (queue, directory key) → (number, record). Greater numbers were put later. The queue is in [`HOSTED`].
+    KEPT_RECORDS: ([u8; 16], [u8; 32]) => (u64, &[u8]) = "kept_records";
+
+    /// (account, node) → [`crate::relays::Relay`] in CBOR: who keeps letters for the account.
+    RELAYS: (u32, [u8; 32]) => &[u8] = "relays";
+    /// (account, person's key, kind) → [`crate::relays::Talk`] in CBOR: what people asked and offered each other.
+    RELAY_TALK: (u32, [u8; 32], u8) => &[u8] = "relay_talk";
+
+    /// (account, sender's key, letter) → (folder id, UID, wall ms when it came): strangers' mails that wait for a decision, as long as
+    /// there is such a message.
+    REQUESTS: (u32, [u8; 32], [u8; 16]) => (u64, u32, i64) = "requests";
+    /// (account, mailbox key) → nothing: who may write although no contact.
+    ACCEPTED: (u32, [u8; 32]) => () = "accepted";
+    /// (account, mailbox key) → nothing: who may not write, accepted or not.
+    BLOCKED: (u32, [u8; 32]) => () = "blocked";
+
+    /// Envelope → wall ms when it was dealt with.
+    SEEN: [u8; 32] => i64 = "seen";
+    /// (wall ms, envelope) → nothing: [`SEEN`] by age, to forget the oldest.
+    SEEN_BY_AGE: (i64, [u8; 32]) => () = "seen_by_age";
 }

@@ -228,7 +228,10 @@ impl Core {
         }
         let opened = Opened::open(&disk, file, options.cache_bytes).map_err(|error| of_store(&disk, error))?;
         let format = guarded(|| opened.format()).map_err(|error| of_store(&disk, error))?;
-        crate::migrate::check(disk.home(), format)?;
+        if crate::migrate::check(disk.home(), format)? {
+            let upgraded = guarded(|| crate::migrate::upgrade(opened.database()?));
+            upgraded.map_err(|error| of_store(&disk, error))?;
+        }
         let fresh = guarded(|| opened.has_no_secrets()).map_err(|error| of_store(&disk, error))?;
         let passphrase = options.passphrase.as_ref().map(|passphrase| passphrase.as_slice());
         let keyring = Keyring::open(&disk, passphrase, fresh)?;

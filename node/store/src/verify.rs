@@ -3,6 +3,7 @@
 //! Reads one commit and changes nothing; the store may be in use. An account's views are held in memory while they are compared,
 //! some 200 bytes a message.
 
+mod hosting;
 mod mailbox;
 mod people;
 
@@ -42,6 +43,8 @@ pub enum Place {
     Queue,
     /// What is kept about accounts, contacts, letters.
     People,
+    /// What is kept for others.
+    Hosting,
     /// Pages of the database that cannot be read.
     Database,
 }
@@ -59,6 +62,8 @@ pub struct Report {
     pub messages: u64,
     /// Entries of the queue.
     pub queued: u64,
+    /// Letters kept for others.
+    pub held: u64,
     /// Distinct messages whose bytes were hashed.
     pub blobs: u64,
     /// Their bytes.
@@ -181,9 +186,10 @@ impl Check<'_> {
             self.report.absorb(outcome)?;
             self.report.accounts += 1;
         }
-        let steps =
-            [Self::accounts, Self::contacts, Self::secrets, Self::letters, Self::queue, Self::blobs, Self::bodies, Self::files];
-        for step in steps {
+        let people = [Self::accounts, Self::contacts, Self::secrets, Self::letters, Self::relays, Self::strangers, Self::seen];
+        // What mentions messages comes before the messages.
+        let messages = [Self::queue, Self::hosting, Self::blobs, Self::bodies, Self::files];
+        for step in people.into_iter().chain(messages) {
             let outcome = step(self, reader);
             self.report.absorb(outcome)?;
         }

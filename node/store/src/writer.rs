@@ -32,7 +32,7 @@ const RESERVE_BYTES: u64 = 16 << 20;
 const RESERVE_SHARE: u64 = 16;
 
 /// A writing transaction: whatever happens in it becomes durable as one, or not at all. The methods are spread over the
-/// modules: `account.rs`, `contact.rs`, `mailbox.rs`, `queue.rs`, `secret.rs`.
+/// modules: `account.rs`, `contact.rs`, `hosting.rs`, `mailbox.rs`, `queue.rs`, `relays.rs`, `requests.rs`, `secret.rs`, `seen.rs`.
 pub struct Transaction<'a> {
     database: &'a WriteTransaction,
     core: &'a Core,

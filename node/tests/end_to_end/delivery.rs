@@ -1,7 +1,7 @@
 //! A mail goes from one person's mail program to another's, byte for byte.
 
 use crate::clients::{Imap, body, by_pop3, header, inbox, mail, send, send_in, submission};
-use crate::node::{Node, eventually, pair};
+use crate::node::{Node, befriend, eventually, pair};
 
 /// Bodies that mail systems like to break.
 fn bodies() -> Vec<(&'static str, Vec<u8>)> {
@@ -103,7 +103,7 @@ fn one_mail_to_twenty_recipients_reaches_each_of_them() {
     anna.knows(&bob);
     anna.start();
     for name in &names {
-        anna.ask(&["contact", "add", name, &bob.address(name)]);
+        befriend(&anna, "anna", &bob, name);
     }
     let recipients: Vec<String> = names.iter().map(|name| format!("{name}@kith.alt")).collect();
     send(&anna, "anna", &recipients.iter().map(String::as_str).collect::<Vec<_>>(), &mail("anna", "to all", b"hello all\r\n"));

@@ -11,4 +11,5 @@ mod household;
 mod kill;
 mod node;
 mod programs;
+mod relays;
 mod two_programs;

@@ -23,6 +23,8 @@ pub struct Config {
     pub peers_file: Option<PathBuf>,
     /// What protects this node from its peers.
     pub limits: Limits,
+    /// What the node can do, as its greeting says: bits of `kith_protocol::wire::Hello::features`.
+    pub features: u64,
     /// What the node calls itself to others, such as `kith/0`. At most 64 bytes are told.
     pub agent: String,
 }
@@ -40,6 +42,7 @@ impl Config {
             staging,
             peers_file: None,
             limits: Limits::default(),
+            features: 0,
             agent: "kith/0".to_owned(),
         }
     }

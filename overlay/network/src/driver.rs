@@ -1,5 +1,6 @@
 //! The one task that owns the swarm: commands, notes of the streams' tasks and events of libp2p come in, [`Event`]s go out.
 
+mod closest;
 mod connect;
 mod directory;
 mod entry;
@@ -14,6 +15,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::StreamExt;
+use kith_protocol::event::RefusedReason;
+use kith_protocol::wire::{Message, Proof, Refused};
 use libp2p::swarm::SwarmEvent;
 use libp2p::{PeerId, Swarm, identify, mdns};
 use tokio::sync::{mpsc, watch};
@@ -65,6 +68,7 @@ pub(crate) struct Driver {
     connecting: connect::Connecting,
     offers: offers::Offers,
     directory: directory::Directory,
+    closest: closest::Closest,
     entry: entry::Entry,
     /// Until when a peer is banned.
     bans: VecDeque<(Instant, PeerId)>,
@@ -88,7 +92,7 @@ impl Driver {
                     _ => break,
                 },
                 request = self.requests.recv(), if self.pending.len() < PENDING_MAX => match request {
-                    Some(Request::Command(command)) => self.command(command),
+                    Some(Request::Command(command)) => self.command(*command),
                     Some(Request::Shutdown) | None => break,
                 },
                 Some(note) = self.notes.recv(), if idle => self.note(note),
@@ -118,9 +122,16 @@ impl Driver {
                     self.ban(peer, Duration::from_secs(seconds.into()));
                 }
             }
-            Command::Offer { op, peer, queue, envelope, size, file } => {
-                self.offer(peer, crate::transfer::Outgoing { op, queue, envelope, size, file });
+            Command::Offer { op, peer, queue, envelope, size, source, ticket } => {
+                self.offer(peer, crate::transfer::Outgoing { op, queue, envelope, size, source, ticket });
             }
+            Command::Ask { op, peer, message } => self.ask_peer(op, peer, message),
+            Command::Reply { token, reply } => self.offers.reply(token, Message::Reply(reply)),
+            Command::Show { token, hash } => self.offers.reply(
+                token,
+                hash.map_or(Message::Refused(Refused { reason: RefusedReason::Unknown }), |hash| Message::Proof(Proof { hash })),
+            ),
+            Command::Closest { op, key, features } => self.find_closest(op, key, features),
             Command::Answer { token, answer } => self.offers.answer(token, answer),
             Command::Publish { op, records } => self.publish(op, records),
             Command::Lookup { op, keys } => self.lookup(op, keys),
@@ -135,12 +146,15 @@ impl Driver {
 
     fn note(&mut self, note: Note) {
         match note {
-            Note::Greeted { peer, connection } => self.greeted(peer, connection),
+            Note::Greeted { peer, connection, nonce, features } => self.greeted(peer, connection, nonce, features),
             Note::NotGreeted { peer, connection } => {
                 tracing::debug!(%peer, ?connection, "no greeting");
                 self.connect_failed(peer);
             }
-            Note::Offer { peer, token, offer, answers } => self.offer_received(peer, token, offer, answers),
+            Note::Offer { peer, token, offer, deposit, answers } => self.offer_received(peer, token, offer, deposit, answers),
+            Note::Asked { peer, token, asked, answer } => self.ask_received(peer, token, asked, answer),
+            Note::AskEnded { token } => self.offers.forget_question(token),
+            Note::Answered { op, answer } => self.emit(Event::Answered { op, answer }),
             Note::Body { token, file } => self.emit(Event::BodyReceived { token, file }),
             Note::Broken { token } => {
                 if self.offers.forget(token) {
@@ -248,6 +262,7 @@ impl Driver {
         }
         self.connects_in_time(now);
         self.enter_in_time(now);
+        self.closest_in_time(now);
         self.directory_in_time(now);
         if now >= self.next_save {
             self.next_save = now + SAVE_INTERVAL;

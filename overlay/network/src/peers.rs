@@ -29,6 +29,8 @@ pub(crate) struct Connection {
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
     connections: BTreeMap<PeerId, Vec<Connection>>,
+    /// What those that are up can do.
+    features: BTreeMap<PeerId, u64>,
 }
 
 impl Peers {
@@ -56,9 +58,20 @@ impl Peers {
             all.retain(|connection| connection.id != id);
             if all.is_empty() {
                 self.connections.remove(&peer);
+                self.features.remove(&peer);
             }
         }
         was_up && !self.is_up(&peer)
+    }
+
+    /// The peer has said what it can do.
+    pub(crate) fn can(&mut self, peer: PeerId, features: u64) {
+        self.features.insert(peer, features);
+    }
+
+    /// What a peer that is up can do.
+    pub(crate) fn features(&self, peer: &PeerId) -> u64 {
+        self.features.get(peer).copied().unwrap_or(0)
     }
 
     pub(crate) fn is_up(&self, peer: &PeerId) -> bool {

@@ -4,13 +4,60 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use kith_protocol::event::{Answer, OfferOutcome};
+use kith_protocol::hosting::{self, Reply};
 use kith_protocol::ids::{EnvelopeId, Op, PeerId, QueueName, Token};
+use kith_protocol::stamp::Stamp;
+use kith_protocol::wire::{Message, Onward};
+use kith_protocol::work::Work;
 use tokio::sync::{mpsc, watch};
 
 /// Commands that wait for the node; the sender waits when they are this many.
 pub(crate) const COMMANDS_MAX: usize = 256;
 /// Events that wait for the engine; the node stops reading from its peers when they are this many.
 pub(crate) const EVENTS_MAX: usize = 256;
+
+/// What an offer brings along.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Ticket {
+    /// To be kept for the mailbox's owner, which ends with *stored* in place of *have*.
+    pub deposit: bool,
+    /// One of the stamps that the mailbox's owner gave.
+    pub stamp: Option<Stamp>,
+    /// What strangers do in place of it.
+    pub work: Option<Work>,
+    /// Where it is to be carried, by a relay of the sender's own; at most 5.
+    pub onward: Vec<Onward>,
+}
+
+/// Where an envelope's bytes are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// In a file that stays as it is until [`Event::Offered`].
+    File(PathBuf),
+    /// Here: at most 65,536 of them.
+    Bytes(Arc<[u8]>),
+}
+
+/// What a peer asks of this node as a relay. Answered by [`Command::Reply`] or [`Command::Show`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Asked {
+    /// The owner of a queue, whose proof holds.
+    Owner {
+        /// The queue's public key.
+        key: [u8; 32],
+        /// What is asked.
+        request: hosting::Request,
+    },
+    /// Somebody who left an envelope here: whether it still is.
+    Audit {
+        /// The queue.
+        queue: QueueName,
+        /// Which envelope.
+        envelope: EnvelopeId,
+        /// Chooses the piece to be shown.
+        nonce: [u8; 16],
+    },
+}
 
 /// What the node shall do.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -46,12 +93,46 @@ pub enum Command {
         peer: PeerId,
         /// For which mailbox of that node.
         queue: QueueName,
-        /// BLAKE3 of the file.
+        /// BLAKE3 of its bytes.
         envelope: EnvelopeId,
-        /// Bytes of the file.
+        /// How many they are.
         size: u64,
-        /// The sealed envelope; must stay as it is until [`Event::Offered`].
-        file: PathBuf,
+        /// The sealed envelope.
+        source: Source,
+        /// What it brings along.
+        ticket: Ticket,
+    },
+    /// Ask a connected peer: a [`Message::Ask`] or a [`Message::Audit`]. Ends with [`Event::Answered`].
+    Ask {
+        /// Names the answer.
+        op: Op,
+        /// Whom.
+        peer: PeerId,
+        /// What.
+        message: Message,
+    },
+    /// Answer an [`Asked::Owner`].
+    Reply {
+        /// Which question.
+        token: Token,
+        /// What is said.
+        reply: Reply,
+    },
+    /// Answer an [`Asked::Audit`]: `None`, the envelope is not here (any more).
+    Show {
+        /// Which question.
+        token: Token,
+        /// By `kith_protocol::hosting::challenge_answer`.
+        hash: Option<[u8; 32]>,
+    },
+    /// Look for the nodes closest to this key that have all of these features, and connect to them. Ends with [`Event::Closest`].
+    Closest {
+        /// Names the answer.
+        op: Op,
+        /// A key of the directory.
+        key: Vec<u8>,
+        /// Bits of `kith_protocol::wire::Hello::features`.
+        features: u64,
     },
     /// Answer an offer ([`Event::OfferReceived`]) or, after [`Event::BodyReceived`], say what became of the body. `Answer::Have` must not be
     /// given before the body is durable.
@@ -97,6 +178,15 @@ pub enum Event {
     ExternalAddress(String),
     /// The machine's addresses changed: what failed before may work now.
     NetworkChanged,
+    /// What a peer says of itself when it greets: comes before [`Event::PeerUp`].
+    PeerKnown {
+        /// Who.
+        peer: PeerId,
+        /// What proofs to it are made over; another one means that it runs anew.
+        nonce: [u8; 32],
+        /// What it can do.
+        features: u64,
+    },
     /// A peer is connected and speaks this protocol. Once, however many connections it has.
     PeerUp(PeerId),
     /// The last connection of a peer that was up is gone.
@@ -120,6 +210,31 @@ pub enum Event {
         envelope: EnvelopeId,
         /// Its bytes, at most [`crate::Limits::envelope`].
         size: u64,
+        /// What it brings along; nothing of it is checked yet.
+        ticket: Ticket,
+    },
+    /// A peer asks this node as a relay.
+    AskReceived {
+        /// Names the question.
+        token: Token,
+        /// Who asks.
+        peer: PeerId,
+        /// What.
+        asked: Asked,
+    },
+    /// The answer to a question of ours: a [`Message::Reply`], [`Message::Proof`] or [`Message::Refused`]; `None` when none came.
+    Answered {
+        /// Of the command.
+        op: Op,
+        /// What was said.
+        answer: Option<Message>,
+    },
+    /// Nodes near a key, nearest first, that are connected now.
+    Closest {
+        /// Of the command.
+        op: Op,
+        /// At most 20.
+        peers: Vec<PeerId>,
     },
     /// The envelope is complete and is what its name says. The engine may take the file away (rename it); what is left of it is removed with the
     /// answer `Have` or `Refused`, and kept for a next attempt with `Later`.
@@ -218,7 +333,7 @@ pub struct Ended;
 /// What goes to the node's task.
 #[derive(Debug)]
 pub(crate) enum Request {
-    Command(Command),
+    Command(Box<Command>),
     Shutdown,
 }
 
@@ -236,7 +351,7 @@ impl Handle {
     /// # Errors
     /// [`Ended`] when the node has ended.
     pub async fn send(&self, command: Command) -> Result<(), Ended> {
-        self.requests.send(Request::Command(command)).await.map_err(|_| Ended)
+        self.requests.send(Request::Command(Box::new(command))).await.map_err(|_| Ended)
     }
 
     /// The node's own name.

@@ -3,6 +3,7 @@
 //! The tasks tell the driver by [`Note`]s; the channel is bounded, so a busy driver slows its peers down and loses nothing. Files are read and
 //! written by blocking threads; at most 1 MiB of a body is in flight between stream and disk.
 
+mod ask;
 mod greet;
 mod link;
 mod pace;
@@ -17,14 +18,17 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use kith_protocol::event::{Answer, OfferOutcome};
-use kith_protocol::ids::{Op, Token};
-use kith_protocol::wire::Offer;
+use kith_protocol::hosting::NodeKey;
+use kith_protocol::ids::{Op, PeerId as Name, Token};
+use kith_protocol::wire::{Message, Offer};
 use libp2p::PeerId;
 use libp2p::swarm::ConnectionId;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Limits;
+use crate::service::Asked;
 
+pub(crate) use ask::ask;
 pub(crate) use greet::greet;
 pub(crate) use link::{Gone, Link, Open};
 pub(crate) use receive::serve;
@@ -39,11 +43,17 @@ pub(crate) const NOTES_MAX: usize = 64;
 #[derive(Debug)]
 pub(crate) enum Note {
     /// The peer said a proper Hello on this connection.
-    Greeted { peer: PeerId, connection: ConnectionId },
+    Greeted { peer: PeerId, connection: ConnectionId, nonce: [u8; 32], features: u64 },
     /// The peer did not say Hello: it is no Kith node, or the connection is bad.
     NotGreeted { peer: PeerId, connection: ConnectionId },
     /// The peer offers an envelope.
-    Offer { peer: PeerId, token: Token, offer: Offer, answers: mpsc::Sender<Answer> },
+    Offer { peer: PeerId, token: Token, offer: Offer, deposit: bool, answers: mpsc::Sender<Answer> },
+    /// The peer asks this node as a relay.
+    Asked { peer: PeerId, token: Token, asked: Asked, answer: oneshot::Sender<Message> },
+    /// The question was answered, or nobody waits for the answer any more.
+    AskEnded { token: Token },
+    /// A question of ours ended.
+    Answered { op: Op, answer: Option<Message> },
     /// The offered envelope is complete.
     Body { token: Token, file: PathBuf },
     /// Nothing comes of the offer.
@@ -61,6 +71,13 @@ pub(crate) struct Context {
     pub(crate) limits: Limits,
     pub(crate) staging: Staging,
     pub(crate) notes: mpsc::Sender<Note>,
+    /// This node.
+    pub(crate) name: Name,
+    /// What it says to keep is signed with this.
+    pub(crate) key: NodeKey,
+    /// Every peer's nonce follows from it: random, and another one with every run.
+    pub(crate) nonces: [u8; 32],
+    pub(crate) features: u64,
     pub(crate) tokens: AtomicU64,
     pub(crate) bytes_in: AtomicU64,
     pub(crate) bytes_out: AtomicU64,
@@ -72,6 +89,11 @@ impl Context {
     /// A token that no other offer has or had.
     fn token(&self) -> Token {
         Token(self.tokens.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The nonce that this peer proves itself over.
+    fn nonce(&self, peer: &Name) -> [u8; 32] {
+        *blake3::keyed_hash(&self.nonces, peer.as_bytes()).as_bytes()
     }
 
     /// Tells the driver; when it is gone there is nobody to tell.

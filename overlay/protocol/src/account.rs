@@ -22,11 +22,12 @@ use zeroize::Zeroizing;
 
 use crate::address::Address;
 use crate::blinding::{WEEK_MS, week_of};
-use crate::card::{Card, CardContent, CardError, Issued, Policy};
+use crate::card::{Card, CardContent, CardError, Issued, Policy, Work};
 use crate::certificate::{AccountCertificate, CertificateError, EpochSheet};
 use crate::codec::{DecodeError, EncodeError};
 use crate::event::{Place, Wall};
-use crate::ids::PeerId;
+use crate::hosting::{Ask, Request, volunteer_queue};
+use crate::ids::{PeerId, QueueName};
 use crate::keys::{BackupKey, DeviceKey, Operations, QueueKey, Row, Seed, VERSION};
 use crate::limits::{CARD_AGE_MS_MAX, CARD_PLACES_MAX};
 use crate::prekey::{Changes, Prekeys};
@@ -241,6 +242,33 @@ impl AccountKeys {
         self.queues.iter()
     }
 
+    /// Proves a request to the node that keeps one of our queues: a relay's, or a volunteer's of this week or a neighbouring one.
+    ///
+    /// # Errors
+    /// [`EncodeError`]: the request breaks its own rules, or the queue is none of ours.
+    pub fn ask(
+        &self,
+        queue: &QueueName,
+        request: &Request,
+        relay: &PeerId,
+        owner: &PeerId,
+        nonce: &[u8; 32],
+        wall: Wall,
+    ) -> Result<Ask, EncodeError> {
+        if let Some(key) = self.queues.values().find(|key| key.name() == *queue) {
+            return Ask::sign(key, request, relay, owner, nonce);
+        }
+        let week = self.volunteer_queues(wall).find(|(_, name)| name == queue).map(|(week, _)| week).ok_or(EncodeError)?;
+        Ask::sign_volunteered(&self.operations, week, request, relay, owner, nonce)
+    }
+
+    /// The queues that volunteers keep for this account in the weeks in which letters may wait there.
+    pub fn volunteer_queues(&self, wall: Wall) -> impl Iterator<Item = (u32, QueueName)> + '_ {
+        let week = week_of(wall);
+        (week.saturating_sub(1)..=week.saturating_add(1))
+            .filter_map(|week| Some((week, volunteer_queue(&self.operations.public(), week)?)))
+    }
+
     /// Forgets the queue at a node. Tells whether there was one, whose row is to be erased.
     pub fn forget_queue(&mut self, peer: &PeerId) -> bool {
         self.queues.remove(peer).is_some()
@@ -256,7 +284,7 @@ impl AccountKeys {
     /// # Errors
     /// [`CardError`]: the places break the rules; [`CardError::Expired`] when the certificate has run out and the words are needed;
     /// [`CardError::TooEarly`] while the clock shows a time before the account was made.
-    pub fn card(&mut self, places: &[Place], policy: Policy, wall: Wall) -> Result<Issued, CardError> {
+    pub fn card(&mut self, places: &[Place], policy: Policy, work: Option<Work>, wall: Wall) -> Result<Issued, CardError> {
         if !self.certificate.holds_at(wall) {
             return Err(if wall > self.certificate.not_after { CardError::Expired } else { CardError::TooEarly });
         }
@@ -271,7 +299,7 @@ impl AccountKeys {
             devices: &[(self.device.id, self.device.public(), prekey.week, prekey.public())],
             places,
             policy,
-            work: None,
+            work,
             moved_to: None,
         };
         let issued = Card::issue(&self.certificate, &self.operations, &content)?;

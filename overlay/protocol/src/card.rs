@@ -17,7 +17,7 @@ use crate::address::Address;
 use crate::certificate::{AccountCertificate, CertificateError};
 use crate::codec::{self, DecodeError};
 use crate::contexts;
-use crate::event::{CardInfo, Place, Wall};
+use crate::event::{CardInfo, Place, PlaceKind, Wall};
 use crate::ids::{PeerId, QueueName};
 use crate::keys::{Operations, VERSION};
 use crate::limits::{
@@ -88,6 +88,9 @@ struct CardPlace {
     onion_key: Option<ByteBuf>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     addresses: Vec<String>,
+    /// The owner's own node has no such field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    relay: Option<bool>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -228,6 +231,7 @@ impl Card {
             queue: place.queue,
             onion_key: None,
             addresses: if index < with_hints { place.addresses.clone() } else { Vec::new() },
+            relay: (place.kind != PlaceKind::Home).then_some(true),
         });
         let body = Body {
             version: VERSION,
@@ -389,7 +393,13 @@ impl Card {
 
     /// The nodes that take letters, best first.
     pub fn places(&self) -> Vec<Place> {
-        let place = |place: &CardPlace| Place { peer: place.peer, queue: place.queue, addresses: place.addresses.clone() };
+        let kind = |place: &CardPlace| if place.relay.is_some() { PlaceKind::Relay } else { PlaceKind::Home };
+        let place = |place: &CardPlace| Place {
+            peer: place.peer,
+            queue: place.queue,
+            kind: kind(place),
+            addresses: place.addresses.clone(),
+        };
         self.body.places.iter().map(place).collect()
     }
 
@@ -402,6 +412,7 @@ impl Card {
             learned,
             not_after: self.body.not_after,
             places: self.places(),
+            work: self.body.work.map(|work| (work.tag, work.effort)),
         }
     }
 }
@@ -426,6 +437,7 @@ impl Body {
             let printable =
                 |text: &String| text.len() <= PLACE_ADDRESS_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic());
             rule(place.addresses.iter().all(printable), "a hint")?;
+            rule(place.relay != Some(false), "a kind of place")?;
         }
         Ok(())
     }

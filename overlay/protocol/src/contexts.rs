@@ -35,6 +35,11 @@ pub(crate) const RECORD_KEY: &str = "kith 2026-11 record";
 /// Shifts a record's sequence, so that the records of one owner signed at one time do not show it: `address ‖ u32 week`.
 pub(crate) const RECORD_SEQUENCE: &str = "kith 2026-11 record sequence";
 
+/// The key of a contact's stamps: the seed that the recipient gave to the contact.
+pub(crate) const STAMP_KEY: &str = "kith 2026-11 stamp key";
+/// Answers a relay's challenge: `nonce ‖ envelope's name ‖ the bytes asked for`.
+pub(crate) const AUDIT: &str = "kith 2026-11 audit";
+
 /// Signatures of the master key over account certificates.
 pub(crate) const ACCOUNT: &[u8] = b"kith/acct/1";
 /// Signatures of a week's blinded master key over that week's record key.
@@ -45,12 +50,21 @@ pub(crate) const TOMBSTONE: &[u8] = b"kith/tomb/1";
 pub(crate) const CARD: &[u8] = b"kith/card/1";
 /// Signatures of a week's record key over records.
 pub(crate) const RECORD: &[u8] = b"kith/rec/1";
+/// Signatures of a queue's key over what its owner asks of the node that keeps it.
+pub(crate) const QUEUE: &[u8] = b"kith/queue/1";
+/// Signatures of a node's key over what it keeps for a queue.
+pub(crate) const STORED: &[u8] = b"kith/stored/1";
 /// Begins what the name of a record in the directory is the hash of.
 pub(crate) const DIRECTORY: &[u8] = b"kith record";
 /// Begins the Noise prologue of a slot.
 pub(crate) const LETTER_PROLOGUE: &[u8] = b"kith/letter/1";
 /// Begins what a contact mac covers.
 pub(crate) const CONTACT_MAC: &[u8] = b"kith/contact/1";
+
+/// Begins what a stamp is the keyed hash of.
+pub(crate) const STAMP: &[u8] = b"kith/stamp/1";
+/// Begins the challenge that strangers work on.
+pub(crate) const WORK: &[u8] = b"kith/pow/1";
 
 /// `blake3::derive_key(context, parts…)`: 32 bytes of key from secret parts.
 pub(crate) fn derive(context: &str, parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
@@ -79,7 +93,7 @@ pub(crate) fn derive_into(context: &str, parts: &[&[u8]], key: &mut [u8]) {
 mod tests {
     use super::*;
 
-    const KEYS: [&str; 14] = [
+    const KEYS: [&str; 16] = [
         BODY,
         COMMIT,
         HINT,
@@ -94,10 +108,12 @@ mod tests {
         BLIND_NONCE,
         RECORD_KEY,
         RECORD_SEQUENCE,
+        AUDIT,
+        STAMP_KEY,
     ];
-    const SIGNATURES: [&[u8]; 5] = [ACCOUNT, EPOCH, TOMBSTONE, CARD, RECORD];
+    const SIGNATURES: [&[u8]; 7] = [ACCOUNT, EPOCH, TOMBSTONE, CARD, RECORD, QUEUE, STORED];
     /// Written in front of what they separate, without their length.
-    const PREFIXES: [&[u8]; 3] = [LETTER_PROLOGUE, CONTACT_MAC, DIRECTORY];
+    const PREFIXES: [&[u8]; 5] = [LETTER_PROLOGUE, CONTACT_MAC, DIRECTORY, STAMP, WORK];
 
     #[test]
     fn no_two_purposes_share_a_string() {

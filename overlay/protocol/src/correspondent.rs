@@ -14,14 +14,15 @@ use zeroize::Zeroizing;
 use crate::address::Address;
 use crate::codec::{self, DecodeError, EncodeError};
 use crate::event::Wall;
-use crate::ids::KeyId;
+use crate::ids::{KeyId, PeerId};
 use crate::letter::{self, Head, ReplyKey, Stamps};
 use crate::limits::{
     CORRESPONDENT_BYTES_MAX, HELD_KEY_AGE_MS_MAX, HELD_KEYS_MAX, HELD_KEYS_PER_DEVICE_MAX, ISSUED_KEY_AGE_MS_MAX,
-    ISSUED_KEYS_MAX, LETTER_REPLY_KEYS_MAX, STAMP_QUOTA, USED_KEY_IDS_MAX,
+    ISSUED_KEYS_MAX, LETTER_REPLY_KEYS_MAX, STAMP_QUOTA, STAMP_QUOTA_MAX, USED_KEY_IDS_MAX,
 };
 use crate::noise;
 use crate::secret::Secret;
+use crate::stamp::{Stamp, Used};
 
 const VERSION: u8 = 1;
 
@@ -86,6 +87,11 @@ pub struct Correspondent {
     held: Vec<HeldKey>,
     issued: Vec<IssuedKey>,
     used: Vec<KeyId>,
+    /// How many stamps a week the seed that was received is good for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    quota: Option<u16>,
+    #[serde(default, skip_serializing_if = "Used::is_empty")]
+    stamps: Used,
 }
 
 impl Correspondent {
@@ -101,7 +107,28 @@ impl Correspondent {
             held: Vec::new(),
             issued: Vec::new(),
             used: Vec::new(),
+            quota: None,
+            stamps: Used::default(),
         }
+    }
+
+    /// The seed that this correspondent was given: its stamps are made from it.
+    pub fn given_seed(&self) -> Option<&Secret> {
+        self.given.as_ref()
+    }
+
+    /// Takes over which stamps another copy of this state has used meanwhile, of the same seed.
+    pub fn merge_stamps(&mut self, other: &Self) {
+        if self.received == other.received {
+            self.stamps.merge(&other.stamps);
+        }
+    }
+
+    /// A stamp for one letter to this correspondent, at one of the nodes that keep their letters; `None` when there is no seed, or all stamps of the week
+    /// are used. It counts as used from now on.
+    pub fn take_stamp(&mut self, relay: &PeerId, week: u32) -> Option<Stamp> {
+        let seed = self.received.as_ref()?;
+        self.stamps.take(seed, self.quota.unwrap_or(STAMP_QUOTA).min(STAMP_QUOTA_MAX), relay, week)
     }
 
     /// Reads a stored row.
@@ -206,6 +233,7 @@ impl Correspondent {
     /// the week's prekey is always right), the seed that it offers waits for [`Correspondent::accept_reset`].
     pub fn learn(&mut self, device: &[u8; 32], head: &Head, proof: Proof, now: Wall) {
         let seed = head.stamps.as_ref().map(|stamps| stamps.seed.clone());
+        let quota = head.stamps.as_ref().map(|stamps| stamps.quota);
         if proof == Proof::KeysReset {
             self.standing = Standing::Reset;
             self.held.clear();
@@ -221,7 +249,10 @@ impl Correspondent {
             self.offered = None;
         }
         if seed.is_some() {
-            self.received = seed;
+            if self.received != seed {
+                self.stamps = Used::default();
+            }
+            (self.received, self.quota) = (seed, quota);
         }
         for key in &head.reply_keys {
             self.hold(device, key, now);
@@ -257,6 +288,7 @@ impl Correspondent {
         if self.standing == Standing::Reset {
             self.standing = Standing::Unproven;
             self.received = self.offered.take();
+            (self.quota, self.stamps) = (None, Used::default());
             self.given = None;
         }
     }

@@ -1,8 +1,9 @@
 //! Delivery in time: how a queued letter finds its way to exactly one fate, and how one that arrives is filed exactly once.
 //!
 //! [`Delivery`] is a pure state machine. Its driver hands it every [`Event`] with the time and a source of randomness, performs the [`Effect`]s that
-//! come out in order, and calls again with [`Event::Tick`] at [`Delivery::deadline`]. It routes events to four machines and has no policy of its own:
-//! the outbox (sender), the inbox (recipient), the directory (cards) and the connections.
+//! come out in order, and calls again with [`Event::Tick`] at [`Delivery::deadline`]. It routes events to six machines and has no policy of its own:
+//! the outbox (sender), the inbox (recipient), the relay (what is kept for others), the mailboxes (what others keep for us), the directory (cards) and
+//! the connections.
 //!
 //! Everything is driven by events first (a peer appears, a card comes, the network changes) and by timers last.
 
@@ -12,7 +13,9 @@ mod connections;
 mod context;
 mod directory;
 mod inbox;
+mod mailboxes;
 mod outbox;
+mod relay;
 
 use rand_core::Rng;
 
@@ -22,13 +25,18 @@ pub use self::connections::GREETINGS_MAX;
 use self::connections::Connections;
 use self::context::{Context, Names};
 use self::directory::Directory;
-use self::inbox::{Done, Inbox};
+use self::inbox::{Done, Entrance, Inbox, Offer};
+use self::mailboxes::Mailboxes;
 use self::outbox::{Outbox, Road};
-use crate::event::{CardInfo, Effect, Event, Mono, Now, OwnAccount, Snapshot};
-use crate::ids::{AccountId, PeerId};
+use self::relay::{Deposit, Relay};
+use crate::event::{CardInfo, Effect, Event, Mono, Now, OwnAccount, OwnerAsk, Snapshot, Ticket};
+use crate::ids::{AccountId, EnvelopeId, PeerId, QueueName, Token};
 
 /// A network that changes all the time makes us try everything again at most this often, in ms.
 const ROUSE_GAP_MS: u64 = 10 * 1000;
+
+/// Cards of new contacts that are looked up because somebody unknown comes.
+const SOUGHT_MAX: usize = 8;
 
 /// The delivery core of a node.
 #[derive(Clone, Debug)]
@@ -39,6 +47,8 @@ pub struct Delivery {
     inbox: Inbox,
     directory: Directory,
     connections: Connections,
+    mailboxes: Mailboxes,
+    relay: Relay,
     accounts: Vec<AccountId>,
     started: bool,
     /// Everything is to be tried again, but not before `quiet_until`.
@@ -53,12 +63,18 @@ impl Delivery {
         for card in snapshot.cards {
             directory.learn(card);
         }
-        let mut inbox = Inbox::default();
+        let mut inbox = Inbox::restore(snapshot.seen, snapshot.accepted, snapshot.requests);
         for own in &snapshot.accounts {
             inbox.account_added(own);
         }
+        let mut mailboxes = Mailboxes::restore(snapshot.relays);
+        for own in &snapshot.accounts {
+            mailboxes.account_added(own);
+        }
         Self {
             outbox: Outbox::restore(snapshot.entries, now, &config),
+            relay: Relay::restore(snapshot.hosted, snapshot.held, snapshot.hosting_clock, now, &config),
+            mailboxes,
             config,
             names: Names::default(),
             inbox,
@@ -73,15 +89,21 @@ impl Delivery {
 
     /// Takes one event and adds what is to be done about it.
     pub fn handle(&mut self, event: Event, now: Now, rng: &mut impl Rng, effects: &mut Vec<Effect>) {
-        let Self { config, names, outbox, inbox, directory, connections, accounts, started, rouse_due, quiet_until } = self;
+        let Self { config, names, outbox, inbox, directory, connections, mailboxes, relay, accounts, started, .. } = self;
+        let (rouse_due, quiet_until) = (&mut self.rouse_due, &mut self.quiet_until);
         let cx = Context { config, now, rng, names, effects };
-        let mut core =
-            Core { cx, outbox, inbox, road: Road { directory, connections }, accounts, started, rouse_due, quiet_until };
+        let road = Road { directory, connections, mailboxes };
+        let mut core = Core { cx, outbox, inbox, relay, road, accounts, started, rouse_due, quiet_until };
         core.outbox.observe(&core.cx);
+        core.relay.observe(&core.cx);
         core.route(event);
         core.time();
         core.road.directory.pump(&mut core.cx);
         core.outbox.pump(&mut core.cx, &mut core.road);
+        core.relay.pump(core.road.connections, &mut core.cx);
+        if *core.started {
+            core.road.mailboxes.pump(core.road.connections, &mut core.cx);
+        }
         core.road.connections.pump(&mut core.cx);
     }
 
@@ -89,7 +111,9 @@ impl Delivery {
     pub fn deadline(&self) -> Option<Mono> {
         let connections = self.connections.deadline(self.config.connects_max);
         let rouse = self.rouse_due.then_some(self.quiet_until);
-        [self.outbox.deadline(), self.inbox.deadline(), self.directory.deadline(), connections, rouse].into_iter().flatten().min()
+        let mailboxes = self.mailboxes.deadline(self.connections.any_up()).filter(|_| self.started);
+        let machines = [self.outbox.deadline(), self.inbox.deadline(), self.directory.deadline(), self.relay.deadline()];
+        machines.into_iter().chain([connections, rouse, mailboxes]).flatten().min()
     }
 
     /// Entries in the queue.
@@ -103,6 +127,7 @@ struct Core<'a> {
     cx: Context<'a>,
     outbox: &'a mut Outbox,
     inbox: &'a mut Inbox,
+    relay: &'a mut Relay,
     road: Road<'a>,
     accounts: &'a mut Vec<AccountId>,
     started: &'a mut bool,
@@ -122,9 +147,13 @@ impl Core<'_> {
                 self.accounts.retain(|known| *known != account);
                 self.inbox.account_removed(account);
                 self.road.directory.unpublish(account);
+                self.road.mailboxes.account_removed(account);
                 self.outbox.account_removed(account, cx);
             }
-            Event::OwnCardChanged(account) => road.directory.publish(account, 0, cx),
+            Event::OwnCardChanged(account) => {
+                road.directory.publish(account, 0, cx);
+                road.mailboxes.outdated(account, OwnerAsk::Records, cx.now.mono);
+            }
             Event::Queued(entry) => self.outbox.queued(entry, cx, road),
             Event::RetryAsked(entry) => self.outbox.retry(entry, cx, road),
             Event::Cancelled(entry) => self.outbox.cancelled(entry, cx),
@@ -141,25 +170,59 @@ impl Core<'_> {
             Event::PeerUp(peer) => self.peer_up(peer),
             Event::PeerDown(peer) => {
                 road.connections.peer_down(&peer);
+                road.mailboxes.peer_down(peer, cx);
                 self.inbox.peer_down(&peer);
+                self.relay.peer_down(&peer);
                 self.outbox.peer_down(peer, cx, road);
+            }
+            Event::PeerRestarted(peer) => {
+                self.relay.peer_restarted(&peer);
+                self.outbox.peer_restarted(peer);
             }
             Event::ConnectFailed { op, peer } => {
                 if road.connections.failed(op, peer, cx) {
+                    road.mailboxes.unreachable(peer, cx);
                     self.outbox.unreachable(peer, cx, road);
                 }
             }
             Event::Sealed { op, entry: _, result } => self.outbox.sealed(op, result, cx, road),
-            Event::Offered { op, outcome } => self.outbox.offered(op, outcome, cx, road),
-            Event::OfferReceived { token, peer, queue, envelope, size } => {
-                self.inbox.offer(token, peer, queue, envelope, size, cx)
+            Event::Offered { op, outcome } => {
+                if !self.relay.offered(op, outcome, cx) {
+                    self.outbox.offered(op, outcome, cx, road);
+                }
             }
+            Event::OfferReceived { token, peer, queue, envelope, size, ticket } => {
+                self.offer_received(token, peer, queue, envelope, size, ticket)
+            }
+            Event::BodyReceived { token } if self.relay.receives(token) => self.relay.body(token, cx),
+            Event::BodyBroken { token } if self.relay.receives(token) => self.relay.broken(token),
             Event::BodyReceived { token } => self.inbox.body(token, cx),
             Event::BodyBroken { token } => self.inbox.broken(token, cx),
+            Event::RelayUsed(relay) => road.mailboxes.used(relay, cx.now.mono),
+            Event::RelayLeft { account, peer } => road.mailboxes.left(account, peer, cx.now.mono),
+            Event::Asked { op, reply } => road.mailboxes.asked(op, reply, cx),
+            Event::AskReceived { token, peer, key, request, grant } => self.relay.asked(token, peer, key, request, grant, cx),
+            Event::HostingEnded(queue) => self.relay.end(queue, cx),
+            Event::Audited { op, outcome } => self.outbox.audited(op, outcome, cx, road),
+            Event::StampsChanged(account) => road.mailboxes.outdated(account, OwnerAsk::Marks, cx.now.mono),
+            Event::VolunteersFound { op, places } => {
+                if !road.mailboxes.volunteers_found(op, &places, cx) {
+                    self.outbox.volunteers_found(op, places, cx, road);
+                }
+            }
+            Event::Worked { op, work } => self.outbox.worked(op, work, cx, road),
+            Event::Acceptance { account, address, accepted } => {
+                self.inbox.acceptance(account, address, accepted);
+                if accepted && road.directory.card(&address).is_none() {
+                    road.directory.seek(address, cx);
+                }
+            }
+            Event::Requests { account, waiting } => self.inbox.requests(account, waiting),
             Event::Opened { token, result } => self.inbox.opened(token, result, self.outbox, cx),
             Event::Durable(batch) => {
                 self.inbox.store_works();
                 if !self.outbox.durable(batch, cx, road)
+                    && !self.relay.durable(batch)
                     && let Some(done) = self.inbox.durable(batch)
                 {
                     self.received(done);
@@ -167,6 +230,7 @@ impl Core<'_> {
             }
             Event::CommitFailed { batch, reason } => {
                 if !self.outbox.commit_failed(batch, reason, cx)
+                    && !self.relay.commit_failed(batch, cx)
                     && let Some(done) = self.inbox.commit_failed(batch, cx)
                 {
                     self.received(done);
@@ -186,9 +250,11 @@ impl Core<'_> {
             self.outbox.card_news(address, false, &mut self.cx, &mut self.road);
         }
         for peer in self.road.connections.overdue(&self.cx) {
+            self.road.mailboxes.unreachable(peer, &mut self.cx);
             self.outbox.unreachable(peer, &mut self.cx, &mut self.road);
         }
         self.inbox.tick(&mut self.cx);
+        self.relay.tick(self.road.connections, &mut self.cx);
         self.outbox.tick(&mut self.cx, &mut self.road);
     }
 
@@ -198,14 +264,48 @@ impl Core<'_> {
         for account in self.accounts.iter() {
             self.road.directory.publish(*account, wait, &self.cx);
         }
+        self.road.mailboxes.wake_all(self.cx.now.mono);
         self.outbox.wake_all(&mut self.cx, &mut self.road);
         self.greet();
+    }
+
+    /// An envelope for one of our mailboxes, for one that we keep for somebody, or for nobody's.
+    fn offer_received(&mut self, token: Token, peer: PeerId, queue: QueueName, envelope: EnvelopeId, size: u64, ticket: Ticket) {
+        let home = self.inbox.account(&queue);
+        if home.is_none() && (ticket.deposit || self.relay.hosts(&queue)) {
+            let deposit = Deposit { token, peer, queue, envelope, size, ticket };
+            return self.relay.deposit(&deposit, &mut self.cx);
+        }
+        // What a relay of ours pushes it has let in by our rules; what our own node is offered is let in here.
+        let kept = self.road.mailboxes.account_at(&peer, &queue);
+        let trusted = kept.is_some()
+            || home.is_some_and(|home| self.road.directory.at(peer).iter().any(|address| self.inbox.accepts(home, address)));
+        let way = match home {
+            _ if trusted => Entrance::Trusted,
+            Some(home) if self.seek_accepted(home, size, &ticket) => Entrance::Sought,
+            _ => Entrance::With(ticket),
+        };
+        self.inbox.offer(Offer { token, peer, account: home.or(kept), queue, envelope, size }, &way, &mut self.cx);
+    }
+
+    /// A large envelope from nobody known: perhaps from a new contact whose card is not here yet. True while those are looked up.
+    fn seek_accepted(&mut self, account: AccountId, size: u64, ticket: &Ticket) -> bool {
+        if size <= inbox::TRUST_BYTES_MAX || ticket.stamp.is_some() || ticket.work.is_some() {
+            return false;
+        }
+        let directory = &mut *self.road.directory;
+        let unknown = self.inbox.accepted_by(account).filter(|address| directory.card(address).is_none()).copied();
+        let unknown: Vec<_> = unknown.take(SOUGHT_MAX).collect();
+        // All of them, whatever becomes of the first.
+        let sought = unknown.into_iter().filter(|address| directory.seek(*address, &self.cx));
+        sought.count() > 0
     }
 
     /// Everything is worth another try, and everybody a greeting.
     fn rouse(&mut self) {
         self.road.directory.forget_failures();
         self.road.connections.forget_failures();
+        self.road.mailboxes.wake_all(self.cx.now.mono);
         self.outbox.wake_all(&mut self.cx, &mut self.road);
         self.greet();
     }
@@ -219,6 +319,7 @@ impl Core<'_> {
 
     fn account_added(&mut self, own: &OwnAccount) {
         self.inbox.account_added(own);
+        self.road.mailboxes.account_added(own);
         if !self.accounts.contains(&own.account) {
             self.accounts.push(own.account);
         }
@@ -230,6 +331,8 @@ impl Core<'_> {
     fn peer_up(&mut self, peer: PeerId) {
         let first = !self.road.connections.any_up();
         self.road.connections.peer_up(peer);
+        self.road.mailboxes.peer_up(peer, self.cx.now.mono);
+        self.relay.peer_up(peer);
         if first {
             self.road.directory.publish_waiting(&self.cx);
             // The first connection after none means that there is a network again.
@@ -247,7 +350,7 @@ impl Core<'_> {
 
     fn received(&mut self, done: Done) {
         if done.durable {
-            self.outbox.receipt_durable(&done.ending);
+            self.outbox.receipt_durable(&done.ending, &mut self.cx);
         } else {
             self.outbox.receipt_failed(&done.ending, &mut self.cx);
         }

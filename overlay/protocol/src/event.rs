@@ -16,7 +16,15 @@
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
+use crate::hosting::{Grant, Reply, Request};
 use crate::ids::{AccountId, BatchId, EntryId, EnvelopeId, MailId, Op, PeerId, QueueName, Token};
+use crate::talk::Talk;
+
+mod kept;
+mod queued;
+
+pub use kept::{AuditOutcome, HeldEnvelope, HeldKind, HostedQueue, OwnerAsk, Ticket, UsedRelay, Way};
+pub use queued::{CardInfo, Copy, Entry, EntryKind, Ladder, Place, PlaceKind, Problem, Progress, Sealed};
 
 /// Milliseconds since the process started: never goes back, does not count while the process is down.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
@@ -35,139 +43,6 @@ pub struct Now {
     pub wall: Wall,
 }
 
-/// A node that takes letters for a mailbox, as a card lists it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Place {
-    /// The node.
-    pub peer: PeerId,
-    /// The mailbox's queue at that node.
-    pub queue: QueueName,
-    /// Multiaddresses as text, hints only, at most [`crate::limits::PLACE_ADDRESSES_MAX`]. Empty: ask the directory.
-    pub addresses: Vec<String>,
-}
-
-/// What delivery needs of a verified card. The card's bytes and keys stay with the driver.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct CardInfo {
-    /// Whose card.
-    pub address: Address,
-    /// Generation of the operations key; a greater one always wins.
-    pub generation: u32,
-    /// Grows with every card of a generation.
-    pub sequence: u64,
-    /// When the card was verified here, by the wall clock, in ms.
-    pub learned: Wall,
-    /// Not valid after, by the wall clock, in ms.
-    pub not_after: Wall,
-    /// The nodes that take letters for this mailbox, best first. The first is the home node, unless it is hidden.
-    pub places: Vec<Place>,
-}
-
-/// Where a queued letter stands. The store keeps it with the entry; the core alone changes it, forwards only.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Progress {
-    /// How long the entry has waited, in ms, by the rules of `delivery::age` (clocks lie). Persisted at least hourly.
-    pub age_ms: u64,
-    /// Wall time at which `age_ms` was last brought up to date.
-    pub aged_at: Wall,
-    /// Attempts to hand it over so far.
-    pub attempts: u32,
-    /// The sealed envelope, if it has been sealed and not withdrawn.
-    pub sealed: Option<Sealed>,
-    /// When the recipient's node said it has the envelope (`age_ms` at that moment).
-    pub handed_at_age_ms: Option<u64>,
-    /// The delay notice was written.
-    pub delay_told: bool,
-    /// What went wrong last, in words for people; `None` while nothing has.
-    pub last_problem: Option<Problem>,
-}
-
-/// A sealed envelope in the outgoing spool.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Sealed {
-    /// Its name.
-    pub envelope: EnvelopeId,
-    /// Its size in bytes.
-    pub size: u64,
-    /// Which keys it was sealed to.
-    pub ladder: Ladder,
-    /// Generation and sequence of the card it was sealed to.
-    pub card: (u32, u64),
-    /// The entry's age when it was sealed, in ms.
-    pub at_age_ms: u64,
-}
-
-/// Which key a letter is sealed to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Ladder {
-    /// The best there is: an unused reply key of the contact, else the weekly prekey.
-    Best,
-    /// The weekly prekey of a fresh card: retransmissions, which no lost reply key may lose.
-    Weekly,
-}
-
-/// Why a letter has not arrived yet. `Display` is the sentence for people.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
-pub enum Problem {
-    /// No card of the recipient is known and the directory has none.
-    #[error("nobody seems to know how to reach this address yet")]
-    NoCard,
-    /// The newest card known has run out and no newer one was found.
-    #[error("what is known of how to reach this address is too old")]
-    CardExpired,
-    /// The card lists no place.
-    #[error("the address names no node that takes its mail")]
-    NoPlace,
-    /// None of the recipient's nodes could be reached.
-    #[error("their node could not be reached")]
-    Unreachable,
-    /// A node answered that it cannot take it now.
-    #[error("their node asks to try later ({0})")]
-    Later(LaterReason),
-    /// A node refuses it for good.
-    #[error("their node refuses it ({0})")]
-    Refused(RefusedReason),
-    /// The transfer broke off.
-    #[error("the transfer broke off")]
-    Broken,
-    /// The letter could not be sealed; the text says why.
-    #[error("the mail could not be sealed: {0}")]
-    Sealing(String),
-    /// The node took it; the recipient's receipt is still missing.
-    #[error("their node took it, and they have not confirmed it")]
-    NoReceipt,
-}
-
-/// What is queued: a person's letter, or one that the node writes itself.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum EntryKind {
-    /// A mail that a person submitted: has a receipt to wait for, a delay notice, and a DSN at the end.
-    Mail,
-    /// A receipt for the mail of that name: done when a node of the recipient has it; given up silently at expiry.
-    Receipt(MailId),
-    /// The account's new card for a contact: as a receipt.
-    Card,
-}
-
-/// A queued letter as the core knows it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Entry {
-    /// Its name in the store.
-    pub id: EntryId,
-    /// Whose letter it is.
-    pub account: AccountId,
-    /// Whom it is for.
-    pub recipient: Address,
-    /// The letter's name.
-    pub mid: MailId,
-    /// What it is.
-    pub kind: EntryKind,
-    /// Bytes of MIME, for choosing routes; 0 for node-written letters.
-    pub size: u64,
-    /// Where it stands.
-    pub progress: Progress,
-}
-
 /// What the core starts from: everything durable that it needs, read by the driver at start.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Snapshot {
@@ -177,6 +52,20 @@ pub struct Snapshot {
     pub cards: Vec<CardInfo>,
     /// The queue.
     pub entries: Vec<Entry>,
+    /// Mailboxes of others that this node keeps letters for.
+    pub hosted: Vec<HostedQueue>,
+    /// The letters that it keeps.
+    pub held: Vec<HeldEnvelope>,
+    /// How far the clock of what is kept had come, in ms, and the wall time of that moment.
+    pub hosting_clock: (u64, Wall),
+    /// Relays that accounts of this node use.
+    pub relays: Vec<UsedRelay>,
+    /// Envelopes that were dealt with lately, oldest first: they are not fetched again.
+    pub seen: Vec<EnvelopeId>,
+    /// Who may write to whom without paying for it.
+    pub accepted: Vec<(AccountId, Address)>,
+    /// Mails of strangers that wait for a person's decision.
+    pub requests: Vec<(AccountId, u32)>,
 }
 
 /// An account of this node.
@@ -231,6 +120,8 @@ pub enum Event {
     PeerUp(PeerId),
     /// The last connection to this peer is gone.
     PeerDown(PeerId),
+    /// This peer runs anew since it was last up, or is up for the first time: what it had not made durable it has forgotten. Comes before `PeerUp`.
+    PeerRestarted(PeerId),
     /// Answer to [`Effect::Connect`] when no connection came about. Success is [`Event::PeerUp`].
     ConnectFailed {
         /// The question.
@@ -266,6 +157,8 @@ pub enum Event {
         envelope: EnvelopeId,
         /// Its bytes.
         size: u64,
+        /// What it brings along.
+        ticket: Ticket,
     },
     /// The body of an accepted offer is complete and its hash is right.
     BodyReceived {
@@ -283,6 +176,76 @@ pub enum Event {
         token: Token,
         /// The letter, or why there is none.
         result: Result<Letter, OpenProblem>,
+    },
+    /// An account uses this relay from now on, or wants to; or its grant or addresses changed.
+    RelayUsed(UsedRelay),
+    /// An account uses this relay no more: it is told to keep nothing.
+    RelayLeft {
+        /// Whose.
+        account: AccountId,
+        /// Which.
+        peer: PeerId,
+    },
+    /// Answer to [`Effect::Ask`]; `None`: the connection broke, or the peer knows no such thing.
+    Asked {
+        /// The question.
+        op: Op,
+        /// What the relay says.
+        reply: Option<Reply>,
+    },
+    /// The owner of a queue asks something of us as a relay; its proof holds. To be answered by [`Effect::Reply`].
+    AskReceived {
+        /// Names the question until it is answered.
+        token: Token,
+        /// Who asks.
+        peer: PeerId,
+        /// The queue's key.
+        key: [u8; 32],
+        /// What is asked.
+        request: Request,
+        /// What the token in a [`Request::Host`] is good for; `None`: nothing.
+        grant: Option<Grant>,
+    },
+    /// A person ends the hosting of this queue: nothing is taken for it any more, and what is there goes.
+    HostingEnded(QueueName),
+    /// Answer to [`Effect::Audit`].
+    Audited {
+        /// The question.
+        op: Op,
+        /// What came of it.
+        outcome: AuditOutcome,
+    },
+    /// The stamps of an account have changed (a contact was blocked, a week has begun): relays want the new ones.
+    StampsChanged(AccountId),
+    /// Answer to [`Effect::Volunteers`]: peers that keep letters for anybody near the key of this address, nearest first.
+    VolunteersFound {
+        /// The question.
+        op: Op,
+        /// Who they are, and the queue there.
+        places: Vec<Place>,
+    },
+    /// Answer to [`Effect::Work`]; `None`: it was given up.
+    Worked {
+        /// The question.
+        op: Op,
+        /// The proof.
+        work: Option<crate::work::Work>,
+    },
+    /// Somebody may write to an account without paying for it, or may not any more.
+    Acceptance {
+        /// To whom.
+        account: AccountId,
+        /// Who.
+        address: Address,
+        /// May they?
+        accepted: bool,
+    },
+    /// So many mails of strangers wait for a person's decision.
+    Requests {
+        /// Whose.
+        account: AccountId,
+        /// How many.
+        waiting: u32,
     },
     /// The batch is durable. (Its `then` effects have been performed just before.)
     Durable(BatchId),
@@ -311,6 +274,13 @@ pub enum SealProblem {
 pub enum OfferOutcome {
     /// The node has it, durably (it had it before, or took it now).
     Have,
+    /// A relay keeps it, durably, and has signed that it does; the signature was checked.
+    Stored {
+        /// For so many seconds at least.
+        until_s: u32,
+        /// Its signature.
+        signature: [u8; 64],
+    },
     /// Not now; try again after this many seconds.
     Later {
         /// Why not now.
@@ -336,6 +306,9 @@ pub enum LaterReason {
     /// The same envelope is being received from elsewhere.
     #[error("it is receiving the same mail from elsewhere")]
     InProgress,
+    /// The mailbox has as much there as it may.
+    #[error("the mailbox there is full")]
+    Quota,
 }
 
 /// Why a node refuses. On the wire: the number of the variant.
@@ -350,6 +323,12 @@ pub enum RefusedReason {
     /// Not a size an envelope can have.
     #[error("it is malformed")]
     Malformed,
+    /// The sender is no contact, and so much work is asked of strangers.
+    #[error("strangers have to do some work first")]
+    Price(u32),
+    /// The sender is no contact, and strangers are not let in.
+    #[error("it takes mail from contacts only")]
+    Closed,
 }
 
 /// An opened letter, as the core needs to know it. Its body waits in the driver's hands under the token.
@@ -380,6 +359,8 @@ pub enum LetterKind {
     Receipt(Vec<MailId>),
     /// Nothing but a new card.
     Card,
+    /// A word about keeping each other's mail: taken from people who are accepted.
+    Relay(Talk),
 }
 
 /// Why an envelope was dropped. Only counted: nobody outside is told.
@@ -447,10 +428,65 @@ pub enum Effect {
         peer: PeerId,
         /// For which mailbox there.
         queue: QueueName,
-        /// Which envelope of the spool.
+        /// Which envelope.
         envelope: EnvelopeId,
         /// Its bytes.
         size: u64,
+        /// What it is to the peer.
+        way: Way,
+    },
+    /// Ask something of a relay that keeps letters for this account: the driver proves it with the queue's key. Answer: `Asked`.
+    Ask {
+        /// Names the question.
+        op: Op,
+        /// The relay.
+        peer: PeerId,
+        /// Whose letters.
+        account: AccountId,
+        /// The queue there.
+        queue: QueueName,
+        /// What is asked.
+        what: OwnerAsk,
+    },
+    /// Answer what the owner of a queue asked of us.
+    Reply {
+        /// The question.
+        token: Token,
+        /// What is said.
+        reply: Reply,
+    },
+    /// Ask a relay to show a piece of an envelope that it said to keep. Answer: `Audited`.
+    Audit {
+        /// Names the question.
+        op: Op,
+        /// The relay.
+        peer: PeerId,
+        /// The queue.
+        queue: QueueName,
+        /// Which envelope; it lies in the spool too.
+        envelope: EnvelopeId,
+        /// Its bytes.
+        size: u64,
+        /// Chooses the piece.
+        nonce: [u8; 16],
+    },
+    /// Find nodes near the address's place in the directory that keep letters for anybody. Answer: `VolunteersFound`.
+    Volunteers {
+        /// Names the question.
+        op: Op,
+        /// Near whom.
+        address: Address,
+    },
+    /// Do the work that strangers do. Answer: `Worked`, after seconds or minutes.
+    Work {
+        /// Names the question.
+        op: Op,
+        /// What it is bound to.
+        tag: [u8; 16],
+        /// For which envelope.
+        envelope: EnvelopeId,
+        /// How much.
+        effort: u32,
     },
     /// Answer a peer's offer.
     Answer {
@@ -486,6 +522,11 @@ pub enum Effect {
 /// The answer to an offer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Answer {
+    /// It is kept for the queue's owner, for so many seconds at least: signed by the driver. Only ever after a commit.
+    Stored {
+        /// Seconds.
+        until_s: u32,
+    },
     /// We have it. Only ever after a commit, or for a body that opened to nothing (silence on the wire: the sender can't tell).
     Have,
     /// Send it: the driver asks for the ranges it lacks.
@@ -528,15 +569,71 @@ pub enum Write {
     File {
         /// The letter.
         token: Token,
+        /// Its envelope, to be remembered for a day.
+        envelope: EnvelopeId,
         /// Queue a receipt for it.
         receipt: bool,
+        /// A stranger's: it goes where requests wait, and nothing of it is taken over before a person accepts.
+        request: bool,
     },
     /// The opened letter was a duplicate or an answer to nothing: keep its card and keys, file nothing; with `receipt`, answer again.
     Absorb {
         /// The letter.
         token: Token,
+        /// Its envelope, to be remembered for a day.
+        envelope: EnvelopeId,
         /// Queue one more receipt for it.
         receipt: bool,
+    },
+    /// This mailbox is hosted from now on, or its rules changed.
+    Host {
+        /// How.
+        rules: HostedQueue,
+        /// The token that it was asked for with: it is this queue's from now on, and no other's. The write fails where it is another's.
+        ticket: Option<[u8; 32]>,
+    },
+    /// This mailbox is hosted no more: its letters, stamps and records go with it.
+    Unhost(QueueName),
+    /// Keep the received envelope; the stamp that it came with is spent.
+    Hold {
+        /// The offer.
+        token: Token,
+        /// What is kept.
+        held: HeldEnvelope,
+        /// The mark of the stamp.
+        stamp: Option<[u8; 16]>,
+    },
+    /// The owner has this envelope.
+    Acked {
+        /// Which.
+        envelope: EnvelopeId,
+        /// When, by the clock of what is kept.
+        at_ms: u64,
+    },
+    /// These envelopes are kept no more.
+    Forget(Vec<EnvelopeId>),
+    /// How far the clock of what is kept has come.
+    HostingClock {
+        /// In ms.
+        passed_ms: u64,
+        /// The wall time of that moment.
+        at: Wall,
+    },
+    /// Marks of a mailbox's stamps, or records of its owner, to be kept.
+    Deposited {
+        /// The mailbox.
+        queue: QueueName,
+        /// [`Request::Marks`] or [`Request::Records`].
+        request: Request,
+    },
+    /// The relay has agreed to keep this account's letters: it goes into the card.
+    Granted {
+        /// Whose.
+        account: AccountId,
+        /// Which relay.
+        peer: PeerId,
+        /// What it granted.
+        grant: Grant,
     },
     /// Queue one more receipt for a mail that was filed earlier: its sender asks again (the driver reports it as `Queued`).
     Receipt {
@@ -571,4 +668,6 @@ pub enum Counter {
     BogusReceipt,
     /// An offer was refused or put off.
     OfferRefused,
+    /// A relay did not have what it had said to keep.
+    RelayLied,
 }

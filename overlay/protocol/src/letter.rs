@@ -34,6 +34,8 @@ pub enum Kind {
     Receipt = 1,
     /// No content: the letter brings nothing but its card.
     Card = 2,
+    /// The content is a [`crate::talk::Talk`].
+    Relay = 6,
 }
 
 impl Kind {
@@ -41,7 +43,7 @@ impl Kind {
     pub fn content_bytes_max(self) -> u64 {
         match self {
             Self::Mail => MAIL_BYTES_MAX,
-            Self::Receipt => RECEIPT_BYTES_MAX as u64,
+            Self::Receipt | Self::Relay => RECEIPT_BYTES_MAX as u64,
             Self::Card => 0,
         }
     }
@@ -170,6 +172,7 @@ impl Head {
             0 => Kind::Mail,
             1 => Kind::Receipt,
             2 => Kind::Card,
+            6 => Kind::Relay,
             other => return Err(HeadError::UnknownKind(other)),
         };
         let fits = self.length <= kind.content_bytes_max()

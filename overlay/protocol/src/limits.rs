@@ -50,8 +50,10 @@ pub const HELD_KEY_AGE_MS_MAX: i64 = 28 * 86_400_000;
 pub const USED_KEY_IDS_MAX: usize = 64;
 /// Bytes of what is kept about one correspondent, at most.
 pub const CORRESPONDENT_BYTES_MAX: usize = 16 * 1024;
+/// Stamps a week and node that are believed of what a contact says it accepts.
+pub const STAMP_QUOTA_MAX: u16 = 1024;
 /// Stamps that a contact may spend a week and node.
-pub const STAMP_QUOTA: u16 = 16;
+pub const STAMP_QUOTA: u16 = 64;
 /// Weekly prekeys that may be alive at a time.
 pub const PREKEYS_MAX: usize = 4;
 /// Bytes of a wire frame.

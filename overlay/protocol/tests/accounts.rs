@@ -26,9 +26,13 @@ impl Account {
     fn new(seed: u8) -> Self {
         let mut rng = ChaCha20Rng::from_seed([seed; 32]);
         let (_, mut keys) = AccountKeys::create(NOW, &mut rng).unwrap();
-        let place =
-            Place { peer: PeerId([seed; 32]), queue: QueueName([seed; 16]), addresses: vec!["/ip4/192.0.2.1/tcp/4190".into()] };
-        let card = keys.card(&[place], Policy::default(), NOW).unwrap().private;
+        let place = Place {
+            peer: PeerId([seed; 32]),
+            queue: QueueName([seed; 16]),
+            kind: kith_protocol::event::PlaceKind::Home,
+            addresses: vec!["/ip4/192.0.2.1/tcp/4190".into()],
+        };
+        let card = keys.card(&[place], Policy::default(), None, NOW).unwrap().private;
         Self { keys, card, rng }
     }
 

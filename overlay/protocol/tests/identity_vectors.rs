@@ -26,9 +26,13 @@ fn account(byte: u8) -> Value {
     let seed = Seed::new(Secret::new([byte; 32]));
     let master = seed.master();
     let mut keys = AccountKeys::restore(&seed, None, WALL, &mut rng).unwrap();
-    let place =
-        Place { peer: PeerId([0x11; 32]), queue: QueueName([0x22; 16]), addresses: vec!["/ip4/192.0.2.1/tcp/4190".into()] };
-    let issued = keys.card(&[place], Policy::default(), WALL).unwrap();
+    let place = Place {
+        peer: PeerId([0x11; 32]),
+        queue: QueueName([0x22; 16]),
+        kind: kith_protocol::event::PlaceKind::Home,
+        addresses: vec!["/ip4/192.0.2.1/tcp/4190".into()],
+    };
+    let issued = keys.card(&[place], Policy::default(), None, WALL).unwrap();
     let records = keys.records(&issued.public, WALL, &mut rng).unwrap();
     let rows = keys.rows().unwrap();
     let row = |wanted: &str| hex::encode(&*rows.iter().find(|(name, _)| name == wanted).unwrap().1);

@@ -1,6 +1,7 @@
 //! Writing a message: in memory while it is small, then to a file in `staging/`, hashed on the way.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -119,13 +120,54 @@ impl Stage {
         Ok(())
     }
 
+    /// Completes the bytes with those of a whole file, which goes.
+    pub(super) fn take(mut self, path: &Path) -> Result<Staged, StoreError> {
+        let io = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => StoreError::NotFound("the file"),
+            _ => StoreError::of_io(&error),
+        };
+        let found = std::fs::symlink_metadata(path).map_err(io)?;
+        if !found.is_file() {
+            return Err(StoreError::NotFound("the file"));
+        }
+        let adopted = found.len() > INLINE_BYTES_MAX && self.adopt(path).map_err(io)?;
+        if adopted {
+            return self.finish();
+        }
+        io::copy(&mut std::fs::File::open(path).map_err(io)?, &mut self).map_err(io)?;
+        let staged = self.finish()?;
+        std::fs::remove_file(path).map_err(io)?;
+        Ok(staged)
+    }
+
+    /// Moves a file into `staging/`; `false` where it must be copied.
+    fn adopt(&mut self, from: &Path) -> io::Result<bool> {
+        let path = format!("{STAGING_DIR}/{}", self.core.next_staging.fetch_add(1, Ordering::Relaxed));
+        if !self.core.disk.adopt(from, &path)? {
+            return Ok(false);
+        }
+        let file = self.core.disk.open(&path)?;
+        let temporary = self.file.insert(Temporary { core: Arc::clone(&self.core), path, file, written: 0 });
+        let mut piece = vec![0; WRITE_BYTES];
+        loop {
+            let count = temporary.file.read_at(self.size, &mut piece)?;
+            if count == 0 {
+                break;
+            }
+            self.hasher.update(piece.get(..count).unwrap_or_default());
+            self.size += count as u64;
+        }
+        temporary.written = self.size;
+        Ok(true)
+    }
+
     /// Completes the bytes. Disk full comes out here (or from `write`) as [`StoreError::DiskFull`] (`ErrorKind::StorageFull`).
     ///
     /// # Errors
     /// [`StoreError::DiskFull`]; [`StoreError::Broken`] where the file cannot be written or synced.
     pub fn finish(mut self) -> Result<Staged, StoreError> {
         let hash = BlobHash(*self.hasher.finalize().as_bytes());
-        if self.size <= INLINE_BYTES_MAX {
+        if self.size <= INLINE_BYTES_MAX && self.file.is_none() {
             let bytes = Arc::<[u8]>::from(std::mem::take(&mut self.buffer));
             return Ok(self.hold(hash, Some(bytes)));
         }

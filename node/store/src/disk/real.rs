@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -78,6 +78,16 @@ impl RealDisk {
 
     pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         fs::rename(self.path(from), self.path(to))
+    }
+
+    pub(super) fn adopt(&self, from: &Path, path: &str) -> io::Result<bool> {
+        let path = self.path(path);
+        // Another file system, say: the caller copies, and meets there what else may be wrong.
+        if fs::rename(from, &path).is_err() {
+            return Ok(false);
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        Ok(true)
     }
 
     pub(super) fn remove(&self, path: &str) -> io::Result<()> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kith_protocol::ids::AccountId;
 use redb::ReadableTable;
 
-use super::people;
+use super::{hosting, people};
 use crate::blob::{BlobHash, BlobReader, Trust};
 use crate::folder::{FolderRow, KeywordBits, Placement};
 use crate::log::{Arrival, Created, Entry, FolderChange, Removed, Tags};
@@ -25,6 +25,7 @@ pub(super) struct Rebuilt {
     pub(super) told_again: u64,
     pub(super) messages_lost: u64,
     pub(super) queued_lost: u64,
+    pub(super) held_lost: u64,
 }
 
 /// Bytes that are there and whole: hash → (bytes, body number or 0 for a file).
@@ -52,6 +53,7 @@ pub(super) fn rebuild(transaction: &mut Transaction<'_>) -> Result<Rebuilt, Stor
     }
     people::rebuild(transaction, &mut rebuilt)?;
     people::queue(transaction, &available, &mut mentions, &mut rebuilt)?;
+    hosting::rebuild(transaction, &available, &mut mentions, &mut rebuilt)?;
     write_blobs(transaction, &available, &mentions)?;
     write_letters(transaction)?;
     Ok(rebuilt)

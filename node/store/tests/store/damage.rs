@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use kith_protocol::card::Strangers;
+use kith_protocol::event::{HeldEnvelope, HeldKind, HostedQueue};
+use kith_protocol::ids::{EnvelopeId, QueueName};
 use kith_store::disk::SimulatedDisk;
 use kith_store::folder::{FlagChange, Flags, Uid};
 use kith_store::repair::repair_on;
 use kith_store::{Disk, OpenError, Store, StoreError};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use serde_bytes::ByteBuf;
 
 use crate::common::{ALICE, check, filing_of, open, open_disk, options, somebody, submission_of};
 
@@ -38,10 +42,48 @@ fn sample() -> (SimulatedDisk, Contents) {
     store.remove(ALICE, inbox, range(25, 35)).unwrap();
     store.submit(submission_of(&store, b"to be sent")).unwrap();
     store.write(|transaction| transaction.put_secret("node/peer", b"hidden")).unwrap();
+    keep_for_others(&store);
     check(&store);
     let contents = read(&store).unwrap();
     store.close();
     (disk, contents)
+}
+
+/// Hosts a mailbox and keeps a small and a large letter for it.
+fn keep_for_others(store: &Store) {
+    let queue = QueueName([5; 16]);
+    let rules = HostedQueue {
+        queue,
+        key: [5; 32],
+        bytes: 1 << 30,
+        count: 1000,
+        largest: 1 << 20,
+        strangers: Strangers::Welcome,
+        tag: [0; 16],
+        effort: 0,
+    };
+    let letters = [filing_of(store, &[5; 700]).blob, filing_of(store, &[6; 70_000]).blob];
+    store
+        .write(move |transaction| {
+            transaction.host(&rules, None)?;
+            transaction.put_marks(&queue, 7, 0, &[3; 16])?;
+            transaction.put_kept_records(&queue, &[(ByteBuf::from(vec![8; 32]), ByteBuf::from(vec![9; 500]))])?;
+            for letter in &letters {
+                let envelope = EnvelopeId(letter.hash.0);
+                let kind = HeldKind::Stranger(20);
+                let held = HeldEnvelope { envelope, queue, size: letter.size, kind, since_ms: 1, acked_ms: None };
+                transaction.hold(&held, letter, None)?;
+                transaction.remember_seen(&envelope, 7)?;
+            }
+            transaction.accept(ALICE, &somebody())
+        })
+        .unwrap();
+}
+
+/// Everything that is kept for others.
+fn kept(store: &Store) -> (Vec<HostedQueue>, Vec<HeldEnvelope>, Vec<EnvelopeId>, usize, usize) {
+    let (records, accepted) = (store.kept_records().unwrap().len(), store.accepted().unwrap().len());
+    (store.hosted().unwrap(), store.held().unwrap(), store.seen().unwrap(), records, accepted)
 }
 
 /// Everything, or the first error.
@@ -131,7 +173,9 @@ fn damaged_blob_file_is_not_served() {
         bytes[40_000] ^= 4;
         image.damage(&path, bytes);
         let store = open(&image);
-        assert!(matches!(read(&store), Err(StoreError::Damaged(_))));
+        let held = store.held().unwrap().into_iter().map(|held| store.held_bytes(&held.envelope));
+        let served = read(&store).map(drop).and_then(|()| held.collect::<Result<Vec<_>, _>>().map(drop));
+        assert!(matches!(served, Err(StoreError::Damaged(_))));
         assert_eq!(store.verify(&mut |_| {}).unwrap().problems.len(), 1);
     }
 }
@@ -139,11 +183,16 @@ fn damaged_blob_file_is_not_served() {
 #[test]
 fn repair_of_a_sound_store_changes_nothing_a_person_sees() {
     let (disk, truth) = sample();
+    let before = kept(&open(&disk));
+    assert_eq!((before.0.len(), before.1.len(), before.2.len(), before.3, before.4), (1, 2, 2, 1, 1));
     let repaired = repair_on(&Disk::Simulated(disk.clone()), options(), &mut |_| {}).unwrap();
     assert!(repaired.report.is_sound(), "{repaired:#?}");
     assert_eq!((repaired.entries_lost, repaired.told_again, repaired.messages_lost), (0, 0, 0));
+    assert_eq!((repaired.queued_lost, repaired.held_lost), (0, 0));
     let store = open(&disk);
     assert_eq!(read(&store).unwrap(), truth);
+    assert_eq!(kept(&store), before);
+    assert!(store.has_mark(&QueueName([5; 16]), &[3; 16], 7).unwrap());
     check(&store);
 }
 

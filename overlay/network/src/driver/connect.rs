@@ -155,7 +155,7 @@ impl Driver {
     }
 
     /// The peer greeted: it is up.
-    pub(super) fn greeted(&mut self, peer: PeerId, connection: ConnectionId) {
+    pub(super) fn greeted(&mut self, peer: PeerId, connection: ConnectionId, nonce: [u8; 32], features: u64) {
         let Some(name) = names::from_libp2p(&peer) else {
             self.swarm.disconnect_peer_id(peer).ok();
             return;
@@ -163,6 +163,8 @@ impl Driver {
         if self.peers.greeted(peer, connection) {
             self.connecting.attempts.remove(&peer);
             self.entry.succeeded();
+            self.peers.can(peer, features);
+            self.emit(Event::PeerKnown { peer: name, nonce, features });
             self.emit(Event::PeerUp(name));
             self.release_offers(peer, name);
             self.show();

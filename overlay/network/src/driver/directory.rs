@@ -219,6 +219,9 @@ impl Driver {
             let addresses = peers.into_iter().find(|info| info.peer_id == peer).map(|info| info.addrs).unwrap_or_default();
             return self.told(peer, addresses);
         }
+        if self.closest_found(id, &peers) {
+            return;
+        }
         let Some(Question::Closest { op, key, value }) = self.directory.questions.remove(&id) else { return };
         let own = *self.swarm.local_peer_id();
         let peers: Vec<_> = peers.into_iter().map(|info| info.peer_id).filter(|peer| *peer != own).collect();

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 
 use kith_protocol::event::{Answer, OfferOutcome};
 use kith_protocol::ids::{Op, PeerId as Name, Token};
-use kith_protocol::wire::Offer;
+use kith_protocol::wire::{Message, Offer};
 use libp2p::PeerId;
 use libp2p::swarm::{ConnectionId, Stream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::Driver;
 use crate::names;
-use crate::service::Event;
+use crate::service::{Asked, Event, Ticket};
 use crate::transfer::{self, Link, Outgoing};
 
 /// Offers of ours to one peer at a time: fewer than the streams that it takes from us.
@@ -33,6 +33,7 @@ struct Opening {
 enum Purpose {
     Greet,
     Offer(Outgoing),
+    Ask(Op, Box<Message>),
 }
 
 /// An offer that came before the greeting was through: they travel on different streams.
@@ -40,7 +41,14 @@ enum Purpose {
 struct Early {
     peer: PeerId,
     token: Token,
-    offer: Offer,
+    what: What,
+}
+
+/// What came early.
+#[derive(Debug)]
+enum What {
+    Offer(Offer, bool),
+    Asked(Asked),
 }
 
 /// All offers.
@@ -52,10 +60,25 @@ pub(super) struct Offers {
     waiting: BTreeMap<PeerId, VecDeque<Outgoing>>,
     /// Offers to us that wait for an answer; as many as there are inbound streams.
     answers: BTreeMap<Token, mpsc::Sender<Answer>>,
+    /// Questions to us that wait for an answer.
+    replies: BTreeMap<Token, oneshot::Sender<Message>>,
     early: Vec<Early>,
 }
 
 impl Offers {
+    /// Passes the engine's answer to a question on.
+    pub(super) fn reply(&mut self, token: Token, message: Message) {
+        if let Some(answer) = self.replies.remove(&token) {
+            answer.send(message).ok();
+        }
+    }
+
+    /// Nobody waits for this answer any more.
+    pub(super) fn forget_question(&mut self, token: Token) {
+        self.early.retain(|early| early.token != token);
+        self.replies.remove(&token);
+    }
+
     /// Passes the engine's answer on; one that comes too late is for nobody.
     pub(super) fn answer(&mut self, token: Token, answer: Answer) {
         if let Some(answers) = self.answers.get(&token) {
@@ -134,6 +157,10 @@ impl Driver {
             (Purpose::Greet, None) => self.connect_failed(peer),
             (Purpose::Offer(outgoing), Some(link)) => drop(self.tasks.spawn(transfer::offer(context, peer, link, outgoing))),
             (Purpose::Offer(outgoing), None) => self.offered(peer, outgoing.op, OfferOutcome::Broken),
+            (Purpose::Ask(op, message), Some(link)) => {
+                self.tasks.spawn(transfer::ask(context, peer, link, op, *message));
+            }
+            (Purpose::Ask(op, _), None) => self.emit(Event::Answered { op, answer: None }),
         }
     }
 
@@ -163,17 +190,49 @@ impl Driver {
         }
     }
 
-    /// A peer offers an envelope.
-    pub(super) fn offer_received(&mut self, peer: PeerId, token: Token, offer: Offer, answers: mpsc::Sender<Answer>) {
-        self.offers.answers.insert(token, answers);
-        match names::from_libp2p(&peer) {
-            Some(name) if self.peers.is_up(&peer) => self.tell_offer(name, token, offer),
-            _ => self.offers.early.push(Early { peer, token, offer }),
+    /// Serves [`crate::Command::Ask`].
+    pub(super) fn ask_peer(&mut self, op: Op, name: Name, message: Message) {
+        let peer = names::to_libp2p(name).filter(|peer| self.peers.is_up(peer));
+        match peer.and_then(|peer| Some((peer, self.peers.choose(&peer, 0)?))) {
+            Some((peer, connection)) => self.open(peer, connection, Purpose::Ask(op, Box::new(message))),
+            None => self.emit(Event::Answered { op, answer: None }),
         }
     }
 
-    fn tell_offer(&mut self, peer: Name, token: Token, offer: Offer) {
-        self.emit(Event::OfferReceived { token, peer, queue: offer.queue, envelope: offer.envelope, size: offer.size });
+    /// A peer offers an envelope.
+    pub(super) fn offer_received(
+        &mut self,
+        peer: PeerId,
+        token: Token,
+        offer: Offer,
+        deposit: bool,
+        answers: mpsc::Sender<Answer>,
+    ) {
+        self.offers.answers.insert(token, answers);
+        self.received(Early { peer, token, what: What::Offer(offer, deposit) });
+    }
+
+    /// A peer asks this node as a relay.
+    pub(super) fn ask_received(&mut self, peer: PeerId, token: Token, asked: Asked, answer: oneshot::Sender<Message>) {
+        self.offers.replies.insert(token, answer);
+        self.received(Early { peer, token, what: What::Asked(asked) });
+    }
+
+    fn received(&mut self, early: Early) {
+        match names::from_libp2p(&early.peer) {
+            Some(name) if self.peers.is_up(&early.peer) => self.tell(name, early),
+            _ => self.offers.early.push(early),
+        }
+    }
+
+    fn tell(&mut self, peer: Name, early: Early) {
+        let token = early.token;
+        self.emit(match early.what {
+            What::Offer(Offer { envelope, size, queue, stamp, work, onward }, deposit) => {
+                Event::OfferReceived { token, peer, queue, envelope, size, ticket: Ticket { deposit, stamp, work, onward } }
+            }
+            What::Asked(asked) => Event::AskReceived { token, peer, asked },
+        });
     }
 
     /// The peer is up: its early offers count now.
@@ -182,7 +241,7 @@ impl Driver {
         self.offers.early = others;
         let ours: Vec<Early> = ours;
         for early in ours {
-            self.tell_offer(name, early.token, early.offer);
+            self.tell(name, early);
         }
     }
 }

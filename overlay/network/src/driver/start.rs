@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 
+use kith_protocol::hosting::NodeKey;
 use libp2p::Multiaddr;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::Instant;
 
-use super::{Driver, SAVE_INTERVAL, SWEEP_INTERVAL, connect, directory, entry, offers};
+use super::{Driver, SAVE_INTERVAL, SWEEP_INTERVAL, closest, connect, directory, entry, offers};
 use crate::addresses::AddressBook;
 use crate::config::Config;
 use crate::names;
@@ -51,6 +52,10 @@ pub async fn start(config: Config) -> Result<(Handle, Events), StartError> {
         limits: config.limits,
         staging,
         notes,
+        name: peer,
+        key: NodeKey::from_seed(&config.key_seed),
+        nonces: rand::random(),
+        features: config.features,
         tokens: AtomicU64::new(1),
         bytes_in: AtomicU64::new(0),
         bytes_out: AtomicU64::new(0),
@@ -73,6 +78,7 @@ pub async fn start(config: Config) -> Result<(Handle, Events), StartError> {
         connecting: connect::Connecting::default(),
         offers: offers::Offers::default(),
         directory: directory::Directory::new(now),
+        closest: closest::Closest::default(),
         entry: entry::Entry::new(bootstrap, now),
         bans: VecDeque::new(),
         started: now,

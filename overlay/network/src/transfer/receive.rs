@@ -25,7 +25,7 @@ use super::pace::Pace;
 use super::pipe::{PIECE_BYTES, PIECES_MAX, Source};
 use super::slots::Slot;
 use super::staging::{Busy, Part};
-use super::{Context, Failure, Link, Note, stream, within};
+use super::{Context, Failure, Link, Note, ask as question, stream, within};
 
 /// Groups of 16 chunks of 1 KiB.
 pub(super) const BLOCK: BlockSize = BlockSize::from_chunk_log(4);
@@ -46,12 +46,15 @@ pub(super) fn chunks(start: u32, end: u32) -> ChunkRanges {
 pub(crate) async fn serve(context: Arc<Context>, peer: PeerId, connection: ConnectionId, mut stream: Link, slot: Slot) {
     let first = within(context.limits.first_frame, stream::read(&mut stream)).await;
     let served = match first {
-        Ok(Message::Offer(offer)) => receive(&context, peer, &mut stream, offer).await,
+        Ok(Message::Offer(offer)) => receive(&context, peer, &mut stream, Offered { offer, deposit: false }).await,
+        Ok(Message::Deposit(offer)) => receive(&context, peer, &mut stream, Offered { offer, deposit: true }).await,
+        Ok(Message::Ask(question)) => question::owner(&context, peer, &mut stream, &question).await,
+        Ok(Message::Audit(audit)) => question::audit(&context, peer, &mut stream, audit).await,
         Ok(greeting @ Message::Hello(_)) => match check(&greeting) {
-            Ok(()) => {
+            Ok((nonce, features)) => {
                 // Told before the answer goes out: the peer offers nothing before it has the answer.
-                context.note(Note::Greeted { peer, connection }).await;
-                within(context.limits.first_frame, stream::write(&mut stream, &hello())).await
+                context.note(Note::Greeted { peer, connection, nonce, features }).await;
+                within(context.limits.first_frame, stream::write(&mut stream, &hello(&context, &peer))).await
             }
             Err(failure) => Err(failure),
         },
@@ -66,20 +69,27 @@ pub(crate) async fn serve(context: Arc<Context>, peer: PeerId, connection: Conne
     drop(slot);
 }
 
+/// An offer, and whether it is to be kept for somebody else.
+struct Offered {
+    offer: Offer,
+    deposit: bool,
+}
+
 /// An offer, from its first frame on.
-async fn receive(context: &Context, peer: PeerId, stream: &mut Link, offer: Offer) -> Result<(), Failure> {
+async fn receive(context: &Context, peer: PeerId, stream: &mut Link, offered: Offered) -> Result<(), Failure> {
+    let Offered { offer, deposit } = offered;
     if offer.size == 0 || offer.size > context.limits.envelope {
         let reason = if offer.size == 0 { RefusedReason::Malformed } else { RefusedReason::TooLarge };
         return within(context.limits.first_frame, stream::write(stream, &Message::Refused(Refused { reason }))).await;
     }
     let token = context.token();
     let (sender, mut answers) = mpsc::channel(ANSWERS_MAX);
-    context.note(Note::Offer { peer, token, offer, answers: sender }).await;
+    context.note(Note::Offer { peer, token, offer: offer.clone(), deposit, answers: sender }).await;
     let ended = match decide(context, stream, &mut answers).await {
-        Ok(Some(Answer::Send)) => body(context, stream, offer, token, &mut answers).await,
+        Ok(Some(Answer::Send)) => body(context, stream, &offer, token, &mut answers).await,
         Ok(Some(answer)) => {
             context.note(Note::Ended { token }).await;
-            return say(context, stream, answer).await;
+            return say(context, stream, &offer, answer).await;
         }
         Ok(None) => Ok(Some(later(LaterReason::Busy, RETRY_SECONDS))),
         Err(failure) => Err(failure),
@@ -88,7 +98,7 @@ async fn receive(context: &Context, peer: PeerId, stream: &mut Link, offer: Offe
         Ok(None) => Ok(()),
         Ok(Some(answer)) => {
             context.note(Note::Broken { token }).await;
-            say(context, stream, answer).await
+            say(context, stream, &offer, answer).await
         }
         Err(failure) => {
             context.note(Note::Broken { token }).await;
@@ -113,12 +123,13 @@ async fn decide(context: &Context, stream: &mut Link, answers: &mut mpsc::Receiv
 async fn body(
     context: &Context,
     stream: &mut Link,
-    offer: Offer,
+    offer: &Offer,
     token: Token,
     answers: &mut mpsc::Receiver<Answer>,
 ) -> Result<Option<Answer>, Failure> {
     let staging = context.staging.clone();
-    let part = match run(move || staging.begin(offer.envelope, offer.size)).await? {
+    let (envelope, size) = (offer.envelope, offer.size);
+    let part = match run(move || staging.begin(envelope, size)).await? {
         Ok(part) => part,
         Err(Busy::InProgress) => return Ok(Some(later(LaterReason::InProgress, RETRY_SECONDS))),
         Err(Busy::Full) => return Ok(Some(later(LaterReason::Full, RETRY_FULL_SECONDS))),
@@ -143,11 +154,11 @@ async fn body(
         Ok(Some(Answer::Send) | None) | Err(_) => return Ok(Some(later(LaterReason::Busy, RETRY_SECONDS))),
         Ok(Some(answer)) => answer,
     };
-    if matches!(answer, Answer::Have | Answer::Refused(_)) {
+    if matches!(answer, Answer::Have | Answer::Refused(_) | Answer::Stored { .. }) {
         run(move || part.remove()).await?;
     }
     context.note(Note::Ended { token }).await;
-    say(context, stream, answer).await?;
+    say(context, stream, offer, answer).await?;
     Ok(None)
 }
 
@@ -294,9 +305,13 @@ fn later(reason: LaterReason, after_s: u32) -> Answer {
     Answer::Later { reason, after_s }
 }
 
-async fn say(context: &Context, stream: &mut Link, answer: Answer) -> Result<(), Failure> {
+async fn say(context: &Context, stream: &mut Link, offer: &Offer, answer: Answer) -> Result<(), Failure> {
     let message = match answer {
         Answer::Have => Message::Have,
+        Answer::Stored { until_s } => {
+            let signature = context.key.stored(&offer.queue, &offer.envelope, offer.size, until_s);
+            Message::Stored(wire::Stored { until_s, signature })
+        }
         Answer::Later { reason, after_s } => Message::Later(Later { reason, after_s }),
         Answer::Refused(reason) => Message::Refused(Refused { reason }),
         Answer::Send => Message::Later(Later { reason: LaterReason::Busy, after_s: RETRY_SECONDS }),

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Write};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,8 +11,9 @@ use bao_tree::io::outboard::PreOrderOutboard;
 use bao_tree::io::sync::{CreateOutboard, encode_ranges_validated};
 use futures::AsyncWriteExt;
 use kith_protocol::event::OfferOutcome;
+use kith_protocol::hosting::verify_stored;
 use kith_protocol::ids::{EnvelopeId, Op, QueueName};
-use kith_protocol::wire::{self, Message, Offer, RAW_BODY_BYTES_MAX};
+use kith_protocol::wire::{self, Message, Offer, RAW_BODY_BYTES_MAX, Stored};
 use libp2p::PeerId;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
@@ -23,6 +23,8 @@ use super::pace::Pace;
 use super::pipe::{PIECES_MAX, Sink};
 use super::receive::{BLOCK, chunks};
 use super::{Context, Failure, Link, Note, stream, within};
+use crate::names;
+use crate::service::{Source, Ticket};
 
 /// What a peer gets on top of our own limits before we stop waiting for its answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -36,13 +38,14 @@ pub(crate) struct Outgoing {
     pub(crate) queue: QueueName,
     pub(crate) envelope: EnvelopeId,
     pub(crate) size: u64,
-    pub(crate) file: PathBuf,
+    pub(crate) source: Source,
+    pub(crate) ticket: Ticket,
 }
 
 /// Offers an envelope on a stream of its own.
 pub(crate) async fn offer(context: Arc<Context>, peer: PeerId, mut stream: Link, outgoing: Outgoing) {
     let op = outgoing.op;
-    let outcome = match converse(&context, &mut stream, outgoing).await {
+    let outcome = match converse(&context, peer, &mut stream, outgoing).await {
         Ok(outcome) => {
             drop(timeout(context.limits.first_frame, stream.close()).await);
             outcome
@@ -59,11 +62,13 @@ pub(crate) async fn offer(context: Arc<Context>, peer: PeerId, mut stream: Link,
     context.note(Note::Offered { peer, op, outcome }).await;
 }
 
-async fn converse(context: &Context, stream: &mut Link, outgoing: Outgoing) -> Result<OfferOutcome, Failure> {
-    let offer = Offer { envelope: outgoing.envelope, size: outgoing.size, queue: outgoing.queue };
-    within(context.limits.first_frame, stream::write(stream, &Message::Offer(offer))).await?;
+async fn converse(context: &Context, peer: PeerId, stream: &mut Link, outgoing: Outgoing) -> Result<OfferOutcome, Failure> {
+    let Ticket { deposit, stamp, work, onward } = outgoing.ticket.clone();
+    let offer = Offer { envelope: outgoing.envelope, size: outgoing.size, queue: outgoing.queue, stamp, work, onward };
+    let first = if deposit { Message::Deposit(offer.clone()) } else { Message::Offer(offer.clone()) };
+    within(context.limits.first_frame, stream::write(stream, &first)).await?;
     let answer = within(context.limits.answer + PATIENCE, stream::read(stream)).await?;
-    let Message::Send(send) = answer else { return outcome(answer) };
+    let Message::Send(send) = answer else { return outcome(answer, peer, &offer) };
     let groups = wire::groups(outgoing.size);
     if send.missing.last().is_some_and(|(_, end)| u64::from(*end) > groups) {
         return Err(Failure::Breach("asks for more than there is".to_owned()));
@@ -71,12 +76,21 @@ async fn converse(context: &Context, stream: &mut Link, outgoing: Outgoing) -> R
     if !send.missing.is_empty() {
         body(context, stream, outgoing, send.missing).await?;
     }
-    outcome(within(context.limits.commit + PATIENCE, stream::read(stream)).await?)
+    outcome(within(context.limits.commit + PATIENCE, stream::read(stream)).await?, peer, &offer)
 }
 
-fn outcome(answer: Message) -> Result<OfferOutcome, Failure> {
+fn outcome(answer: Message, peer: PeerId, offer: &Offer) -> Result<OfferOutcome, Failure> {
     match answer {
         Message::Have => Ok(OfferOutcome::Have),
+        Message::Stored(Stored { until_s, signature }) => {
+            let holds = names::from_libp2p(&peer)
+                .is_some_and(|relay| verify_stored(&relay, &offer.queue, &offer.envelope, offer.size, until_s, &signature));
+            if holds {
+                Ok(OfferOutcome::Stored { until_s, signature })
+            } else {
+                Err(Failure::Breach("a false signature".to_owned()))
+            }
+        }
         Message::Later(later) => Ok(OfferOutcome::Later { reason: later.reason, after_s: later.after_s }),
         Message::Refused(refused) => Ok(OfferOutcome::Refused(refused.reason)),
         other => Err(Failure::Breach(format!("message {} for an answer", other.number()))),
@@ -114,10 +128,11 @@ async fn body(context: &Context, stream: &mut Link, outgoing: Outgoing, missing:
 /// Reads, verifies and encodes the ranges. Blocking.
 fn encode(outgoing: &Outgoing, missing: &[(u32, u32)], mut sink: Sink) -> io::Result<()> {
     if outgoing.size <= RAW_BODY_BYTES_MAX {
-        sink.write_all(&whole(&outgoing.file, outgoing)?)?;
+        sink.write_all(&whole(outgoing)?)?;
         return sink.flush();
     }
-    let file = File::open(&outgoing.file)?;
+    let Source::File(path) = &outgoing.source else { return Err(damaged()) };
+    let file = File::open(path)?;
     if file.metadata()?.len() != outgoing.size {
         return Err(damaged());
     }
@@ -133,9 +148,14 @@ fn encode(outgoing: &Outgoing, missing: &[(u32, u32)], mut sink: Sink) -> io::Re
     sink.flush()
 }
 
-fn whole(path: &Path, outgoing: &Outgoing) -> io::Result<Vec<u8>> {
+fn whole(outgoing: &Outgoing) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    io::Read::read_to_end(&mut io::Read::take(File::open(path)?, RAW_BODY_BYTES_MAX + 1), &mut bytes)?;
+    match &outgoing.source {
+        Source::File(path) => {
+            io::Read::read_to_end(&mut io::Read::take(File::open(path)?, RAW_BODY_BYTES_MAX + 1), &mut bytes)?;
+        }
+        Source::Bytes(held) => bytes.extend_from_slice(held),
+    }
     let named = bytes.len() as u64 == outgoing.size && blake3::hash(&bytes) == blake3::Hash::from(outgoing.envelope.0);
     if named { Ok(bytes) } else { Err(damaged()) }
 }

@@ -21,7 +21,7 @@ fn account() -> AccountKeys {
 
 /// The record of this week, as of some seconds from now.
 fn record(account: &mut AccountKeys, seconds: i64) -> Record {
-    let card = account.card(&[], Policy::default(), wall(seconds)).unwrap().public;
+    let card = account.card(&[], Policy::default(), None, wall(seconds)).unwrap().public;
     account.records(&card, wall(seconds), &mut rand::rng()).unwrap().remove(0)
 }
 

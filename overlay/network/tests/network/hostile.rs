@@ -13,7 +13,14 @@ use crate::raw::{self, Raw};
 use crate::support::{Envelope, Node, QUEUE, join};
 
 fn offer(envelope: &Envelope) -> Message {
-    Message::Offer(Offer { envelope: envelope.id, size: envelope.bytes.len() as u64, queue: QUEUE })
+    Message::Offer(Offer {
+        envelope: envelope.id,
+        size: envelope.bytes.len() as u64,
+        queue: QUEUE,
+        stamp: None,
+        work: None,
+        onward: Vec::new(),
+    })
 }
 
 /// Offers, and is asked for the body.
@@ -65,7 +72,7 @@ async fn nonsense_is_answered_by_hanging_up() {
         vec![0; 4],
         Message::Have.to_frame().unwrap(),
         Message::Send(Send { missing: vec![] }).to_frame().unwrap(),
-        Message::Hello(Hello { version: 2, features: 0, ext: None }).to_frame().unwrap(),
+        Message::Hello(Hello { version: 2, features: 0, nonce: [0; 32], ext: None }).to_frame().unwrap(),
     ];
     for (seed, bytes) in (10..).zip(nonsense) {
         let mut raw = Raw::connect(seed, &node.addresses[0]).await;
@@ -147,7 +154,11 @@ async fn impossible_sizes_are_refused_without_asking() {
         [(0, RefusedReason::Malformed), (65 << 20, RefusedReason::TooLarge), (u64::MAX, RefusedReason::TooLarge)]
     {
         let mut stream = raw.stream().await;
-        raw::say(&mut stream, &Message::Offer(Offer { envelope: envelope.id, size, queue: QUEUE })).await;
+        raw::say(
+            &mut stream,
+            &Message::Offer(Offer { envelope: envelope.id, size, queue: QUEUE, stamp: None, work: None, onward: Vec::new() }),
+        )
+        .await;
         assert_eq!(raw::hear(&mut stream).await, Some(Message::Refused(Refused { reason })));
     }
     let mut stream = raw.stream().await;

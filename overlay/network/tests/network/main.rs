@@ -6,5 +6,6 @@ mod directory;
 mod hostile;
 mod peers;
 mod raw;
+mod relays;
 mod support;
 mod transfer;

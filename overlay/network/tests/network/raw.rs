@@ -88,7 +88,7 @@ impl Raw {
     pub(crate) async fn greet(seed: u8, address: &str) -> Self {
         let raw = Self::connect(seed, address).await;
         let mut stream = raw.stream().await;
-        say(&mut stream, &Message::Hello(Hello { version: VERSION, features: 0, ext: None })).await;
+        say(&mut stream, &Message::Hello(Hello { version: VERSION, features: 0, nonce: [0; 32], ext: None })).await;
         assert!(matches!(hear(&mut stream).await, Some(Message::Hello(_))));
         raw
     }

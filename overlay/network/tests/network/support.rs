@@ -105,7 +105,16 @@ impl Node {
     pub(crate) async fn offer(&mut self, peer: PeerId, file: &Envelope) -> Op {
         let op = self.op();
         let (queue, envelope, size) = (QUEUE, file.id, file.bytes.len() as u64);
-        self.send(Command::Offer { op, peer, queue, envelope, size, file: file.path.clone() }).await;
+        self.send(Command::Offer {
+            op,
+            peer,
+            queue,
+            envelope,
+            size,
+            source: kith_network::Source::File(file.path.clone()),
+            ticket: Default::default(),
+        })
+        .await;
         op
     }
 

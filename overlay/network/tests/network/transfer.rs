@@ -64,7 +64,14 @@ async fn transfer_cut_at_half_resumes_there_after_a_restart() {
     let half = {
         let raw = Raw::greet(7, &b.addresses[0]).await;
         let mut stream = raw.stream().await;
-        let offer = Offer { envelope: envelope.id, size: envelope.bytes.len() as u64, queue: QUEUE };
+        let offer = Offer {
+            envelope: envelope.id,
+            size: envelope.bytes.len() as u64,
+            queue: QUEUE,
+            stamp: None,
+            work: None,
+            onward: Vec::new(),
+        };
         raw::say(&mut stream, &Message::Offer(offer)).await;
         let token = b.offer_received(envelope.id).await;
         b.answer(token, Answer::Send).await;

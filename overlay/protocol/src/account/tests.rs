@@ -14,14 +14,19 @@ fn rng(seed: u8) -> ChaCha20Rng {
 }
 
 fn place(peer: u8) -> Place {
-    Place { peer: PeerId([peer; 32]), queue: QueueName([peer; 16]), addresses: vec!["/ip4/203.0.113.7/tcp/4190".into()] }
+    Place {
+        peer: PeerId([peer; 32]),
+        queue: QueueName([peer; 16]),
+        kind: crate::event::PlaceKind::Home,
+        addresses: vec!["/ip4/203.0.113.7/tcp/4190".into()],
+    }
 }
 
 #[test]
 fn an_account_reads_back_from_its_rows() {
     let (seed, mut account) = AccountKeys::create(WALL, &mut rng(1)).unwrap();
     account.queue(PeerId([5; 32]), &mut rng(2)).unwrap();
-    account.card(&[place(5)], Policy::default(), WALL).unwrap();
+    account.card(&[place(5)], Policy::default(), None, WALL).unwrap();
     let mut rows = account.rows().unwrap();
     rows.reverse();
     let again = AccountKeys::from_rows(account.address(), &rows).unwrap();
@@ -54,8 +59,8 @@ fn the_words_bring_the_address_back_with_a_generation_that_wins() {
     assert_eq!(new.address(), old.address());
     assert_eq!(new.generation(), 2);
     let later = Wall(WALL.0 + 86_400_000);
-    let old_card = old.card(&[place(5)], Policy::default(), later).unwrap().public;
-    let new_card = new.card(&[place(5)], Policy::default(), WALL).unwrap().public;
+    let old_card = old.card(&[place(5)], Policy::default(), None, later).unwrap().public;
+    let new_card = new.card(&[place(5)], Policy::default(), None, WALL).unwrap().public;
     assert!(new_card.is_newer(&old_card) && old_card.is_rollback_of(&new_card));
     assert_ne!(new.device().public(), old.device().public());
 }
@@ -64,8 +69,8 @@ fn the_words_bring_the_address_back_with_a_generation_that_wins() {
 fn cards_and_records_grow_although_the_clock_goes_back() {
     let (_, mut account) = AccountKeys::create(WALL, &mut rng(1)).unwrap();
     let before = Wall(WALL.0 - 3_600_000);
-    let first = account.card(&[], Policy::default(), WALL).unwrap();
-    let second = account.card(&[], Policy::default(), before).unwrap();
+    let first = account.card(&[], Policy::default(), None, WALL).unwrap();
+    let second = account.card(&[], Policy::default(), None, before).unwrap();
     assert!(second.public.is_newer(&first.private));
     let early = account.records(&second.public, WALL, &mut rng(3)).unwrap();
     let late = account.records(&second.public, before, &mut rng(4)).unwrap();
@@ -85,7 +90,7 @@ fn a_year_of_weeks_needs_no_words_and_keeps_few_keys() {
         account.prekeys.age(now);
         let changes = account.rotate(now.wall, &mut random);
         if !changes.is_empty() {
-            let card = account.card(&[place(1)], Policy::default(), now.wall).unwrap();
+            let card = account.card(&[place(1)], Policy::default(), None, now.wall).unwrap();
             let week = card.public.device_weeks().next().unwrap().2;
             assert_eq!(week, week_of(now.wall));
             assert_eq!(account.records(&card.public, now.wall, &mut random).unwrap().len(), 9, "day {day}");
@@ -102,10 +107,10 @@ fn a_year_of_weeks_needs_no_words_and_keeps_few_keys() {
 #[test]
 fn the_sheet_runs_out_loudly() {
     let (_, mut account) = AccountKeys::create(WALL, &mut rng(1)).unwrap();
-    let card = account.card(&[], Policy::default(), WALL).unwrap().public;
+    let card = account.card(&[], Policy::default(), None, WALL).unwrap().public;
     let end = Wall(WALL.0 + 105 * 604_800_000);
     assert_eq!(account.records(&card, end, &mut rng(2)), Err(BuildError::SheetRunOut));
-    assert_eq!(account.card(&[], Policy::default(), end), Err(CardError::Expired));
+    assert_eq!(account.card(&[], Policy::default(), None, end), Err(CardError::Expired));
     assert_eq!(account.weeks_left(end), 0);
 }
 

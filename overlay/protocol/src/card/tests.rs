@@ -33,7 +33,7 @@ fn owner(seed: u8, devices: u32) -> Owner {
 
 fn place(peer: u8) -> Place {
     let addresses = (0..4).map(|i| format!("/ip4/203.0.113.{i}/udp/4190/quic-v1/{}", "x".repeat(90))).collect();
-    Place { peer: PeerId([peer; 32]), queue: QueueName([peer; 16]), addresses }
+    Place { peer: PeerId([peer; 32]), queue: QueueName([peer; 16]), kind: crate::event::PlaceKind::Home, addresses }
 }
 
 impl Owner {

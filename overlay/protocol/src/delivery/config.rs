@@ -1,5 +1,7 @@
 //! Every duration and bound of delivery, with its default. All durations are in ms.
 
+use crate::card::Strangers;
+
 const SECOND: u64 = 1000;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
@@ -64,6 +66,48 @@ pub struct Config {
     pub receipt_repeat_ms: u64,
     /// A body that is not complete by then is given up: the largest envelope at 10 KB/s takes 90 min. 2 h.
     pub reception_max_ms: u64,
+    /// No node of the recipient's took it by then: it is left with relays. 3 s.
+    pub direct_wait_ms: u64,
+    /// No relay took it by then either: volunteers are asked. 10 s.
+    pub relay_wait_ms: u64,
+    /// Relays that keep a copy, where the card lists so many. 2.
+    pub relay_copies: usize,
+    /// Volunteers that keep a copy. 3.
+    pub volunteer_copies: usize,
+    /// A relay is asked to show what it keeps after so long at the earliest, and three times that at the latest. 6 h.
+    pub audit_after_ms: u64,
+    /// Volunteers are asked that often. 2 h.
+    pub volunteer_check_ms: u64,
+    /// What was collected or receipted stays for so long: disks lie. 24 h.
+    pub grace_copy_ms: u64,
+    /// First try again to reach a relay of ours; doubles up to the steady wait. 1 min.
+    pub relay_retry_ms: u64,
+    /// Relays of ours are asked again what is there at this interval, and brought up to date. 6 h.
+    pub relay_refresh_ms: u64,
+    /// Volunteers near our own key are asked for letters at this interval. 1 h.
+    pub volunteer_collect_ms: u64,
+    /// Bytes kept for others in all. 4 GiB.
+    pub hosting_bytes_max: u64,
+    /// Deposits of one peer in a minute. 60.
+    pub deposits_per_minute: u32,
+    /// Bytes that one peer deposits in a minute. 20 MiB.
+    pub deposit_bytes_per_minute: u64,
+    /// Bytes kept as a volunteer; 0: this node does not volunteer. 0.
+    pub volunteer_bytes: u64,
+    /// Bytes of the largest envelope kept as a volunteer. 64,000.
+    pub volunteer_largest: u64,
+    /// Envelopes kept as a volunteer for one mailbox. 32.
+    pub volunteer_count: u32,
+    /// Work that volunteers ask for; 0: none. 1,000.
+    pub volunteer_effort: u32,
+    /// How long volunteers keep an envelope. 7 d.
+    pub volunteer_life_ms: u64,
+    /// Who may write to the accounts of this node without being accepted.
+    pub strangers: Strangers,
+    /// How much work strangers do for this node's accounts, bound to the queue's name; 0: none. 7,000.
+    pub stranger_effort: u32,
+    /// Mails of strangers that may wait for a person's decision, or in a hosted mailbox. 20.
+    pub requests_max: usize,
     /// Letters being sealed at once. 16.
     pub seals_max: usize,
     /// Offers in flight to all peers. 64.
@@ -111,6 +155,27 @@ impl Default for Config {
             persist_every_ms: HOUR,
             receipt_repeat_ms: 10 * MINUTE,
             reception_max_ms: 2 * HOUR,
+            direct_wait_ms: 3 * SECOND,
+            relay_wait_ms: 10 * SECOND,
+            relay_copies: 2,
+            volunteer_copies: 3,
+            audit_after_ms: 6 * HOUR,
+            volunteer_check_ms: 2 * HOUR,
+            grace_copy_ms: DAY,
+            relay_retry_ms: MINUTE,
+            relay_refresh_ms: 6 * HOUR,
+            volunteer_collect_ms: HOUR,
+            hosting_bytes_max: 4 << 30,
+            deposits_per_minute: 60,
+            deposit_bytes_per_minute: 20 << 20,
+            volunteer_bytes: 0,
+            volunteer_largest: 64_000,
+            volunteer_count: 32,
+            volunteer_effort: 1_000,
+            volunteer_life_ms: 7 * DAY,
+            strangers: Strangers::Welcome,
+            stranger_effort: 7_000,
+            requests_max: 20,
             seals_max: 16,
             offers_max: 64,
             offers_per_peer: 8,

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::address::Address;
-use crate::event::{CardInfo, Effect, Mono, Place};
+use crate::event::{CardInfo, Effect, Mono, Place, PlaceKind};
 use crate::ids::{AccountId, Op, PeerId};
 
 use super::context::Context;
@@ -60,7 +60,7 @@ impl Directory {
     /// The home node of everybody known.
     pub(crate) fn homes(&self) -> Vec<Place> {
         let mut homes = BTreeMap::new();
-        for place in self.cards.values().filter_map(|card| card.places.first()) {
+        for place in self.cards.values().filter_map(|card| card.places.iter().find(|place| place.kind == PlaceKind::Home)) {
             homes.entry(place.peer).or_insert_with(|| place.clone());
         }
         homes.into_values().collect()
@@ -268,8 +268,8 @@ mod tests {
 
     fn card(generation: u32, sequence: u64, at: u8) -> CardInfo {
         let address = Address::from_key(ed25519_dalek::SigningKey::from_bytes(&[1; 32]).verifying_key().to_bytes()).unwrap();
-        let place = Place { peer: PeerId([at; 32]), queue: QueueName([0; 16]), addresses: Vec::new() };
-        CardInfo { address, generation, sequence, learned: Wall(0), not_after: Wall(i64::MAX), places: vec![place] }
+        let place = Place { peer: PeerId([at; 32]), queue: QueueName([0; 16]), kind: PlaceKind::Home, addresses: Vec::new() };
+        CardInfo { address, generation, sequence, learned: Wall(0), not_after: Wall(i64::MAX), places: vec![place], work: None }
     }
 
     #[test]

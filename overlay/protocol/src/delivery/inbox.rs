@@ -10,9 +10,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::address::Address;
+use crate::card::Strangers;
 use crate::envelope;
 use crate::event::{
-    Answer, CardInfo, Counter, Effect, LaterReason, Letter, LetterKind, Mono, OpenProblem, OwnAccount, RefusedReason, Write,
+    Answer, CardInfo, Counter, Effect, LaterReason, Letter, LetterKind, Mono, OpenProblem, OwnAccount, RefusedReason, Ticket,
+    Write,
 };
 use crate::ids::{AccountId, BatchId, EntryId, EnvelopeId, MailId, PeerId, QueueName, Token};
 use crate::limits::ENVELOPE_BYTES_MAX;
@@ -39,6 +41,36 @@ const FULL_S: u32 = 60;
 /// After its disk failed a node takes no bodies for so long, in ms; then the next one is the trial.
 const FULL_WAIT_MS: u64 = 60 * 1000;
 
+/// Who may write without paying, at most, in all accounts.
+const ACCEPTED_MAX: usize = 100_000;
+/// Envelopes of at most this many bytes are opened before anybody is asked to pay.
+pub(crate) const TRUST_BYTES_MAX: u64 = 64_000;
+/// What a peer is asked for while cards are looked up that may name it, in s.
+const SOUGHT_S: u32 = 5;
+/// What strangers are asked for while as many requests wait as may, in s.
+const REQUESTS_S: u32 = 6 * 3600;
+
+/// What came with an offer that lets it in.
+pub(crate) enum Entrance {
+    /// The peer is a node of somebody accepted, or a relay of ours that has looked at it.
+    Trusted,
+    /// Perhaps a node of somebody accepted whose card is being looked up.
+    Sought,
+    /// A stamp, work, or nothing.
+    With(Ticket),
+}
+
+/// An offer for a mailbox of this node's.
+pub(crate) struct Offer {
+    pub(crate) token: Token,
+    pub(crate) peer: PeerId,
+    /// Whose queue it names; `None`: nobody's.
+    pub(crate) account: Option<AccountId>,
+    pub(crate) queue: QueueName,
+    pub(crate) envelope: EnvelopeId,
+    pub(crate) size: u64,
+}
+
 type MailName = (AccountId, Address, MailId);
 
 #[derive(Clone, Debug)]
@@ -53,6 +85,8 @@ struct Reception {
     peer: PeerId,
     account: AccountId,
     envelope: EnvelopeId,
+    /// It came with a stamp or work, from a node of somebody accepted, or from a relay of ours.
+    paid: bool,
     stage: Stage,
     /// When it is given up if its body is not complete.
     until: Mono,
@@ -85,6 +119,10 @@ pub(crate) struct Inbox {
     recent_order: VecDeque<EnvelopeId>,
     /// Mails filed lately, whichever envelope they came in, and when a receipt was last queued.
     filed: BTreeMap<MailName, Option<Mono>>,
+    /// Who may write to whom without paying for it.
+    accepted: BTreeSet<(AccountId, Address)>,
+    /// Mails of strangers that wait for a person's decision.
+    requests: BTreeMap<AccountId, u32>,
     /// Our disk failed us lately: no bodies until then.
     full_until: Mono,
     strikes: BTreeMap<PeerId, u32>,
@@ -121,17 +159,77 @@ impl Inbox {
         }
     }
 
-    /// A peer offers an envelope.
-    pub(crate) fn offer(
-        &mut self,
-        token: Token,
-        peer: PeerId,
-        queue: QueueName,
-        envelope: EnvelopeId,
-        size: u64,
-        cx: &mut Context<'_>,
-    ) {
-        let Some(account) = self.queues.get(&queue).copied() else {
+    /// Takes up what was dealt with before a restart, and who is accepted.
+    pub(crate) fn restore(seen: Vec<EnvelopeId>, accepted: Vec<(AccountId, Address)>, requests: Vec<(AccountId, u32)>) -> Self {
+        let mut inbox =
+            Self { accepted: accepted.into_iter().collect(), requests: requests.into_iter().collect(), ..Self::default() };
+        for envelope in seen {
+            inbox.remember(envelope, None);
+        }
+        inbox
+    }
+
+    /// Whose queue at this node that is.
+    pub(crate) fn account(&self, queue: &QueueName) -> Option<AccountId> {
+        self.queues.get(queue).copied()
+    }
+
+    pub(crate) fn accepts(&self, account: AccountId, address: &Address) -> bool {
+        self.accepted.contains(&(account, *address))
+    }
+
+    pub(crate) fn acceptance(&mut self, account: AccountId, address: Address, accepted: bool) {
+        if accepted && self.accepted.len() < ACCEPTED_MAX {
+            self.accepted.insert((account, address));
+        } else {
+            self.accepted.remove(&(account, address));
+        }
+    }
+
+    /// Who is accepted by an account.
+    pub(crate) fn accepted_by(&self, account: AccountId) -> impl Iterator<Item = &Address> {
+        self.accepted.iter().filter(move |(of, _)| *of == account).map(|(_, address)| address)
+    }
+
+    pub(crate) fn requests(&mut self, account: AccountId, waiting: u32) {
+        self.requests.insert(account, waiting);
+    }
+
+    /// May an envelope come in, before anything of it is known but what came with the offer? Says whether its way is paid. A small one from nobody known
+    /// comes in on trust: whoever wrote it may be a contact, which only shows when it is open.
+    fn admitted(&self, offer: &Offer, account: AccountId, way: &Entrance, cx: &Context<'_>) -> Result<bool, Answer> {
+        let ticket = match way {
+            Entrance::Trusted => return Ok(true),
+            Entrance::Sought => return Err(Answer::Later { reason: LaterReason::Busy, after_s: SOUGHT_S }),
+            Entrance::With(ticket) => ticket,
+        };
+        let effort = cx.config.stranger_effort;
+        let small = offer.size <= TRUST_BYTES_MAX;
+        match cx.config.strangers {
+            Strangers::Welcome => Ok(true),
+            _ if ticket.stamp.is_some() => Ok(true),
+            Strangers::Closed if small => Ok(false),
+            Strangers::Closed => Err(Answer::Refused(RefusedReason::Closed)),
+            Strangers::Work => match ticket.effort(effort, &offer.queue.0, &offer.envelope) {
+                Some(_) if self.is_full_of_requests(account, cx) => {
+                    Err(Answer::Later { reason: LaterReason::Quota, after_s: REQUESTS_S })
+                }
+                Some(_) => Ok(true),
+                None if small => Ok(false),
+                None => Err(Answer::Refused(RefusedReason::Price(effort))),
+            },
+        }
+    }
+
+    fn is_full_of_requests(&self, account: AccountId, cx: &Context<'_>) -> bool {
+        let waiting = self.requests.get(&account).copied().unwrap_or(0);
+        usize::try_from(waiting).unwrap_or(usize::MAX) >= cx.config.requests_max
+    }
+
+    /// A peer offers an envelope for a mailbox of this node's.
+    pub(crate) fn offer(&mut self, offer: Offer, way: &Entrance, cx: &mut Context<'_>) {
+        let Offer { token, peer, envelope, size, .. } = offer;
+        let Some(account) = offer.account else {
             Self::refuse(token, Answer::Refused(RefusedReason::Unknown), cx);
             return self.strike(peer, 1, cx);
         };
@@ -151,6 +249,10 @@ impl Inbox {
             }
             return;
         }
+        let paid = match self.admitted(&offer, account, way, cx) {
+            Ok(paid) => paid,
+            Err(answer) => return Self::refuse(token, answer, cx),
+        };
         if self.arriving.contains(&envelope) && !self.restart(peer, envelope, cx) {
             return Self::refuse(token, Answer::Later { reason: LaterReason::InProgress, after_s: IN_PROGRESS_S }, cx);
         }
@@ -164,7 +266,7 @@ impl Inbox {
         self.arriving.insert(envelope);
         self.receptions.insert(
             token,
-            Reception { peer, account, envelope, stage: Stage::Receiving, until: cx.after(cx.config.reception_max_ms) },
+            Reception { peer, account, envelope, paid, stage: Stage::Receiving, until: cx.after(cx.config.reception_max_ms) },
         );
         cx.emit(Effect::Answer { token, answer: Answer::Send });
     }
@@ -262,38 +364,55 @@ impl Inbox {
     }
 
     fn letter(&mut self, token: Token, letter: Letter, outbox: &mut Outbox, cx: &mut Context<'_>) {
-        let (mut writes, mut then) = (Vec::new(), Vec::new());
+        let Some(Reception { envelope, paid, peer, .. }) = self.receptions.get(&token).cloned() else { return };
+        let mut writes = Vec::new();
+        let stranger = cx.config.strangers != Strangers::Welcome && !self.accepts(letter.account, &letter.from);
         let mut batch = Batch { token, mail: None, card: letter.card, ending: Vec::new() };
         match letter.kind {
             LetterKind::Mail => {
                 let name = (letter.account, letter.from, letter.mid);
+                if stranger && !paid {
+                    // Known by now to be no contact's: the price is named, and the next try brings the work along.
+                    self.forget(token);
+                    self.strike(peer, 1, cx);
+                    let reason = match cx.config.strangers {
+                        Strangers::Closed => RefusedReason::Closed,
+                        Strangers::Work | Strangers::Welcome => RefusedReason::Price(cx.config.stranger_effort),
+                    };
+                    return Self::refuse(token, Answer::Refused(reason), cx);
+                }
                 if self.filing.contains(&name) {
                     // The same mail, sealed anew, is being written: not yet ours to confirm.
                     return self.later(token, LaterReason::InProgress, IN_PROGRESS_S, cx);
                 }
-                let receipt = letter.receipt_wanted;
+                let receipt = letter.receipt_wanted && !stranger;
                 if letter.known || self.filed.contains_key(&name) {
                     cx.emit(Effect::Count(Counter::Duplicate));
                     let again = receipt && (!self.filed.contains_key(&name) || self.repeat_receipt(name, cx));
-                    writes.push(Write::Absorb { token, receipt: again });
+                    writes.push(Write::Absorb { token, envelope, receipt: again });
+                } else if stranger && self.is_full_of_requests(letter.account, cx) {
+                    return self.later(token, LaterReason::Quota, REQUESTS_S, cx);
                 } else {
-                    writes.push(Write::File { token, receipt });
+                    if stranger {
+                        *self.requests.entry(letter.account).or_default() += 1;
+                    }
+                    writes.push(Write::File { token, envelope, receipt, request: stranger });
                 }
                 self.filing.insert(name);
                 self.filed.entry(name).or_insert(receipt.then_some(cx.now.mono));
                 batch.mail = Some(name);
             }
             LetterKind::Receipt(mails) => {
-                let (ending, bogus) = outbox.receipt(letter.from, letter.account, &mails, &mut writes, &mut then);
+                let (ending, bogus) = outbox.receipt(letter.from, letter.account, &mails, &mut writes);
                 batch.ending = ending;
-                writes.push(Write::Absorb { token, receipt: false });
+                writes.push(Write::Absorb { token, envelope, receipt: false });
                 for _ in 0..bogus {
                     cx.emit(Effect::Count(Counter::BogusReceipt));
                 }
             }
-            LetterKind::Card => writes.push(Write::Absorb { token, receipt: false }),
+            LetterKind::Card | LetterKind::Relay(_) => writes.push(Write::Absorb { token, envelope, receipt: false }),
         }
-        then.insert(0, Effect::Answer { token, answer: Answer::Have });
+        let then = vec![Effect::Answer { token, answer: Answer::Have }];
         if let Some(reception) = self.receptions.get_mut(&token) {
             reception.stage = Stage::Writing;
         }

@@ -5,22 +5,32 @@
 //!   └─────────────── whatever fails: next place, then Idle until something happens or a timer
 //! ```
 //!
+//! The recipient's own nodes come first; if none has it after a few seconds, relays of theirs keep copies, then volunteers (`road.rs`). A relay that
+//! lost its copy is noticed, and used less (`copies.rs`).
+//!
 //! An entry has one commit of its own in flight at most, so that a failed one can be taken back without touching another. What has been sealed is
 //! offered only after the commit that keeps the spent keys.
 
+mod copies;
 mod entry;
 mod flow;
+mod road;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::address::Address;
-use crate::event::{CommitProblem, Effect, Entry, EntryKind, Fate, Mono, Now, OfferOutcome, Problem, SealProblem, Sealed, Write};
+use crate::event::{
+    CommitProblem, Effect, Entry, EntryKind, Fate, Mono, Now, OfferOutcome, Place, PlaceKind, Problem, RefusedReason,
+    SealProblem, Sealed, Write,
+};
 use crate::ids::{AccountId, BatchId, EntryId, MailId, Op, PeerId};
 
 use super::age::{self, Aging};
 use super::connections::Connections;
 use super::context::Context;
 use super::directory::Directory;
+use super::mailboxes::Mailboxes;
+use copies::Grace;
 use entry::{Item, State};
 
 /// Entries whose age is written in one batch.
@@ -38,13 +48,19 @@ const STORE_WAIT_MS: u64 = 60 * 1000;
 pub(crate) struct Road<'a> {
     pub(crate) directory: &'a mut Directory,
     pub(crate) connections: &'a mut Connections,
+    pub(crate) mailboxes: &'a mut Mailboxes,
 }
 
 /// What an answer belongs to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Work {
     Seal(EntryId),
-    Offer(EntryId, PeerId),
+    Offer(EntryId, Place),
+    Audit(EntryId, PeerId),
+    Volunteers(EntryId),
+    Strangers(EntryId, [u8; 16]),
+    /// What has its receipt is shown once more to a node that was started anew.
+    Again(PeerId),
 }
 
 /// What a commit of ours does.
@@ -67,6 +83,9 @@ pub(crate) struct Outbox {
     sealing: usize,
     to_offer: BTreeMap<PeerId, BTreeSet<(bool, EntryId)>>,
     offering: BTreeMap<PeerId, usize>,
+    /// How often a relay did not have what it said to keep.
+    strikes: BTreeMap<PeerId, u32>,
+    grace: Grace,
     aging: Aging,
     persist_at: Mono,
     /// The store failed: until then nothing is sealed, then one letter as a trial.
@@ -87,6 +106,8 @@ impl Outbox {
             sealing: 0,
             to_offer: BTreeMap::new(),
             offering: BTreeMap::new(),
+            strikes: BTreeMap::new(),
+            grace: Grace::default(),
             aging: Aging::new(now, newest, config.grace_ms),
             persist_at: Mono(now.mono.0.saturating_add(config.persist_first_ms)),
             ailing: None,
@@ -201,7 +222,7 @@ impl Outbox {
                 self.step(id, cx, road);
                 self.arm(id, cx);
             } else if newer {
-                if matches!(item.state, State::Connecting(_)) {
+                if item.state == State::Connecting {
                     item.state = State::Idle;
                 }
                 self.wake(id, cx, road);
@@ -219,9 +240,10 @@ impl Outbox {
     pub(crate) fn peer_up(&mut self, peer: PeerId, cx: &mut Context<'_>, road: &mut Road<'_>) {
         for address in road.directory.at(peer) {
             for id in self.entries_for(address) {
-                self.greeted(id, cx, road);
+                self.greeted(id, peer, cx, road);
             }
         }
+        self.show_again(peer, cx);
     }
 
     /// What was on its way to that peer is not any more.
@@ -230,22 +252,34 @@ impl Outbox {
             self.set_idle(id);
             self.failed_at(id, peer, Problem::Unreachable, cx, road);
         }
-        let broken: Vec<Op> =
-            self.works.iter().filter(|(_, work)| matches!(work, Work::Offer(_, at) if *at == peer)).map(|(op, _)| *op).collect();
+        let broken: Vec<Op> = self
+            .works
+            .iter()
+            .filter(|(_, work)| matches!(work, Work::Offer(_, at) if at.peer == peer))
+            .map(|(op, _)| *op)
+            .collect();
         for op in broken {
             self.offered(op, OfferOutcome::Broken, cx, road);
         }
+        self.audits_broken(peer, cx);
     }
 
     /// No connection to that peer came about.
     pub(crate) fn unreachable(&mut self, peer: PeerId, cx: &mut Context<'_>, road: &mut Road<'_>) {
         for address in road.directory.at(peer) {
             for id in self.entries_for(address) {
-                if self.items.get(&id).is_some_and(|item| matches!(item.state, State::Connecting(at) if at == peer)) {
+                if self.items.get(&id).is_some_and(|item| item.state == State::Connecting) {
                     self.set_idle(id);
                     self.failed_at(id, peer, Problem::Unreachable, cx, road);
                 }
             }
+        }
+        // Volunteers stand in no card.
+        let seeking = |item: &Item| item.state == State::Connecting && item.volunteers.iter().any(|place| place.peer == peer);
+        let ids: Vec<EntryId> = self.items.iter().filter(|(_, item)| seeking(item)).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.set_idle(id);
+            self.failed_at(id, peer, Problem::Unreachable, cx, road);
         }
     }
 
@@ -281,8 +315,16 @@ impl Outbox {
 
     /// The answer to an offer.
     pub(crate) fn offered(&mut self, op: Op, outcome: OfferOutcome, cx: &mut Context<'_>, road: &mut Road<'_>) {
-        let Some(Work::Offer(id, peer)) = self.works.get(&op).copied() else { return };
+        let (id, place) = match self.works.get(&op) {
+            Some(Work::Offer(id, place)) => (*id, place.clone()),
+            Some(Work::Again(_)) => {
+                self.works.remove(&op);
+                return;
+            }
+            _ => return,
+        };
         self.works.remove(&op);
+        let peer = place.peer;
         if let Some(count) = self.offering.get_mut(&peer) {
             *count -= 1;
             if *count == 0 {
@@ -294,7 +336,14 @@ impl Outbox {
         }
         self.set_idle(id);
         match outcome {
-            OfferOutcome::Have => self.handed(id, cx),
+            OfferOutcome::Have if place.kind == PlaceKind::Home => self.handed(id, &place, None, cx, road),
+            OfferOutcome::Stored { until_s, signature } if place.kind != PlaceKind::Home => {
+                self.handed(id, &place, Some((until_s, &signature)), cx, road);
+            }
+            // Who keeps letters for others says *stored*, and signs it; who is the recipient says *have*.
+            OfferOutcome::Have | OfferOutcome::Stored { .. } | OfferOutcome::Broken => {
+                self.failed_at(id, peer, Problem::Broken, cx, road);
+            }
             OfferOutcome::Later { reason, after_s } => {
                 if let Some(item) = self.items.get_mut(&id) {
                     let wait = u64::from(after_s.clamp(1, LATER_MAX_S)) * 1000;
@@ -302,6 +351,7 @@ impl Outbox {
                 }
                 self.failed_at(id, peer, Problem::Later(reason), cx, road);
             }
+            OfferOutcome::Refused(RefusedReason::Price(effort)) => self.priced(id, &place, effort, cx, road),
             OfferOutcome::Refused(reason) => {
                 // Perhaps the mailbox moved: the newest card will tell.
                 if let Some(recipient) = self.items.get(&id).map(|item| item.recipient) {
@@ -309,19 +359,17 @@ impl Outbox {
                 }
                 self.failed_at(id, peer, Problem::Refused(reason), cx, road);
             }
-            OfferOutcome::Broken => self.failed_at(id, peer, Problem::Broken, cx, road),
         }
     }
 
-    /// A receipt came for these mails, proven to be from that address. Adds what to write and what to do then, and says which entries will end with
-    /// it and how many mails it had no right to name.
+    /// A receipt came for these mails, proven to be from that address. Adds what to write, and says which entries will end with it and how
+    /// many mails it had no right to name.
     pub(crate) fn receipt(
         &mut self,
         from: Address,
         to: AccountId,
         mails: &[MailId],
         writes: &mut Vec<Write>,
-        then: &mut Vec<Effect>,
     ) -> (Vec<EntryId>, usize) {
         let (mut ending, mut bogus) = (Vec::new(), 0);
         for mid in mails {
@@ -339,7 +387,6 @@ impl Outbox {
                 if item.fate.is_none() {
                     item.fate = Some(Fate::Delivered);
                     writes.push(Write::Fate { entry: id, fate: Fate::Delivered });
-                    then.extend(item.progress.sealed.as_ref().map(|sealed| Effect::Discard(sealed.envelope)));
                     ending.push(id);
                 }
             }
@@ -356,9 +403,11 @@ impl Outbox {
     }
 
     /// The commit with that receipt is durable.
-    pub(crate) fn receipt_durable(&mut self, ended: &[EntryId]) {
+    pub(crate) fn receipt_durable(&mut self, ended: &[EntryId], cx: &mut Context<'_>) {
         for id in ended {
-            self.remove(*id);
+            if let Some(item) = self.remove(*id) {
+                self.keep_a_day(item, cx);
+            }
         }
     }
 
@@ -458,6 +507,7 @@ impl Outbox {
             self.persist_at = cx.after(cx.config.persist_every_ms);
             self.persist(cx);
         }
+        self.grace.tick(cx);
     }
 
     /// Writes everybody's age.
@@ -485,6 +535,6 @@ impl Outbox {
         let persist = (!self.items.is_empty()).then_some(self.persist_at);
         // Whoever waits to be sealed waits for room, which an answer makes, or for the store.
         let trial = if self.to_seal.is_empty() { None } else { self.ailing };
-        timer.into_iter().chain(persist).chain(trial).min()
+        timer.into_iter().chain(persist).chain(trial).chain(self.grace.deadline()).min()
     }
 }

@@ -19,7 +19,7 @@ fn account(seed: u8) -> AccountKeys {
 }
 
 fn issue(account: &mut AccountKeys, wall: Wall) -> Issued {
-    account.card(&[], Policy::default(), wall).unwrap()
+    account.card(&[], Policy::default(), None, wall).unwrap()
 }
 
 fn records(account: &mut AccountKeys, wall: Wall) -> Vec<Record> {

@@ -1,7 +1,9 @@
 //! A few delivery cores with each other, in virtual time: what people are promised, whatever the network, the disks and the clocks do.
 
 mod directory;
+mod disk;
 mod lifetime;
 mod receiving;
+mod relays;
 mod schedules;
 mod world;

@@ -5,12 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use kith_protocol::address::Address;
+use kith_protocol::card::Strangers;
 use kith_protocol::delivery::{Config, Delivery};
 use kith_protocol::event::{
-    Answer, CardInfo, CommitProblem, Counter, Effect, Entry, EntryKind, Event, Fate, Letter, LetterKind, Mono, Now, OfferOutcome,
-    OpenProblem, OwnAccount, Place, Progress, SealProblem, Sealed, Snapshot, Wall, Write,
+    Answer, AuditOutcome, CardInfo, Counter, Effect, Entry, EntryKind, Event, Fate, HeldEnvelope, HostedQueue, Letter,
+    LetterKind, Mono, Now, OfferOutcome, OpenProblem, OwnAccount, OwnerAsk, Place, PlaceKind, Progress, SealProblem, Sealed,
+    Snapshot, Ticket, UsedRelay, Wall, Way, Write,
 };
+use kith_protocol::hosting::{Grant, Reply, Request};
 use kith_protocol::ids::{AccountId, BatchId, EntryId, EnvelopeId, MailId, Op, PeerId, QueueName, Token};
+use kith_protocol::keys::queue_name;
 use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -21,7 +25,7 @@ pub(crate) const HOUR: u64 = 60 * MINUTE;
 pub(crate) const DAY: u64 = 24 * HOUR;
 pub(crate) const YEAR: i64 = 365 * 24 * 3600 * 1000;
 const EPOCH: i64 = 1_795_000_000_000;
-const ACCOUNT: AccountId = AccountId(1);
+pub(super) const ACCOUNT: AccountId = AccountId(1);
 /// A peer that is nobody's node.
 pub(crate) const STRANGER: PeerId = PeerId([0xee; 32]);
 
@@ -48,6 +52,17 @@ pub(crate) fn queue(node: usize) -> QueueName {
     QueueName([number(node); 16])
 }
 
+/// The key of a node's queue at another.
+fn relay_key(of: usize, relay: usize) -> [u8; 32] {
+    let mut key = [0; 32];
+    (key[0], key[1]) = (number(of), number(relay));
+    key
+}
+
+fn relay_queue(of: usize, relay: usize) -> QueueName {
+    queue_name(&relay_key(of, relay))
+}
+
 /// What an envelope of this world holds.
 #[derive(Clone, Debug)]
 pub(crate) struct Content {
@@ -59,13 +74,18 @@ pub(crate) struct Content {
 }
 
 /// What survives a crash.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Disk {
     pub(crate) entries: BTreeMap<EntryId, Entry>,
     pub(crate) cards: BTreeMap<Address, CardInfo>,
     pub(crate) known: BTreeSet<(Address, MailId)>,
     pub(crate) fates: BTreeMap<EntryId, Vec<Fate>>,
     pub(crate) delays: BTreeMap<EntryId, u32>,
+    pub(crate) hosted: BTreeMap<QueueName, HostedQueue>,
+    pub(crate) held: BTreeMap<EnvelopeId, HeldEnvelope>,
+    pub(super) hosting_clock: (u64, Wall),
+    pub(super) granted: BTreeSet<PeerId>,
+    pub(super) seen: Vec<EnvelopeId>,
     next_entry: u64,
 }
 
@@ -81,14 +101,20 @@ pub(crate) struct Node {
     drift: (i64, u64),
     pub(crate) disk_full: bool,
     next_tick: Option<Mono>,
-    commits: Vec<(BatchId, Vec<Write>, Vec<Effect>)>,
-    letters: BTreeMap<Token, EnvelopeId>,
+    pub(super) commits: Vec<(BatchId, Vec<Write>, Vec<Effect>)>,
+    pub(super) letters: BTreeMap<Token, EnvelopeId>,
     pub(crate) counters: BTreeMap<Counter, u32>,
     /// How often the core asked for each, since the beginning.
     pub(crate) offers: u32,
     pub(crate) lookups: u32,
     pub(crate) connects: u32,
     pub(crate) dropped: Vec<PeerId>,
+    /// Says *stored* and keeps nothing.
+    pub(crate) liar: bool,
+    /// In which run it last met whom.
+    met: BTreeMap<usize, u32>,
+    /// Questions that were put to it, and by whom.
+    asks: BTreeMap<Token, (usize, Op)>,
 }
 
 /// Who made an offer.
@@ -101,7 +127,7 @@ struct Transfer {
 }
 
 enum Happening {
-    Event(usize, u32, Event),
+    Event(usize, u32, Box<Event>),
     Commit(usize, u32),
     Connect(usize, u32, Op, PeerId),
     Tick(usize, u32),
@@ -133,6 +159,10 @@ pub(crate) struct World {
     pub(crate) config: Config,
     /// Version of every node's card.
     pub(crate) versions: Vec<(u32, u64)>,
+    /// Which nodes keep letters for each.
+    pub(crate) relays: Vec<Vec<usize>>,
+    /// Nodes that keep letters for anybody.
+    pub(crate) volunteers: Vec<usize>,
 }
 
 fn pair(a: usize, b: usize) -> (usize, usize) {
@@ -160,6 +190,9 @@ impl World {
             lookups: 0,
             connects: 0,
             dropped: Vec::new(),
+            liar: false,
+            met: BTreeMap::new(),
+            asks: BTreeMap::new(),
         };
         Self {
             seed,
@@ -178,20 +211,35 @@ impl World {
             mails: Vec::new(),
             config: Config::default(),
             versions: vec![(1, 1); count],
+            relays: vec![Vec::new(); count],
+            volunteers: Vec::new(),
         }
     }
 
     /// A world of nodes that run and know each other.
     pub(crate) fn acquainted(count: usize, seed: u64) -> Self {
         let mut world = Self::new(count, seed);
+        world.introduce();
         for node in 0..count {
-            for other in (0..count).filter(|other| *other != node) {
-                let card = world.card(node, other);
-                world.nodes[node].disk.cards.insert(card.address, card);
-            }
             world.boot(node);
         }
         world
+    }
+
+    /// Everybody gets everybody's card.
+    pub(crate) fn introduce(&mut self) {
+        for node in 0..self.nodes.len() {
+            for other in (0..self.nodes.len()).filter(|other| *other != node) {
+                let card = self.card(node, other);
+                self.nodes[node].disk.cards.insert(card.address, card);
+            }
+        }
+    }
+
+    /// Where copies of a mail are, as its sender knows.
+    pub(crate) fn copies(&self, node: usize, entry: EntryId) -> Vec<(PeerId, PlaceKind)> {
+        let entry = self.nodes[node].disk.entries.get(&entry);
+        entry.into_iter().flat_map(|entry| &entry.progress.copies).map(|copy| (copy.peer, copy.kind)).collect()
     }
 
     fn time(&self, node: usize) -> Now {
@@ -217,9 +265,15 @@ impl World {
     /// The card of `of` as `node` verifies it now.
     pub(crate) fn card(&self, node: usize, of: usize) -> CardInfo {
         let (generation, sequence) = self.versions[of];
-        let place = Place { peer: peer(of), queue: queue(of), addresses: Vec::new() };
+        let mut places = vec![Place { peer: peer(of), queue: queue(of), kind: PlaceKind::Home, addresses: Vec::new() }];
+        places.extend(self.relays[of].iter().map(|relay| Place {
+            peer: peer(*relay),
+            queue: relay_queue(of, *relay),
+            kind: PlaceKind::Relay,
+            addresses: Vec::new(),
+        }));
         let learned = Wall(self.wall(node));
-        CardInfo { address: address(of), generation, sequence, learned, not_after: Wall(EPOCH + 100 * YEAR), places: vec![place] }
+        CardInfo { address: address(of), generation, sequence, learned, not_after: Wall(EPOCH + 100 * YEAR), places, work: None }
     }
 
     fn at(&mut self, wait: u64, what: Happening) {
@@ -229,7 +283,7 @@ impl World {
 
     pub(crate) fn tell(&mut self, node: usize, wait: u64, event: Event) {
         let boot = self.nodes[node].boot;
-        self.at(wait, Happening::Event(node, boot, event));
+        self.at(wait, Happening::Event(node, boot, Box::new(event)));
     }
 
     fn chance(&mut self, thousandths: u32) -> bool {
@@ -257,7 +311,24 @@ impl World {
             accounts: vec![own],
             cards: n.disk.cards.values().cloned().collect(),
             entries: n.disk.entries.values().cloned().collect(),
+            hosted: n.disk.hosted.values().cloned().collect(),
+            held: n.disk.held.values().cloned().collect(),
+            hosting_clock: n.disk.hosting_clock,
+            relays: self.relays[node]
+                .iter()
+                .map(|relay| UsedRelay {
+                    account: ACCOUNT,
+                    peer: peer(*relay),
+                    addresses: Vec::new(),
+                    queue: relay_queue(node, *relay),
+                    granted: n.disk.granted.contains(&peer(*relay)),
+                })
+                .collect(),
+            seen: n.disk.seen.clone(),
+            accepted: Vec::new(),
+            requests: Vec::new(),
         };
+        n.met.clear();
         let time = self.time(node);
         self.nodes[node].core = Some(Delivery::restore(self.config.clone(), snapshot, time));
         self.tell(node, 1, Event::Started);
@@ -274,6 +345,7 @@ impl World {
         let n = &mut self.nodes[node];
         n.core = None;
         n.letters.clear();
+        n.asks.clear();
     }
 
     /// The machine sleeps: its monotonic clock stands still.
@@ -306,6 +378,12 @@ impl World {
             return false;
         }
         if self.connected.insert(pair(a, b)) {
+            for (node, other) in [(a, b), (b, a)] {
+                let boot = self.nodes[other].boot;
+                if self.nodes[node].met.insert(other, boot) != Some(boot) {
+                    self.tell(node, 0, Event::PeerRestarted(peer(other)));
+                }
+            }
             self.tell(a, 0, Event::PeerUp(peer(b)));
             self.tell(b, 0, Event::PeerUp(peer(a)));
         }
@@ -332,7 +410,7 @@ impl World {
         }
     }
 
-    fn enqueue(&mut self, node: usize, to: Address, mid: MailId, kind: EntryKind) -> Entry {
+    pub(super) fn enqueue(&mut self, node: usize, to: Address, mid: MailId, kind: EntryKind) -> Entry {
         let wall = self.wall(node);
         let disk = &mut self.nodes[node].disk;
         let id = EntryId(disk.next_entry);
@@ -367,7 +445,11 @@ impl World {
         self.next += 1;
         let token = Token(self.next);
         self.transfers.insert(token, Transfer { from: None, to, to_boot: self.nodes[to].boot, envelope });
-        self.tell(to, 0, Event::OfferReceived { token, peer: STRANGER, queue: queue(to), envelope, size: 16_000 });
+        self.tell(
+            to,
+            0,
+            Event::OfferReceived { token, peer: STRANGER, queue: queue(to), envelope, size: 16_000, ticket: Ticket::default() },
+        );
     }
 
     /// Lets `ms` pass.
@@ -399,8 +481,9 @@ impl World {
         }
         match what {
             // The offer's connection is gone meanwhile.
-            Happening::Event(_, _, Event::OfferReceived { token, .. }) if !self.transfers.contains_key(&token) => {}
-            Happening::Event(_, _, event) => self.handle(node, event),
+            Happening::Event(_, _, event) if matches!(&*event, Event::OfferReceived { token, .. } if !self.transfers.contains_key(token)) =>
+                {}
+            Happening::Event(_, _, event) => self.handle(node, *event),
             Happening::Commit(..) => self.commit(node),
             Happening::Connect(_, _, op, to) => {
                 let other = (0..self.nodes.len()).find(|other| peer(*other) == to);
@@ -423,7 +506,7 @@ impl World {
         }
     }
 
-    fn handle(&mut self, node: usize, event: Event) {
+    pub(super) fn handle(&mut self, node: usize, event: Event) {
         let (time, boot) = (self.time(node), self.nodes[node].boot);
         let Some(core) = &mut self.nodes[node].core else { return };
         let mut effects = Vec::new();
@@ -440,7 +523,7 @@ impl World {
         }
     }
 
-    fn perform(&mut self, node: usize, effect: Effect) {
+    pub(super) fn perform(&mut self, node: usize, effect: Effect) {
         let boot = self.nodes[node].boot;
         let soon = self.rng.random_range(1..50);
         match effect {
@@ -463,7 +546,39 @@ impl World {
                 let result = self.seal(node, entry, ladder);
                 self.tell(node, soon, Event::Sealed { op, entry, result });
             }
-            Effect::Offer { op, peer, queue, envelope, size } => self.offer(node, op, peer, queue, envelope, size),
+            Effect::Offer { op, peer, queue, envelope, size, way } => self.offer(node, op, peer, (queue, envelope, size), way),
+            Effect::Ask { op, peer, account, queue, what } => {
+                assert_eq!(account, ACCOUNT);
+                self.ask(node, op, peer, queue, what);
+            }
+            Effect::Reply { token, reply } => {
+                if let Some((from, op)) = self.nodes[node].asks.remove(&token) {
+                    self.tell(from, soon, Event::Asked { op, reply: Some(reply) });
+                }
+            }
+            Effect::Audit { op, peer: of, envelope, .. } => {
+                let other = self.find(of);
+                let outcome = if !self.connected.contains(&pair(node, other)) {
+                    AuditOutcome::Broken
+                } else if self.nodes[other].disk.held.contains_key(&envelope) {
+                    AuditOutcome::Kept
+                } else {
+                    AuditOutcome::Missing
+                };
+                self.tell(node, soon, Event::Audited { op, outcome });
+            }
+            Effect::Volunteers { op, address: of } => {
+                let to = self.node_of(of);
+                let place = |volunteer: &usize| Place {
+                    peer: peer(*volunteer),
+                    queue: relay_queue(to, *volunteer),
+                    kind: PlaceKind::Volunteer,
+                    addresses: Vec::new(),
+                };
+                let places = self.volunteers.iter().map(place).collect();
+                self.tell(node, soon, Event::VolunteersFound { op, places });
+            }
+            Effect::Work { op, .. } => self.tell(node, 10 * soon, Event::Worked { op, work: None }),
             Effect::Answer { token, answer } => self.answer(node, token, answer),
             Effect::Open { token, account } => {
                 assert_eq!(account, ACCOUNT);
@@ -491,29 +606,78 @@ impl World {
             EntryKind::Mail => LetterKind::Mail,
             EntryKind::Receipt(mid) => LetterKind::Receipt(vec![mid]),
             EntryKind::Card => LetterKind::Card,
+            EntryKind::Relay(talk) => LetterKind::Relay(talk),
         };
         let envelope = self.forge(Content { from: node, to, mid: entry.mid, kind, opens: Ok(()) });
         Ok(Sealed { envelope, size: 16_000, ladder, card, at_age_ms: 0 })
     }
 
-    fn offer(&mut self, node: usize, op: Op, to: PeerId, queue: QueueName, envelope: EnvelopeId, size: u64) {
+    fn find(&self, of: PeerId) -> usize {
+        (0..self.nodes.len()).find(|other| peer(*other) == of).expect("a node of this world")
+    }
+
+    /// The owner of a queue asks its relay: what is not a matter of delivery is answered at once.
+    fn ask(&mut self, node: usize, op: Op, to: PeerId, queue: QueueName, what: OwnerAsk) {
+        let other = self.find(to);
+        let wait = self.rng.random_range(1..50);
+        let request = match what {
+            _ if !self.connected.contains(&pair(node, other)) => return self.tell(node, wait, Event::Asked { op, reply: None }),
+            OwnerAsk::Host => Request::Host { token: [0; 32] },
+            OwnerAsk::Collect => Request::Collect { strangers: Strangers::Welcome, tag: [0; 16], effort: 0 },
+            OwnerAsk::Leave => Request::Leave,
+            OwnerAsk::Marks | OwnerAsk::Records => {
+                return self.tell(node, wait, Event::Asked { op, reply: Some(Reply::Done) });
+            }
+        };
+        assert_eq!(queue, relay_queue(node, other));
+        self.next += 1;
+        let token = Token(self.next);
+        self.nodes[other].asks.insert(token, (node, op));
+        let agreed = self.relays[node].contains(&other);
+        let grant = Grant { bytes: 1 << 20, count: 1000, largest: 1 << 20, ..Grant::default() };
+        let ask =
+            Event::AskReceived { token, peer: peer(node), key: relay_key(node, other), request, grant: agreed.then_some(grant) };
+        self.tell(other, wait, ask);
+    }
+
+    fn offer(&mut self, node: usize, op: Op, to: PeerId, what: (QueueName, EnvelopeId, u64), way: Way) {
         self.nodes[node].offers += 1;
+        let (queue, envelope, size) = what;
         let kept = |entry: &Entry| entry.progress.sealed.as_ref().is_some_and(|sealed| sealed.envelope == envelope);
-        assert!(
-            self.nodes[node].disk.entries.values().any(kept),
-            "offered before the keys it spent were kept, seed {}",
-            self.seed
-        );
+        let mut ticket = Ticket::default();
+        match way {
+            Way::Letter { deposit, onward, .. } => {
+                ticket = Ticket { deposit, onward, ..ticket };
+                // After the receipt, too, for a day.
+                let again = self.nodes[node].disk.fates.values().flatten().any(|fate| *fate == Fate::Delivered);
+                assert!(
+                    again || self.nodes[node].disk.entries.values().any(kept),
+                    "offered before the keys it spent were kept, seed {}",
+                    self.seed
+                );
+            }
+            Way::Push => {
+                assert!(self.nodes[node].disk.held.contains_key(&envelope), "pushed what is not kept, seed {}", self.seed);
+            }
+            Way::Onward { deposit } => {
+                assert!(self.nodes[node].disk.held.contains_key(&envelope), "carried what is not kept, seed {}", self.seed);
+                ticket.deposit = deposit;
+            }
+        }
         let wait = self.rng.random_range(1..100);
-        let other = (0..self.nodes.len()).find(|other| peer(*other) == to).expect("a node of this world");
+        let other = self.find(to);
         if !self.connected.contains(&pair(node, other)) || self.chance(self.loss) {
             return self.tell(node, wait, Event::Offered { op, outcome: OfferOutcome::Broken });
+        }
+        if self.nodes[other].liar && ticket.deposit {
+            let outcome = OfferOutcome::Stored { until_s: 1000, signature: [0; 64] };
+            return self.tell(node, wait, Event::Offered { op, outcome });
         }
         self.next += 1;
         let token = Token(self.next);
         self.transfers.insert(token, Transfer { from: Some((node, op)), to: other, to_boot: self.nodes[other].boot, envelope });
         self.nodes[other].letters.insert(token, envelope);
-        self.tell(other, wait, Event::OfferReceived { token, peer: peer(node), queue, envelope, size });
+        self.tell(other, wait, Event::OfferReceived { token, peer: peer(node), queue, envelope, size, ticket });
     }
 
     fn answer(&mut self, node: usize, token: Token, answer: Answer) {
@@ -543,6 +707,10 @@ impl World {
         let outcome = match answer {
             _ if self.chance(self.loss) => OfferOutcome::Broken,
             Answer::Have => OfferOutcome::Have,
+            Answer::Stored { until_s } => {
+                assert!(self.nodes[node].disk.held.contains_key(&transfer.envelope), "stored is a lie, seed {}", self.seed);
+                OfferOutcome::Stored { until_s, signature: [0; 64] }
+            }
             Answer::Later { reason, after_s } => OfferOutcome::Later { reason, after_s },
             Answer::Refused(reason) => OfferOutcome::Refused(reason),
             Answer::Send => OfferOutcome::Broken,
@@ -563,71 +731,7 @@ impl World {
         Ok(Letter { account: ACCOUNT, from, mid: content.mid, kind: content.kind.clone(), known, receipt_wanted: true, card })
     }
 
-    fn commit(&mut self, node: usize) {
-        if self.nodes[node].commits.is_empty() {
-            return;
-        }
-        let (batch, writes, then) = self.nodes[node].commits.remove(0);
-        if self.nodes[node].disk_full {
-            return self.handle(node, Event::CommitFailed { batch, reason: CommitProblem::DiskFull });
-        }
-        self.write(node, &writes);
-        for effect in then {
-            self.perform(node, effect);
-        }
-        self.handle(node, Event::Durable(batch));
-    }
-
-    /// Makes the writes durable, and checks each against the promises.
-    fn write(&mut self, node: usize, writes: &[Write]) {
-        for write in writes {
-            match write {
-                Write::Progress { entry, progress } => {
-                    let known = self.nodes[node].disk.entries.get_mut(entry).expect("progress of an entry that ended");
-                    assert!(progress.age_ms >= known.progress.age_ms, "an age shrank, seed {}", self.seed);
-                    assert!(progress.delay_told || !known.progress.delay_told, "a notice was forgotten, seed {}", self.seed);
-                    known.progress = progress.clone();
-                }
-                Write::DelayNotice { entry } => *self.nodes[node].disk.delays.entry(*entry).or_default() += 1,
-                Write::Fate { entry, fate } => self.fate(node, *entry, fate),
-                Write::File { token, receipt } | Write::Absorb { token, receipt } => {
-                    let content = self.envelopes[&self.nodes[node].letters[token]].clone();
-                    let from = address(content.from);
-                    if matches!(write, Write::File { .. }) {
-                        assert!(self.nodes[node].disk.known.insert((from, content.mid)), "filed twice, seed {}", self.seed);
-                    }
-                    if content.from < self.nodes.len() {
-                        let card = self.card(node, content.from);
-                        self.nodes[node].disk.cards.insert(from, card);
-                    }
-                    if *receipt {
-                        let mid = MailId(self.rng.random());
-                        self.enqueue(node, from, mid, EntryKind::Receipt(content.mid));
-                    }
-                }
-                Write::Receipt { account, to, mid } => {
-                    assert!(*account == ACCOUNT && self.nodes[node].disk.known.contains(&(*to, *mid)));
-                    let name = MailId(self.rng.random());
-                    self.enqueue(node, *to, name, EntryKind::Receipt(*mid));
-                }
-            }
-        }
-    }
-
-    fn fate(&mut self, node: usize, id: EntryId, fate: &Fate) {
-        let entry = self.nodes[node].disk.entries.remove(&id).unwrap_or_else(|| panic!("a second fate, seed {}", self.seed));
-        if *fate == Fate::Delivered {
-            let to = self.node_of(entry.recipient);
-            assert!(
-                self.nodes[to].disk.known.contains(&(address(node), entry.mid)),
-                "delivered but not filed, seed {}",
-                self.seed
-            );
-        }
-        self.nodes[node].disk.fates.entry(id).or_default().push(fate.clone());
-    }
-
-    fn node_of(&self, of: Address) -> usize {
+    pub(super) fn node_of(&self, of: Address) -> usize {
         (0..self.nodes.len()).find(|node| address(*node) == of).expect("a node of this world")
     }
 

@@ -1,12 +1,17 @@
 //! One entry of the queue in memory: where it stands and when it wants to be looked at.
 
 use crate::address::Address;
-use crate::event::{Entry, EntryKind, Fate, Mono, Problem, Progress, Sealed};
+use crate::event::{CardInfo, Entry, EntryKind, Fate, Mono, Place, PlaceKind, Problem, Progress, Sealed};
 use crate::ids::{AccountId, MailId, PeerId};
+use crate::limits::CARD_PLACES_MAX;
+use crate::work::Work;
 
 use super::super::Config;
 use super::super::age::Aging;
 use super::BULK_BYTES;
+
+/// Places that a letter may go to: a bit each.
+pub(super) const CANDIDATES_MAX: usize = 30;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum State {
@@ -21,7 +26,12 @@ pub(super) enum State {
     Unsaved(Box<Sealed>),
     /// The commit that keeps the spent keys is in flight.
     Saving,
-    Connecting(PeerId),
+    /// Until one of the places that it may go to is there, or relays are due.
+    Connecting,
+    /// Volunteers are being looked for.
+    Seeking,
+    /// The work that strangers do is being done.
+    Working,
     /// Stands in line at that peer.
     OfferQueued(PeerId),
     Offering,
@@ -40,7 +50,25 @@ pub(super) struct Item {
     aged: u64,
     pub(super) state: State,
     /// Places tried in this round, a bit each.
-    pub(super) tried: u8,
+    pub(super) tried: u32,
+    /// Volunteers that were found.
+    pub(super) volunteers: Vec<Place>,
+    /// They were looked for in this round.
+    pub(super) sought: bool,
+    /// Our own relay was asked to carry it, in this round.
+    pub(super) carried: bool,
+    /// In this round relays count from then on.
+    pub(super) relay_at: Option<Mono>,
+    /// The work for this envelope, and what it is bound to.
+    pub(super) work: Option<([u8; 16], Work)>,
+    /// How often a price was named for this envelope.
+    pub(super) prices: u8,
+    /// When a relay is asked whether it still has its copy.
+    pub(super) audit_at: Mono,
+    /// Times that such a question could not be put, since the relay was not there.
+    pub(super) doubts: u8,
+    /// A relay said that it has it no more; perhaps the recipient has.
+    pub(super) missing: bool,
     pub(super) failures: u8,
     /// The shortest wait that a node of this round asked for, in ms; 0: none did.
     pub(super) later_ms: u64,
@@ -71,6 +99,15 @@ impl Item {
             aged: passed,
             state: State::Idle,
             tried: 0,
+            volunteers: Vec::new(),
+            sought: false,
+            carried: false,
+            relay_at: None,
+            work: None,
+            prices: 0,
+            audit_at: Mono(u64::MAX),
+            doubts: 0,
+            missing: false,
             failures: 0,
             later_ms: 0,
             retry_at: Mono(u64::MAX),
@@ -101,8 +138,49 @@ impl Item {
     pub(super) fn keep(&mut self, sealed: Sealed) {
         self.progress.sealed = Some(sealed);
         self.progress.handed_at_age_ms = None;
+        self.progress.copies.clear();
         self.offered_at = None;
-        self.tried = 0;
+        (self.work, self.prices) = (None, 0);
+        self.audit_at = Mono(u64::MAX);
+        self.begin_round();
+    }
+
+    /// Every place is worth a try again.
+    pub(super) fn begin_round(&mut self) {
+        (self.tried, self.relay_at, self.sought, self.carried) = (0, None, false, false);
+    }
+
+    /// Where it may go: the recipient's own nodes, relays, volunteers, in this order, each with its bit.
+    pub(super) fn candidates(&self, card: Option<&CardInfo>, strikes: impl Fn(&PeerId) -> u32) -> Vec<(u32, Place)> {
+        let listed = card.into_iter().flat_map(|card| &card.places).take(CARD_PLACES_MAX);
+        let mut all: Vec<(u32, Place)> = (0..).zip(listed.chain(&self.volunteers).take(CANDIDATES_MAX).cloned()).collect();
+        // The order of the card within a kind, but who lost mail comes last.
+        all.sort_by_key(|(bit, place)| (place.kind, strikes(&place.peer), *bit));
+        all.into_iter().map(|(bit, place)| (1 << bit, place)).collect()
+    }
+
+    pub(super) fn copies(&self, kind: PlaceKind) -> usize {
+        self.progress.copies.iter().filter(|copy| copy.kind == kind).count()
+    }
+
+    pub(super) fn copy_at(&self, peer: &PeerId) -> bool {
+        self.progress.copies.iter().any(|copy| copy.peer == *peer)
+    }
+
+    /// Enough nodes have it.
+    pub(super) fn is_spread(&self, config: &Config) -> bool {
+        self.copies(PlaceKind::Home) > 0
+            || self.copies(PlaceKind::Relay) >= config.relay_copies
+            || self.copies(PlaceKind::Volunteer) >= config.volunteer_copies
+    }
+
+    /// Copies that can be asked for.
+    pub(super) fn is_audited(&self) -> bool {
+        self.progress.copies.iter().all(|copy| match copy.kind {
+            PlaceKind::Relay => copy.audited,
+            PlaceKind::Volunteer => false,
+            PlaceKind::Home | PlaceKind::Carrier => true,
+        })
     }
 
     pub(super) fn bulk(&self) -> bool {
@@ -156,7 +234,20 @@ impl Item {
         }
         if self.state == State::Idle {
             let reseal = self.reseal_due(config).map_or(Mono(u64::MAX), |due| self.moment(due, now, aging).max(self.store_wait));
-            wake = wake.min(if self.retry_at < Mono(u64::MAX) { self.retry_at } else { reseal });
+            wake = wake.min(self.retry_at).min(self.audit_at);
+            if self.retry_at == Mono(u64::MAX) || self.is_handed() {
+                wake = wake.min(reseal);
+            }
+        }
+        if self.state == State::Connecting
+            && let Some(relay_at) = self.relay_at
+        {
+            let seek_at = Mono(relay_at.0.saturating_add(config.relay_wait_ms.saturating_sub(config.direct_wait_ms)));
+            if relay_at > now {
+                wake = wake.min(relay_at);
+            } else if !self.sought && seek_at > now {
+                wake = wake.min(seek_at);
+            }
         }
         wake
     }

@@ -1,9 +1,8 @@
 //! The steps of an entry, from a card to its fate.
 
-use crate::event::{Effect, EntryKind, Fate, Ladder, Mono, Problem, Progress, Write};
+use crate::event::{Effect, Fate, Ladder, Mono, PlaceKind, Problem, Progress, Way, Write};
 use crate::ids::{EntryId, PeerId};
 
-use super::super::connections::Want;
 use super::super::context::Context;
 use super::super::directory::Standing;
 use super::entry::State;
@@ -38,9 +37,17 @@ impl Outbox {
         }
         if item.state == State::Idle && item.retry_at <= cx.now.mono {
             item.retry_at = Mono(u64::MAX);
-            item.tried = 0;
+            item.begin_round();
         }
-        if item.state == State::Idle && item.retry_at == Mono(u64::MAX) {
+        if item.state == State::Idle && item.audit_at <= cx.now.mono {
+            self.audit(id, cx, road);
+        }
+        let Some(item) = self.items.get_mut(&id) else { return };
+        if item.state == State::Connecting && item.relay_at.is_some_and(|at| at <= cx.now.mono) {
+            // Relays are due, or volunteers.
+            item.state = State::Idle;
+            self.offer(id, cx, road);
+        } else if item.state == State::Idle && (item.retry_at == Mono(u64::MAX) || item.is_handed()) {
             self.step(id, cx, road);
         }
         self.flush(id, cx);
@@ -57,44 +64,13 @@ impl Outbox {
     pub(super) fn wake(&mut self, id: EntryId, cx: &mut Context<'_>, road: &mut Road<'_>) {
         let Some(item) = self.items.get_mut(&id) else { return };
         if item.state == State::Idle && item.fate.is_none() {
-            item.tried = 0;
+            item.begin_round();
             item.failures = 0;
             item.later_ms = 0;
             item.retry_at = Mono(u64::MAX);
             self.step(id, cx, road);
             self.arm(id, cx);
         }
-    }
-
-    /// A node of the recipient is there: what waits for it goes at once, what it has without a receipt is offered again after a while.
-    pub(super) fn greeted(&mut self, id: EntryId, cx: &mut Context<'_>, road: &mut Road<'_>) {
-        let Some(item) = self.items.get_mut(&id) else { return };
-        match &item.state {
-            State::Connecting(_) => {
-                // Whichever of the recipient's nodes it waited for: this one is there.
-                item.tried = 0;
-                item.state = State::Idle;
-                self.offer(id, cx, road);
-            }
-            State::Idle if item.is_handed() => {
-                let waited = item.age(&self.aging).saturating_sub(item.progress.handed_at_age_ms.unwrap_or(0));
-                let offered = item.offered_at.map_or(u64::MAX, |at| cx.now.mono.0.saturating_sub(at.0));
-                if waited.min(offered) >= cx.config.reoffer_after_ms {
-                    item.tried = 0;
-                    self.offer(id, cx, road);
-                }
-            }
-            State::Idle => self.wake(id, cx, road),
-            State::Card
-            | State::SealQueued
-            | State::Sealing
-            | State::Unsaved(_)
-            | State::Saving
-            | State::OfferQueued(_)
-            | State::Offering
-            | State::Ending => {}
-        }
-        self.arm(id, cx);
     }
 
     /// The next step of an idle entry: a card, a seal, an offer.
@@ -112,6 +88,9 @@ impl Outbox {
             sealed.card.0 < generation || old || again
         });
         if item.is_handed() && !must_seal {
+            if !item.is_spread(cx.config) && item.retry_at == Mono(u64::MAX) {
+                self.offer(id, cx, road);
+            }
             return;
         }
         let asked = if again { road.directory.seek(item.recipient, cx) } else { road.directory.refresh(item.recipient, cx) };
@@ -137,58 +116,6 @@ impl Outbox {
         }
     }
 
-    /// Chooses the place: one that is connected, else the next one that can be.
-    pub(super) fn offer(&mut self, id: EntryId, cx: &mut Context<'_>, road: &mut Road<'_>) {
-        let Some(item) = self.items.get_mut(&id) else { return };
-        if item.state != State::Idle || item.progress.sealed.is_none() {
-            return;
-        }
-        let places = road.directory.card(&item.recipient).map_or(&[][..], |card| &card.places);
-        if places.is_empty() {
-            self.put_off(id, Problem::NoPlace, None, cx, road);
-            return;
-        }
-        let untried = |tried: u8| places.iter().zip(0_u8..8).filter(move |(_, index)| tried & (1 << index) == 0);
-        if let Some((place, _)) = untried(item.tried).find(|(place, _)| road.connections.is_up(&place.peer)) {
-            item.state = State::OfferQueued(place.peer);
-            let bulk = item.bulk();
-            self.to_offer.entry(place.peer).or_default().insert((bulk, id));
-            return;
-        }
-        for (place, index) in untried(item.tried) {
-            match road.connections.want(place.peer, &place.addresses, cx) {
-                Want::Up | Want::Wait => {
-                    item.state = State::Connecting(place.peer);
-                    return;
-                }
-                Want::Resting => {
-                    item.tried |= 1 << index;
-                    item.progress.last_problem.get_or_insert(Problem::Unreachable);
-                }
-            }
-        }
-        let problem = item.progress.last_problem.clone().unwrap_or(Problem::Unreachable);
-        let later = std::mem::take(&mut item.later_ms);
-        self.put_off(id, problem, (later > 0).then_some(later), cx, road);
-    }
-
-    /// That place did not take it: the next one, or later.
-    pub(super) fn failed_at(&mut self, id: EntryId, peer: PeerId, problem: Problem, cx: &mut Context<'_>, road: &mut Road<'_>) {
-        let Some(item) = self.items.get_mut(&id) else { return };
-        if item.is_handed() {
-            // It was offered again only to be reminded of the receipt.
-            self.arm(id, cx);
-            return;
-        }
-        item.note(problem);
-        let place = road.directory.card(&item.recipient).and_then(|card| card.places.iter().position(|place| place.peer == peer));
-        if let Some(index) = place {
-            item.tried |= u32::try_from(index).ok().and_then(|index| 1_u8.checked_shl(index)).unwrap_or(0);
-        }
-        self.offer(id, cx, road);
-        self.arm(id, cx);
-    }
-
     /// Nothing can be done now: until something happens, or a while has passed.
     pub(super) fn put_off(
         &mut self,
@@ -211,33 +138,15 @@ impl Outbox {
             None => cx.config.retry_steady_ms,
         };
         item.failures = item.failures.saturating_add(1);
-        item.note(problem);
+        if !item.is_handed() {
+            item.note(problem);
+        }
         item.state = State::Idle;
         item.retry_at = {
             let wait = cx.jittered(wait);
             cx.after(wait)
         };
         self.flush(id, cx);
-    }
-
-    /// A node of the recipient has it.
-    pub(super) fn handed(&mut self, id: EntryId, cx: &mut Context<'_>) {
-        let Some(item) = self.items.get_mut(&id) else { return };
-        item.failures = 0;
-        item.later_ms = 0;
-        item.offered_at = Some(cx.now.mono);
-        match item.kind {
-            EntryKind::Mail => {
-                if !item.is_handed() {
-                    item.progress.handed_at_age_ms = Some(item.age(&self.aging));
-                    item.progress.last_problem = Some(Problem::NoReceipt);
-                    item.dirty = true;
-                }
-                self.flush(id, cx);
-            }
-            EntryKind::Receipt(_) | EntryKind::Card => self.end(id, Fate::HandedOver, cx),
-        }
-        self.arm(id, cx);
     }
 
     /// The entry ends thus.
@@ -277,7 +186,8 @@ impl Outbox {
             item.state = State::Saving;
             item.grow(&self.aging);
             let old = item.progress.sealed.as_ref().map(|old| Effect::Discard(old.envelope));
-            let progress = Progress { sealed: Some((*sealed).clone()), handed_at_age_ms: None, ..item.progress.clone() };
+            let progress =
+                Progress { sealed: Some((*sealed).clone()), handed_at_age_ms: None, copies: Vec::new(), ..item.progress.clone() };
             (Batch::Sealed(id, sealed), vec![Write::Progress { entry: id, progress }], old.into_iter().collect())
         } else if delay {
             item.grow(&self.aging);
@@ -342,18 +252,31 @@ impl Outbox {
         }
         let Some((_, id)) = next else { return };
         let Some(item) = self.items.get_mut(&id) else { return };
-        let place = road.directory.card(&item.recipient).and_then(|card| card.places.iter().find(|place| place.peer == peer));
+        let place = item.place(peer, road);
         let (Some(place), Some(sealed)) = (place, &item.progress.sealed) else {
             item.state = State::Idle;
             self.put_off(id, Problem::NoPlace, None, cx, road);
             return;
         };
+        let work = item.work.filter(|(tag, _)| *tag == super::road::tag(&place, road.directory.card(&item.recipient)));
+        let onward = match place.kind {
+            PlaceKind::Carrier => road.directory.card(&item.recipient).map_or_else(Vec::new, |card| card.places.clone()),
+            PlaceKind::Home | PlaceKind::Relay | PlaceKind::Volunteer => Vec::new(),
+        };
+        let way = Way::Letter {
+            account: item.account,
+            recipient: item.recipient,
+            deposit: place.kind != PlaceKind::Home,
+            work: work.map(|(_, work)| work),
+            onward,
+        };
+        let (envelope, size) = (sealed.envelope, sealed.size);
         item.state = State::Offering;
         item.offered_at = Some(cx.now.mono);
         item.progress.attempts = item.progress.attempts.saturating_add(1);
         let op = cx.op();
-        cx.emit(Effect::Offer { op, peer, queue: place.queue, envelope: sealed.envelope, size: sealed.size });
-        self.works.insert(op, Work::Offer(id, peer));
+        cx.emit(Effect::Offer { op, peer, queue: place.queue, envelope, size, way });
+        self.works.insert(op, Work::Offer(id, place));
         *self.offering.entry(peer).or_default() += 1;
     }
 }

@@ -1,0 +1,206 @@
+//! The mailroom's part in keeping mail for others, and in others keeping ours: what is proven with an account's keys, and what is read of kept letters.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use kith_network::Source;
+use kith_protocol::blinding::week_of;
+use kith_protocol::card::Strangers;
+use kith_protocol::event::{AuditOutcome, Event, OwnerAsk, Place, PlaceKind, UsedRelay};
+use kith_protocol::hosting::{MARKS_MAX, RECORDS_MAX, Request, challenge_answer, challenged, volunteer_queue};
+use kith_protocol::ids::{AccountId, EnvelopeId, Op, PeerId, QueueName, Token};
+use kith_protocol::secret::Secret;
+use kith_protocol::stamp;
+use kith_protocol::wire::Message;
+use kith_store::StoreError;
+use kith_store::hosting::HeldBytes;
+use serde_bytes::ByteBuf;
+
+use super::Room;
+use crate::engine::Answered;
+use crate::identity;
+
+/// What the owner asks, and of whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking {
+    /// The question.
+    pub op: Op,
+    /// The relay.
+    pub peer: PeerId,
+    /// What it gave this node for a nonce.
+    pub nonce: [u8; 32],
+    /// Whose mailbox.
+    pub account: AccountId,
+    /// The queue there.
+    pub queue: QueueName,
+    /// What.
+    pub what: OwnerAsk,
+}
+
+impl Room {
+    /// Builds and proves the frames of a question; none where it cannot be asked.
+    pub(super) fn ask(&mut self, asking: &Asking) {
+        let messages = self.frames(asking).unwrap_or_else(|error| {
+            tracing::warn!(%error, "a relay cannot be asked");
+            VecDeque::new()
+        });
+        self.answer(Answered::Asking { op: asking.op, peer: asking.peer, messages });
+    }
+
+    fn frames(&mut self, asking: &Asking) -> Result<VecDeque<Message>, StoreError> {
+        let now = self.clock.now();
+        let requests = match asking.what {
+            OwnerAsk::Host => {
+                let relay = self.store.relays_of(asking.account)?.into_iter().find(|relay| relay.peer == asking.peer);
+                relay.map(|relay| Request::Host { token: relay.token }).into_iter().collect()
+            }
+            OwnerAsk::Collect => vec![Request::Collect {
+                strangers: self.rules.strangers,
+                tag: self.work_tag(asking.account),
+                effort: self.rules.effort,
+            }],
+            OwnerAsk::Marks => self.marks(asking)?,
+            OwnerAsk::Records => self.records_ahead(asking.account)?,
+            OwnerAsk::Leave => vec![Request::Leave],
+        };
+        let here = self.network.peer_id();
+        let Some(identity) = self.identities.get(&asking.account) else { return Ok(VecDeque::new()) };
+        let prove = |request: &Request| identity.ask(&asking.queue, request, &asking.peer, &here, &asking.nonce, now.wall);
+        requests.iter().map(|request| prove(request).map(Message::Ask)).collect()
+    }
+
+    /// The marks of all stamps of the coming weeks, for one relay. Where strangers are welcome no stamps are needed.
+    fn marks(&self, asking: &Asking) -> Result<Vec<Request>, StoreError> {
+        if self.rules.strangers == Strangers::Welcome {
+            return Ok(vec![Request::Marks { week: week_of(self.clock.now().wall), part: 0, marks: ByteBuf::new() }]);
+        }
+        let blocked = |address| self.store.is_blocked(asking.account, &address);
+        let mut seeds: Vec<Secret> = Vec::new();
+        for (address, seed) in self.shared.given_seeds(asking.account) {
+            if !blocked(address)? {
+                seeds.push(seed);
+            }
+        }
+        let this_week = week_of(self.clock.now().wall);
+        let mut requests = Vec::new();
+        for week in this_week..this_week.saturating_add(stamp::WEEKS_AHEAD) {
+            let quota = kith_protocol::limits::STAMP_QUOTA;
+            let marks = stamp::marks(seeds.iter(), quota, &asking.peer, week, &mut rand::rng());
+            for (part, marks) in (0..).zip(marks.chunks(MARKS_MAX)) {
+                requests.push(Request::Marks { week, part, marks: ByteBuf::from(marks.concat()) });
+            }
+        }
+        Ok(requests)
+    }
+
+    fn records_ahead(&mut self, account: AccountId) -> Result<Vec<Request>, StoreError> {
+        let wall = self.clock.now().wall;
+        let Some(identity) = self.identities.get_mut(&account) else { return Ok(Vec::new()) };
+        let records = identity.records_ahead(&self.store, wall, &mut rand::rng())?;
+        let pair = |(key, record): &(Vec<u8>, Vec<u8>)| (ByteBuf::from(key.clone()), ByteBuf::from(record.clone()));
+        Ok(records.chunks(RECORDS_MAX).map(|some| Request::Records { records: some.iter().map(pair).collect() }).collect())
+    }
+
+    /// What strangers' work for an account is bound to: its queue at this node.
+    pub(super) fn work_tag(&self, account: AccountId) -> [u8; 16] {
+        let own = self.identities.get(&account).and_then(|identity| identity.own_account(&self.network.peer_id()));
+        own.map_or([0; 16], |own| own.queue.0)
+    }
+
+    /// The bytes of a kept letter, to be sent.
+    pub(super) fn fetch(&self, envelope: &EnvelopeId) -> Option<Source> {
+        match self.store.held_bytes(envelope) {
+            Ok(HeldBytes::File(path)) => Some(Source::File(path)),
+            Ok(HeldBytes::Inline(bytes)) => Some(Source::Bytes(bytes.into())),
+            Err(error) => {
+                tracing::warn!(envelope = %envelope.short(), %error, "a kept letter cannot be read");
+                None
+            }
+        }
+    }
+
+    /// Shows a piece of a kept letter to somebody who left it here.
+    pub(super) fn show(&self, token: Token, queue: &QueueName, envelope: &EnvelopeId, nonce: &[u8; 16]) {
+        let held = self.store.held_letter(envelope).ok().flatten().filter(|held| held.queue == *queue && held.acked_ms.is_none());
+        let hash = held.and_then(|held| {
+            let bytes = self.store.held_range(envelope, challenged(nonce, held.size)).ok()?;
+            Some(challenge_answer(nonce, envelope, &bytes))
+        });
+        self.answer(Answered::Show { token, hash });
+    }
+
+    /// Compares what a relay showed with our own copy.
+    pub(super) fn check(&self, op: Op, envelope: &EnvelopeId, size: u64, nonce: &[u8; 16], shown: Option<[u8; 32]>) {
+        let outcome = match shown {
+            None => AuditOutcome::Missing,
+            Some(shown) => match self.own_piece(envelope, size, nonce) {
+                Ok(bytes) if challenge_answer(nonce, envelope, &bytes) == shown => AuditOutcome::Kept,
+                Ok(_) => AuditOutcome::Wrong,
+                // Our own copy is gone: nothing can be said of theirs.
+                Err(_) => AuditOutcome::Broken,
+            },
+        };
+        self.tell(Event::Audited { op, outcome });
+    }
+
+    fn own_piece(&self, envelope: &EnvelopeId, size: u64, nonce: &[u8; 16]) -> std::io::Result<Vec<u8>> {
+        use std::io::{Read as _, Seek as _, SeekFrom};
+        let range = challenged(nonce, size);
+        let mut file = std::fs::File::open(self.outgoing.join(hex::encode(envelope.as_bytes())))?;
+        file.seek(SeekFrom::Start(range.start))?;
+        let mut bytes = Vec::new();
+        file.take(range.end - range.start).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The queues at these volunteers: an own account's, or those of somebody whose card is known.
+    pub(super) fn volunteers(&self, op: Op, address: &kith_protocol::address::Address, peers: &[PeerId]) {
+        let wall = self.clock.now().wall;
+        let own = self.identities.values().find(|identity| identity.address() == *address);
+        let queues: Vec<QueueName> = match own {
+            Some(identity) => identity.volunteer_queues(wall).map(|(_, queue)| queue).collect(),
+            None => {
+                let card = self.store.card(address).ok().flatten();
+                let operations = card.as_ref().and_then(identity::card_operations);
+                operations.and_then(|key| volunteer_queue(&key, week_of(wall))).into_iter().collect()
+            }
+        };
+        let place =
+            |peer: &PeerId, queue: QueueName| Place { peer: *peer, queue, kind: PlaceKind::Volunteer, addresses: Vec::new() };
+        let places = peers.iter().flat_map(|peer| queues.iter().map(|queue| place(peer, *queue))).collect();
+        self.tell(Event::VolunteersFound { op, places });
+    }
+
+    /// Tells the core of the relays that accounts use, and makes the queues' keys.
+    pub(super) fn sync_relays(&mut self) {
+        let relays = match self.used_relays() {
+            Ok(relays) => relays,
+            Err(error) => return tracing::error!(%error, "the relays in use cannot be read"),
+        };
+        let now: BTreeSet<(AccountId, PeerId)> = relays.iter().map(|relay| (relay.account, relay.peer)).collect();
+        for (account, peer) in self.relays.difference(&now).copied().collect::<Vec<_>>() {
+            self.tell(Event::RelayLeft { account, peer });
+        }
+        self.relays = now;
+        for relay in relays {
+            self.tell(Event::RelayUsed(relay));
+        }
+        self.refresh_cards();
+    }
+
+    /// The relays in use, with the account's queue at each.
+    pub(super) fn used_relays(&mut self) -> Result<Vec<UsedRelay>, StoreError> {
+        let mut used = Vec::new();
+        for relay in self.store.relays()? {
+            let Some(identity) = self.identities.get_mut(&relay.account) else { continue };
+            let queue = identity.queue_at(&self.store, relay.peer)?;
+            used.push(UsedRelay {
+                account: relay.account,
+                peer: relay.peer,
+                addresses: relay.addresses,
+                queue,
+                granted: relay.granted.is_some(),
+            });
+        }
+        Ok(used)
+    }
+}

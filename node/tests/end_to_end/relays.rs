@@ -1,0 +1,65 @@
+//! People who are never online together, real processes: a relay keeps what one sends until the other fetches it.
+
+use crate::clients::{header, inbox, mail, send};
+use crate::node::{Node, befriend, eventually};
+
+/// Anna, Bob, and Carol whose node keeps mail for both: everybody knows everybody.
+fn household(names: [&str; 3]) -> [Node; 3] {
+    let carol = Node::started(&[names[2]]);
+    let mut others = [names[0], names[1]].map(|name| {
+        let mut node = Node::with_accounts(&[name]);
+        node.knows(&carol);
+        node.start();
+        node
+    });
+    let [anna, bob] = &mut others;
+    befriend(anna, names[0], bob, names[1]);
+    befriend(anna, names[0], &carol, names[2]);
+    befriend(bob, names[1], &carol, names[2]);
+    let [anna, bob] = others;
+    [anna, bob, carol]
+}
+
+/// Asks for a relay and has it allowed, over the overlay; waits until it stands in the card.
+fn relay(node: &Node, relay: &Node, owner: &str, keeper: &str) {
+    node.ask(&["relay", "ask", keeper, "--quota", "64MiB"]);
+    eventually("the request arrives", || {
+        let list = relay.json(&["relay", "list"]);
+        list["talks"].as_array().unwrap().iter().any(|talk| talk["name"] == owner).then_some(())
+    });
+    relay.ask(&["relay", "allow", owner, "--quota", "64MiB"]);
+    eventually("the relay agrees", || {
+        let list = node.json(&["relay", "list"]);
+        list["used"].as_array().unwrap().iter().any(|used| used["granted"].is_u64()).then_some(())
+    });
+}
+
+#[test]
+fn mail_and_receipt_cross_between_people_who_are_never_online_together() {
+    let [mut anna, mut bob, carol] = household(["anna", "bob", "carol"]);
+    relay(&anna, &carol, "anna", "carol");
+    relay(&bob, &carol, "bob", "carol");
+    // Anna learns of Bob's relay with his next letter.
+    send(&bob, "bob", &["anna@kith.alt"], &mail("bob", "hello", b"hello\r\n"));
+    inbox(&anna, "anna", 1);
+    eventually("Bob's receipt", || (bob.waiting() == 0).then_some(()));
+    bob.stop();
+    send(&anna, "anna", &["bob@kith.alt"], &mail("anna", "while you were away", b"!\r\n"));
+    eventually("the relay keeps it", || {
+        let entries = anna.json(&["queue", "list"]);
+        let copies = &entries["entries"][0]["copies"];
+        (copies[0]["at"] == "relay").then_some(())
+    });
+    anna.stop();
+    bob.start();
+    let mails = inbox(&bob, "bob", 1);
+    assert_eq!(header(&mails[0], "Subject"), "while you were away");
+    eventually("the receipt is with the relay", || {
+        let list = carol.json(&["relay", "list"]);
+        let hosted = list["hosted"].as_array().unwrap();
+        hosted.iter().any(|hosted| hosted["name"] == "anna" && hosted["waiting"].as_u64() > Some(0)).then_some(())
+    });
+    bob.stop();
+    anna.start();
+    eventually("Anna has the receipt", || (anna.waiting() == 0).then_some(()));
+}

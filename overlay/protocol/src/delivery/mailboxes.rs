@@ -1,0 +1,341 @@
+//! The relays that keep letters for our own accounts: reached, asked to host, subscribed to, and kept up to date.
+//!
+//! ```text
+//! used ─ connected ─ Host? ─ granted (into the card) ─ Collect ─ stamps, records ─ … ─ again after hours, or when it was started anew
+//! ```
+//!
+//! What a relay has is pushed to us as offers, which the inbox takes like any other. Volunteers are asked the same way, every hour: whoever keeps letters
+//! for anybody near our own place in the directory may have some for us.
+
+use std::collections::BTreeMap;
+
+use crate::address::Address;
+use crate::event::{Effect, Mono, OwnAccount, OwnerAsk, Place, UsedRelay, Write};
+use crate::hosting::{Grant, Reply};
+use crate::ids::{AccountId, Op, PeerId, QueueName};
+
+use super::connections::{Connections, Want};
+use super::context::Context;
+
+/// Relays that all accounts of a node may use together.
+const RELAYS_MAX: usize = 1024;
+/// A question that was not answered by then is asked again, in ms.
+const ANSWER_MS: u64 = 2 * 60 * 1000;
+
+/// Mailboxes at volunteers that all accounts of a node may have together.
+const VOLUNTEERED_MAX: usize = 2048;
+
+type Key = (AccountId, PeerId, QueueName);
+
+/// One of our mailboxes at a relay.
+#[derive(Clone, Debug)]
+struct Mailbox {
+    relay: UsedRelay,
+    /// What is still to be asked on this connection, in this order.
+    todo: Vec<OwnerAsk>,
+    asking: Option<(Op, OwnerAsk)>,
+    /// When it is looked at again: an answer is late, a try is due, a refresh is due.
+    due: Mono,
+    failures: u32,
+    leaving: bool,
+    /// At a volunteer: only asked what is there.
+    volunteer: bool,
+}
+
+/// When volunteers are looked for.
+#[derive(Clone, Debug)]
+struct Search {
+    address: Address,
+    due: Mono,
+    op: Option<Op>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Mailboxes {
+    all: BTreeMap<Key, Mailbox>,
+    searches: BTreeMap<AccountId, Search>,
+}
+
+impl Mailboxes {
+    pub(crate) fn restore(relays: Vec<UsedRelay>) -> Self {
+        let mut this = Self::default();
+        for relay in relays {
+            this.used(relay, Mono(0));
+        }
+        this
+    }
+
+    /// Whose mailbox a queue is that one of our relays keeps.
+    pub(crate) fn account_at(&self, peer: &PeerId, queue: &QueueName) -> Option<AccountId> {
+        self.all
+            .values()
+            .find(|mailbox| mailbox.relay.peer == *peer && mailbox.relay.queue == *queue)
+            .map(|mailbox| mailbox.relay.account)
+    }
+
+    /// A relay that has agreed to keep this account's letters, and is connected.
+    pub(crate) fn carrier(&self, account: AccountId, connections: &Connections) -> Option<(PeerId, QueueName)> {
+        let ready = |mailbox: &&Mailbox| {
+            mailbox.relay.account == account
+                && mailbox.relay.granted
+                && !mailbox.leaving
+                && connections.is_up(&mailbox.relay.peer)
+                && mailbox.todo.is_empty()
+        };
+        self.all
+            .values()
+            .filter(|mailbox| !mailbox.volunteer)
+            .find(ready)
+            .map(|mailbox| (mailbox.relay.peer, mailbox.relay.queue))
+    }
+
+    /// An account uses a relay, or something about it changed.
+    pub(crate) fn used(&mut self, relay: UsedRelay, due: Mono) {
+        let key = (relay.account, relay.peer, relay.queue);
+        let todo = plan(&relay);
+        // The queue at a relay may have become another one.
+        self.all.retain(|(account, peer, queue), mailbox| {
+            mailbox.volunteer || *account != relay.account || *peer != relay.peer || *queue == relay.queue
+        });
+        let room = self.all.len() < RELAYS_MAX;
+        match self.all.get_mut(&key) {
+            Some(known) => {
+                let anew = known.leaving || known.relay.granted != relay.granted;
+                known.relay = relay;
+                known.leaving = false;
+                if anew {
+                    (known.todo, known.due) = (todo, due);
+                }
+            }
+            None if room => {
+                let mailbox = Mailbox { relay, todo, asking: None, due, failures: 0, leaving: false, volunteer: false };
+                self.all.insert(key, mailbox);
+            }
+            None => {}
+        }
+    }
+
+    /// An account uses a relay no more: it is told so when it is reached.
+    pub(crate) fn left(&mut self, account: AccountId, peer: PeerId, now: Mono) {
+        let there = |((owner, at, _), mailbox): &(&Key, &mut Mailbox)| *owner == account && *at == peer && !mailbox.volunteer;
+        for (_, mailbox) in self.all.iter_mut().filter(there) {
+            mailbox.leaving = true;
+            mailbox.todo = vec![OwnerAsk::Leave];
+            mailbox.due = now;
+        }
+    }
+
+    pub(crate) fn account_removed(&mut self, account: AccountId) {
+        self.all.retain(|(owner, ..), _| *owner != account);
+        self.searches.remove(&account);
+    }
+
+    /// An account's letters may be at volunteers.
+    pub(crate) fn account_added(&mut self, own: &OwnAccount) {
+        self.searches.insert(own.account, Search { address: own.address, due: Mono(0), op: None });
+    }
+
+    /// Volunteers near an account's place were found. False if that was not asked here.
+    pub(crate) fn volunteers_found(&mut self, op: Op, places: &[Place], cx: &mut Context<'_>) -> bool {
+        let Some((account, search)) = self.searches.iter_mut().find(|(_, search)| search.op == Some(op)) else { return false };
+        search.op = None;
+        let wait = cx.jittered(cx.config.volunteer_collect_ms);
+        search.due = cx.after(wait);
+        let account = *account;
+        let found = |key: &Key| places.iter().any(|place| (place.peer, place.queue) == (key.1, key.2));
+        self.all.retain(|key, mailbox| !mailbox.volunteer || key.0 != account || found(key));
+        for place in places {
+            let key = (account, place.peer, place.queue);
+            let room = self.all.len() < VOLUNTEERED_MAX;
+            let relay =
+                UsedRelay { account, peer: place.peer, addresses: place.addresses.clone(), queue: place.queue, granted: true };
+            match self.all.get_mut(&key) {
+                Some(known) if known.volunteer && known.asking.is_none() => {
+                    (known.todo, known.due) = (vec![OwnerAsk::Collect], cx.now.mono);
+                }
+                None if room => {
+                    let todo = vec![OwnerAsk::Collect];
+                    let mailbox =
+                        Mailbox { relay, todo, asking: None, due: cx.now.mono, failures: 0, leaving: false, volunteer: true };
+                    self.all.insert(key, mailbox);
+                }
+                _ => {}
+            }
+        }
+        true
+    }
+
+    /// Looks for volunteers where it is time.
+    fn seek(&mut self, connections: &Connections, cx: &mut Context<'_>) {
+        if !connections.any_up() {
+            return;
+        }
+        let now = cx.now.mono;
+        for search in self.searches.values_mut().filter(|search| search.due <= now) {
+            let op = cx.op();
+            // An answer that never comes is as good as none.
+            let wait = cx.jittered(cx.config.volunteer_collect_ms);
+            (search.op, search.due) = (Some(op), cx.after(wait));
+            cx.emit(Effect::Volunteers { op, address: search.address });
+        }
+    }
+
+    /// The network is new, or the node has just started: everything at once.
+    pub(crate) fn wake_all(&mut self, now: Mono) {
+        for mailbox in self.all.values_mut() {
+            (mailbox.due, mailbox.failures) = (now, 0);
+        }
+        for search in self.searches.values_mut() {
+            search.due = now;
+        }
+    }
+
+    /// The stamps or the card of an account changed: its relays want to know.
+    pub(crate) fn outdated(&mut self, account: AccountId, what: OwnerAsk, now: Mono) {
+        for mailbox in self.all.values_mut().filter(|mailbox| mailbox.relay.account == account && mailbox.relay.granted) {
+            if !mailbox.volunteer && !mailbox.leaving && !mailbox.todo.contains(&what) {
+                mailbox.todo.push(what);
+                if mailbox.asking.is_none() {
+                    mailbox.due = mailbox.due.min(now);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn peer_up(&mut self, peer: PeerId, now: Mono) {
+        for mailbox in self.all.values_mut().filter(|mailbox| mailbox.relay.peer == peer) {
+            mailbox.begin();
+            (mailbox.due, mailbox.failures) = (now, 0);
+        }
+    }
+
+    pub(crate) fn peer_down(&mut self, peer: PeerId, cx: &mut Context<'_>) {
+        for mailbox in self.all.values_mut().filter(|mailbox| mailbox.relay.peer == peer) {
+            mailbox.asking = None;
+            mailbox.begin();
+            let wait = cx.jittered(cx.config.relay_retry_ms / 8);
+            mailbox.due = cx.after(wait);
+        }
+    }
+
+    /// No connection to that peer came about.
+    pub(crate) fn unreachable(&mut self, peer: PeerId, cx: &mut Context<'_>) {
+        for mailbox in self.all.values_mut().filter(|mailbox| mailbox.relay.peer == peer) {
+            mailbox.put_off(cx);
+        }
+    }
+
+    /// A relay answers.
+    pub(crate) fn asked(&mut self, op: Op, reply: Option<Reply>, cx: &mut Context<'_>) {
+        let Some(mailbox) = self.all.values_mut().find(|mailbox| mailbox.asking.is_some_and(|(open, _)| open == op)) else {
+            return;
+        };
+        let Some((_, what)) = mailbox.asking.take() else { return };
+        match (what, reply) {
+            (OwnerAsk::Host | OwnerAsk::Collect, Some(Reply::Granted(grant))) => {
+                mailbox.done(what, cx);
+                if what == OwnerAsk::Host {
+                    mailbox.relay.granted = true;
+                    granted(&mailbox.relay, grant, cx);
+                }
+            }
+            (OwnerAsk::Leave, Some(Reply::Done | Reply::Unknown)) => {
+                let key = mailbox.key();
+                self.all.remove(&key);
+            }
+            (OwnerAsk::Marks | OwnerAsk::Records, Some(Reply::Done)) => mailbox.done(what, cx),
+            (_, _) if mailbox.volunteer => {
+                // Nothing is there, or nobody: the next search will tell.
+                let key = mailbox.key();
+                self.all.remove(&key);
+            }
+            // It hosted us once and does so no more: ask to be hosted anew.
+            (OwnerAsk::Collect | OwnerAsk::Marks | OwnerAsk::Records, Some(Reply::Unknown)) => {
+                mailbox.todo = vec![OwnerAsk::Host, OwnerAsk::Collect, OwnerAsk::Marks, OwnerAsk::Records];
+                mailbox.put_off(cx);
+            }
+            _ => mailbox.put_off(cx),
+        }
+    }
+
+    /// Starts what is due.
+    pub(crate) fn pump(&mut self, connections: &mut Connections, cx: &mut Context<'_>) {
+        self.seek(connections, cx);
+        let now = cx.now.mono;
+        for mailbox in self.all.values_mut().filter(|mailbox| mailbox.due <= now) {
+            if mailbox.asking.take().is_some() {
+                // The answer is late: whatever comes of it does nothing any more.
+                mailbox.put_off(cx);
+                continue;
+            }
+            match connections.want(mailbox.relay.peer, &mailbox.relay.addresses, cx) {
+                Want::Up => mailbox.ask(cx),
+                Want::Wait => mailbox.due = cx.after(cx.config.connect_timeout_ms.saturating_mul(2)),
+                Want::Resting => mailbox.put_off(cx),
+            }
+        }
+    }
+
+    pub(crate) fn deadline(&self, any_up: bool) -> Option<Mono> {
+        let mailboxes = self.all.values().map(|mailbox| mailbox.due);
+        // Without anybody to ask, the first connection is waited for, not the clock.
+        let searches = self.searches.values().map(|search| search.due).filter(|_| any_up);
+        mailboxes.chain(searches).min()
+    }
+}
+
+/// What is to be asked of a relay, from the beginning.
+fn plan(relay: &UsedRelay) -> Vec<OwnerAsk> {
+    let usual = [OwnerAsk::Collect, OwnerAsk::Marks, OwnerAsk::Records];
+    if relay.granted { usual.to_vec() } else { [&[OwnerAsk::Host][..], &usual].concat() }
+}
+
+fn granted(relay: &UsedRelay, grant: Grant, cx: &mut Context<'_>) {
+    cx.commit(vec![Write::Granted { account: relay.account, peer: relay.peer, grant }], Vec::new());
+}
+
+impl Mailbox {
+    fn key(&self) -> Key {
+        (self.relay.account, self.relay.peer, self.relay.queue)
+    }
+
+    /// Everything is to be asked again: a node forgets with every connection who is whose owner.
+    fn begin(&mut self) {
+        if self.volunteer {
+            self.todo = vec![OwnerAsk::Collect];
+        } else if !self.leaving {
+            self.todo = plan(&self.relay);
+        }
+    }
+
+    fn ask(&mut self, cx: &mut Context<'_>) {
+        if self.todo.is_empty() {
+            // A refresh is due: whether it still is our relay, and what it should know by now.
+            self.begin();
+        }
+        let Some(what) = self.todo.first().copied() else { return };
+        let op = cx.op();
+        self.asking = Some((op, what));
+        self.due = cx.after(ANSWER_MS);
+        let UsedRelay { account, peer, queue, .. } = self.relay;
+        cx.emit(Effect::Ask { op, peer, account, queue, what });
+    }
+
+    fn done(&mut self, what: OwnerAsk, cx: &mut Context<'_>) {
+        self.failures = 0;
+        self.todo.retain(|todo| *todo != what);
+        self.due = if self.todo.is_empty() {
+            let wait = cx.jittered(cx.config.relay_refresh_ms);
+            cx.after(wait)
+        } else {
+            cx.now.mono
+        };
+    }
+
+    fn put_off(&mut self, cx: &mut Context<'_>) {
+        let doubled = cx.config.relay_retry_ms.saturating_mul(1 << self.failures.min(16));
+        self.failures = self.failures.saturating_add(1);
+        let wait = cx.jittered(doubled.min(cx.config.retry_steady_ms));
+        self.due = cx.after(wait);
+    }
+}

@@ -1,0 +1,235 @@
+//! Copies at others: whether they still are there, and our own, which stays for a day after the receipt, since disks lie.
+
+use std::collections::BTreeMap;
+
+use crate::address::Address;
+use crate::event::{AuditOutcome, Counter, Effect, Mono, PlaceKind, Way};
+use crate::hosting;
+use crate::ids::{AccountId, EntryId, EnvelopeId, Op, PeerId, QueueName};
+
+use super::super::context::Context;
+use super::entry::{Item, State};
+use super::{Outbox, Road, Work};
+
+/// Envelopes that stay for a day after their receipt.
+const GRACE_MAX: usize = 512;
+/// Their bytes.
+const GRACE_BYTES_MAX: u64 = 64 << 20;
+/// Relays whose lies are remembered.
+const STRIKES_PEERS_MAX: usize = 1024;
+/// Until a relay that has not got it (any more) is asked again, in ms: perhaps it was collected, and the receipt is on its way.
+const DOUBT_MS: u64 = 10 * 60 * 1000;
+/// Until a relay that is not there is tried again, in ms.
+const ABSENT_MS: u64 = 30 * 1000;
+/// Questions that may come to nothing before they are put off for hours.
+const DOUBTS_MAX: u8 = 3;
+
+/// An envelope whose receipt is here.
+#[derive(Clone, Debug)]
+struct Kept {
+    account: AccountId,
+    recipient: Address,
+    size: u64,
+    queue: QueueName,
+    peer: PeerId,
+    until: Mono,
+}
+
+/// Envelopes whose receipts are here, for a day.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Grace {
+    kept: BTreeMap<EnvelopeId, Kept>,
+    bytes: u64,
+    /// Peers that run anew and are to be shown what they said to have.
+    anew: std::collections::BTreeSet<PeerId>,
+}
+
+impl Grace {
+    pub(super) fn tick(&mut self, cx: &mut Context<'_>) {
+        let over: Vec<EnvelopeId> =
+            self.kept.iter().filter(|(_, kept)| kept.until <= cx.now.mono).map(|(envelope, _)| *envelope).collect();
+        for envelope in over {
+            if let Some(kept) = self.kept.remove(&envelope) {
+                self.bytes = self.bytes.saturating_sub(kept.size);
+            }
+            cx.emit(Effect::Discard(envelope));
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Mono> {
+        self.kept.values().map(|kept| kept.until).min()
+    }
+}
+
+impl Outbox {
+    /// The receipt is durable: the envelope stays for a day where it was taken by the recipient's own node, and goes where relays have their own.
+    pub(super) fn keep_a_day(&mut self, item: Item, cx: &mut Context<'_>) {
+        let Some(sealed) = item.progress.sealed else { return };
+        let home = item.progress.copies.iter().find(|copy| copy.kind == PlaceKind::Home);
+        let fits = self.grace.kept.len() < GRACE_MAX && self.grace.bytes.saturating_add(sealed.size) <= GRACE_BYTES_MAX;
+        let Some(copy) = home.filter(|_| fits) else {
+            return cx.emit(Effect::Discard(sealed.envelope));
+        };
+        self.grace.bytes = self.grace.bytes.saturating_add(sealed.size);
+        let kept = Kept {
+            account: item.account,
+            recipient: item.recipient,
+            size: sealed.size,
+            queue: copy.queue,
+            peer: copy.peer,
+            until: cx.after(cx.config.grace_copy_ms),
+        };
+        self.grace.kept.insert(sealed.envelope, kept);
+    }
+
+    /// That peer may have forgotten what it said to have.
+    pub(crate) fn peer_restarted(&mut self, peer: PeerId) {
+        if self.grace.kept.values().any(|kept| kept.peer == peer) {
+            self.grace.anew.insert(peer);
+        }
+    }
+
+    /// Shows a peer that runs anew what it had taken within the last day: it answers *have* to what it still has.
+    pub(super) fn show_again(&mut self, peer: PeerId, cx: &mut Context<'_>) {
+        if !self.grace.anew.remove(&peer) {
+            return;
+        }
+        for (envelope, kept) in self.grace.kept.iter().filter(|(_, kept)| kept.peer == peer) {
+            let op = cx.op();
+            self.works.insert(op, Work::Again(peer));
+            let Kept { account, recipient, .. } = *kept;
+            let way = Way::Letter { account, recipient, deposit: false, work: None, onward: Vec::new() };
+            cx.emit(Effect::Offer { op, peer, queue: kept.queue, envelope: *envelope, size: kept.size, way });
+        }
+    }
+
+    /// When a copy is asked for next.
+    pub(super) fn plan_audit(&mut self, id: EntryId, cx: &mut Context<'_>) {
+        let Some(item) = self.items.get_mut(&id) else { return };
+        if item.is_audited() {
+            item.audit_at = Mono(u64::MAX);
+            return;
+        }
+        let volunteers = item.copies(PlaceKind::Volunteer) > 0;
+        let wait = if volunteers {
+            cx.jittered(cx.config.volunteer_check_ms)
+        } else {
+            cx.config.audit_after_ms.saturating_add(cx.below(2 * cx.config.audit_after_ms))
+        };
+        item.audit_at = cx.after(wait);
+    }
+
+    /// Asks those that keep copies whether they have them.
+    pub(super) fn audit(&mut self, id: EntryId, cx: &mut Context<'_>, road: &mut Road<'_>) {
+        let Some(item) = self.items.get_mut(&id) else { return };
+        let Some(sealed) = item.progress.sealed.clone() else { return };
+        item.doubts = item.doubts.saturating_add(1);
+        let due = |copy: &&crate::event::Copy| match copy.kind {
+            PlaceKind::Relay => !copy.audited,
+            PlaceKind::Volunteer => true,
+            PlaceKind::Home | PlaceKind::Carrier => false,
+        };
+        let mut absent = Vec::new();
+        for copy in item.progress.copies.iter().filter(due) {
+            if !road.connections.is_up(&copy.peer) {
+                absent.push(copy.peer);
+                continue;
+            }
+            let op = cx.op();
+            let nonce = hosting::challenge(cx.rng);
+            let (peer, queue) = (copy.peer, copy.queue);
+            self.works.insert(op, Work::Audit(id, peer));
+            cx.emit(Effect::Audit { op, peer, queue, envelope: sealed.envelope, size: sealed.size, nonce });
+        }
+        // The answers say when to ask again.
+        item.audit_at = Mono(u64::MAX);
+        if absent.is_empty() {
+            item.doubts = 0;
+            return;
+        }
+        if item.doubts > DOUBTS_MAX {
+            item.doubts = 0;
+            // A volunteer that is never there is as good as gone.
+            let gone = |copy: &crate::event::Copy| copy.kind == PlaceKind::Volunteer && absent.contains(&copy.peer);
+            let before = item.progress.copies.len();
+            item.progress.copies.retain(|copy| !gone(copy));
+            if item.progress.copies.len() != before {
+                item.dirty = true;
+                item.begin_round();
+                item.retry_at = Mono(u64::MAX);
+                self.step(id, cx, road);
+            }
+            return self.plan_audit(id, cx);
+        }
+        item.audit_at = cx.after(ABSENT_MS);
+        for peer in absent {
+            let places = road.directory.card(&item.recipient).map_or(&[][..], |card| &card.places);
+            let hints = places.iter().find(|place| place.peer == peer).map_or(&[][..], |place| &place.addresses);
+            road.connections.want(peer, hints, cx);
+        }
+    }
+
+    /// A relay was asked for its copy.
+    pub(crate) fn audited(&mut self, op: Op, outcome: AuditOutcome, cx: &mut Context<'_>, road: &mut Road<'_>) {
+        let Some(Work::Audit(id, peer)) = self.works.get(&op) else { return };
+        let (id, peer) = (*id, *peer);
+        self.works.remove(&op);
+        let Some(item) = self.items.get_mut(&id) else { return };
+        let Some(copy) = item.progress.copies.iter_mut().find(|copy| copy.peer == peer) else { return };
+        match outcome {
+            AuditOutcome::Kept => {
+                item.dirty |= !copy.audited;
+                copy.audited = true;
+                item.missing = false;
+                self.plan_audit(id, cx);
+            }
+            AuditOutcome::Broken => item.audit_at = cx.after(ABSENT_MS),
+            AuditOutcome::Missing if !item.missing => {
+                item.missing = true;
+                item.audit_at = cx.after(DOUBT_MS);
+            }
+            AuditOutcome::Missing | AuditOutcome::Wrong => self.lost(id, peer, cx, road),
+        }
+        self.flush(id, cx);
+    }
+
+    /// The copy is gone without a receipt: others are asked to keep it, and that relay comes last from now on.
+    fn lost(&mut self, id: EntryId, peer: PeerId, cx: &mut Context<'_>, road: &mut Road<'_>) {
+        cx.emit(Effect::Count(Counter::RelayLied));
+        if self.strikes.len() < STRIKES_PEERS_MAX || self.strikes.contains_key(&peer) {
+            let strikes = self.strikes.entry(peer).or_default();
+            *strikes = strikes.saturating_add(1);
+        }
+        let Some(item) = self.items.get_mut(&id) else { return };
+        item.missing = false;
+        item.progress.copies.retain(|copy| copy.peer != peer);
+        if item.progress.copies.is_empty() {
+            item.progress.handed_at_age_ms = None;
+        }
+        item.dirty = true;
+        if item.state == State::Idle {
+            item.begin_round();
+            item.retry_at = Mono(u64::MAX);
+            self.step(id, cx, road);
+        }
+        self.plan_audit(id, cx);
+    }
+
+    /// Questions to that peer will not be answered.
+    pub(super) fn audits_broken(&mut self, peer: PeerId, cx: &mut Context<'_>) {
+        let broken: Vec<Op> = self
+            .works
+            .iter()
+            .filter(|(_, work)| matches!(work, Work::Audit(_, at) | Work::Again(at) if *at == peer))
+            .map(|(op, _)| *op)
+            .collect();
+        for op in broken {
+            if let Some(Work::Audit(id, _)) = self.works.remove(&op) {
+                if let Some(item) = self.items.get_mut(&id) {
+                    item.audit_at = cx.after(ABSENT_MS);
+                }
+                self.arm(id, cx);
+            }
+        }
+    }
+}

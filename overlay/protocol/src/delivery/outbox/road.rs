@@ -1,0 +1,316 @@
+//! Which node a sealed letter goes to: the recipient's own, then relays of theirs, then volunteers, then our own relay; and what is made of the answer.
+
+use serde_bytes::ByteBuf;
+
+use crate::event::{CardInfo, Copy, Effect, EntryKind, Fate, Mono, Place, PlaceKind, Problem, RefusedReason};
+use crate::ids::{EntryId, Op, PeerId};
+use crate::work::Work as Proof;
+
+use super::super::connections::Want;
+use super::super::context::Context;
+use super::entry::{CANDIDATES_MAX, Item, State};
+use super::{Outbox, Road, Work};
+
+/// How often a price for strangers is paid for one envelope.
+const PRICES_MAX: u8 = 4;
+/// The most work that is done for one envelope: half an hour on a small machine.
+const EFFORT_MAX: u32 = 500_000;
+/// So often a relay that lost mail is believed while others are there.
+const STRIKES_MAX: u32 = 3;
+
+/// What work for this place is bound to.
+pub(super) fn tag(place: &Place, card: Option<&CardInfo>) -> [u8; 16] {
+    match (place.kind, card.and_then(|card| card.work)) {
+        (PlaceKind::Home | PlaceKind::Relay, Some((tag, _))) => tag,
+        _ => place.queue.0,
+    }
+}
+
+impl Item {
+    /// The place that this peer is for the letter.
+    pub(super) fn place(&self, peer: PeerId, road: &Road<'_>) -> Option<Place> {
+        let card = road.directory.card(&self.recipient);
+        let listed = card.into_iter().flat_map(|card| &card.places).chain(&self.volunteers);
+        listed.into_iter().find(|place| place.peer == peer).cloned().or_else(|| {
+            let (carrier, queue) = road.mailboxes.carrier(self.account, road.connections)?;
+            let place = Place { peer, queue, kind: PlaceKind::Carrier, addresses: Vec::new() };
+            (carrier == peer && self.carried).then_some(place)
+        })
+    }
+}
+
+impl Outbox {
+    /// Chooses the place: one that is connected, else whichever comes first; relays after a few seconds, volunteers after a few more.
+    pub(super) fn offer(&mut self, id: EntryId, cx: &mut Context<'_>, road: &mut Road<'_>) {
+        let strikes = &self.strikes;
+        let Some(item) = self.items.get_mut(&id) else { return };
+        if item.state != State::Idle || item.progress.sealed.is_none() {
+            return;
+        }
+        let card = road.directory.card(&item.recipient);
+        let count = |peer: &PeerId| strikes.get(peer).copied().unwrap_or(0);
+        let mut places = item.candidates(card, count);
+        if places.iter().any(|(_, place)| place.kind == PlaceKind::Relay && count(&place.peer) < STRIKES_MAX) {
+            places.retain(|(_, place)| place.kind == PlaceKind::Home || count(&place.peer) < STRIKES_MAX);
+        }
+        let now = cx.now.mono;
+        let homes = places.iter().any(|(_, place)| place.kind == PlaceKind::Home);
+        let relay_at = *item.relay_at.get_or_insert(if homes { cx.after(cx.config.direct_wait_ms) } else { now });
+        let spread = item.is_spread(cx.config);
+        places.retain(|(bit, place)| !spread && item.tried & bit == 0 && !item.copy_at(&place.peer));
+        let due = |place: &Place| place.kind == PlaceKind::Home || relay_at <= now;
+        if let Some((_, place)) = places.iter().find(|(_, place)| due(place) && road.connections.is_up(&place.peer)) {
+            let peer = place.peer;
+            return self.line_up(id, peer);
+        }
+        let mut waiting = false;
+        for (bit, place) in &places {
+            if !due(place) {
+                // Its time comes when nobody else's node has it.
+                continue;
+            }
+            match road.connections.want(place.peer, &place.addresses, cx) {
+                Want::Up | Want::Wait => waiting = true,
+                Want::Resting => {
+                    item.tried |= bit;
+                    item.progress.last_problem.get_or_insert(Problem::Unreachable);
+                }
+            }
+        }
+        let later: Vec<&(u32, Place)> = places.iter().filter(|(_, place)| !due(place)).collect();
+        if !waiting && !later.is_empty() {
+            // None of the recipient's own nodes can be had: no reason to wait for them.
+            item.relay_at = Some(now);
+            return self.offer(id, cx, road);
+        }
+        if self.seek_volunteers(id, relay_at, waiting, cx, road) || self.carry(id, waiting, road) {
+            return;
+        }
+        let Some(item) = self.items.get_mut(&id) else { return };
+        if waiting {
+            item.state = State::Connecting;
+            return;
+        }
+        self.nowhere(id, cx, road);
+    }
+
+    /// The entry stands in line at that peer.
+    fn line_up(&mut self, id: EntryId, peer: PeerId) {
+        let Some(item) = self.items.get_mut(&id) else { return };
+        item.state = State::OfferQueued(peer);
+        let bulk = item.bulk();
+        self.to_offer.entry(peer).or_default().insert((bulk, id));
+    }
+
+    /// Nothing more can be done with it now.
+    fn nowhere(&mut self, id: EntryId, cx: &mut Context<'_>, road: &mut Road<'_>) {
+        let Some(item) = self.items.get_mut(&id) else { return };
+        if item.is_handed() {
+            if item.kind != EntryKind::Mail {
+                return self.end(id, Fate::HandedOver, cx);
+            }
+            if !item.is_spread(cx.config) {
+                // Fewer copies than there should be: another try now and then.
+                let wait = cx.jittered(cx.config.retry_steady_ms);
+                item.retry_at = cx.after(wait);
+            }
+            return self.flush(id, cx);
+        }
+        let listed = road.directory.card(&item.recipient).is_some_and(|card| !card.places.is_empty());
+        let fallback = if listed { Problem::Unreachable } else { Problem::NoPlace };
+        let problem = item.progress.last_problem.clone().filter(|_| listed).unwrap_or(fallback);
+        let later = std::mem::take(&mut item.later_ms);
+        self.put_off(id, problem, (later > 0).then_some(later), cx, road);
+    }
+
+    /// Volunteers are asked when no relay took it in time. True while they are.
+    fn seek_volunteers(&mut self, id: EntryId, relay_at: Mono, waiting: bool, cx: &mut Context<'_>, road: &Road<'_>) -> bool {
+        let Some(item) = self.items.get_mut(&id) else { return false };
+        let patience = cx.config.relay_wait_ms.saturating_sub(cx.config.direct_wait_ms);
+        let in_time = waiting && cx.now.mono.0 < relay_at.0.saturating_add(patience);
+        let small = item.progress.sealed.as_ref().is_some_and(|sealed| sealed.size <= cx.config.volunteer_largest);
+        let others = item.progress.copies.iter().all(|copy| matches!(copy.kind, PlaceKind::Volunteer | PlaceKind::Carrier));
+        if item.sought || in_time || !small || !others || item.is_spread(cx.config) || !road.connections.any_up() {
+            return false;
+        }
+        item.sought = true;
+        item.state = State::Seeking;
+        let address = item.recipient;
+        let op = cx.op();
+        self.works.insert(op, Work::Volunteers(id));
+        cx.emit(Effect::Volunteers { op, address });
+        true
+    }
+
+    /// Volunteers were found, or none.
+    pub(crate) fn volunteers_found(&mut self, op: Op, places: Vec<Place>, cx: &mut Context<'_>, road: &mut Road<'_>) {
+        let Some(Work::Volunteers(id)) = self.works.get(&op) else { return };
+        let id = *id;
+        self.works.remove(&op);
+        let Some(item) = self.items.get_mut(&id) else { return };
+        if item.state != State::Seeking {
+            return;
+        }
+        item.state = State::Idle;
+        let listed = road.directory.card(&item.recipient).map_or(0, |card| card.places.len());
+        // Their bits come after the card's, and mean others now.
+        item.tried &= (1 << listed.min(31)) - 1;
+        item.volunteers = places
+            .into_iter()
+            .filter(|place| place.kind == PlaceKind::Volunteer)
+            .take(CANDIDATES_MAX.saturating_sub(listed))
+            .collect();
+        self.offer(id, cx, road);
+        self.arm(id, cx);
+    }
+
+    /// Our own relay takes it when nobody else does, and carries it on while this node sleeps. True if it stands in line there.
+    fn carry(&mut self, id: EntryId, waiting: bool, road: &Road<'_>) -> bool {
+        let Some(item) = self.items.get_mut(&id) else { return false };
+        let known = road.directory.card(&item.recipient).is_some_and(|card| !card.places.is_empty());
+        if waiting || item.carried || !known || item.kind != EntryKind::Mail || !item.progress.copies.is_empty() {
+            return false;
+        }
+        let Some((peer, _)) = road.mailboxes.carrier(item.account, road.connections) else { return false };
+        item.carried = true;
+        self.line_up(id, peer);
+        true
+    }
+
+    /// That place did not take it: the next one, or later.
+    pub(super) fn failed_at(&mut self, id: EntryId, peer: PeerId, problem: Problem, cx: &mut Context<'_>, road: &mut Road<'_>) {
+        let strikes = &self.strikes;
+        let Some(item) = self.items.get_mut(&id) else { return };
+        let candidates = item.candidates(road.directory.card(&item.recipient), |peer| strikes.get(peer).copied().unwrap_or(0));
+        for (bit, _) in candidates.iter().filter(|(_, place)| place.peer == peer) {
+            item.tried |= bit;
+        }
+        if item.is_handed() && item.is_spread(cx.config) {
+            // It was offered again only to be reminded of the receipt.
+            self.arm(id, cx);
+            return;
+        }
+        let theirs = candidates.iter().any(|(_, place)| place.peer == peer);
+        if !item.is_handed() && theirs {
+            item.note(problem);
+        }
+        self.offer(id, cx, road);
+        self.arm(id, cx);
+    }
+
+    /// Strangers have to work there: it is done, and then the place is tried again.
+    pub(super) fn priced(&mut self, id: EntryId, place: &Place, effort: u32, cx: &mut Context<'_>, road: &mut Road<'_>) {
+        let Some(item) = self.items.get_mut(&id) else { return };
+        let bound = tag(place, road.directory.card(&item.recipient));
+        let enough = item.work.is_some_and(|(tag, work)| tag == bound && work.effort >= effort);
+        let envelope = item.progress.sealed.as_ref().map(|sealed| sealed.envelope);
+        let Some(envelope) = envelope.filter(|_| !enough && effort <= EFFORT_MAX && item.prices < PRICES_MAX) else {
+            return self.failed_at(id, place.peer, Problem::Refused(RefusedReason::Price(effort)), cx, road);
+        };
+        item.prices += 1;
+        item.state = State::Working;
+        let op = cx.op();
+        self.works.insert(op, Work::Strangers(id, bound));
+        cx.emit(Effect::Work { op, tag: bound, envelope, effort });
+        self.arm(id, cx);
+    }
+
+    /// The work is done, or was given up.
+    pub(crate) fn worked(&mut self, op: Op, proof: Option<Proof>, cx: &mut Context<'_>, road: &mut Road<'_>) {
+        let Some(Work::Strangers(id, bound)) = self.works.get(&op) else { return };
+        let (id, bound) = (*id, *bound);
+        self.works.remove(&op);
+        let Some(item) = self.items.get_mut(&id).filter(|item| item.state == State::Working) else { return };
+        item.state = State::Idle;
+        match proof {
+            Some(proof) => item.work = Some((bound, proof)),
+            None => item.prices = PRICES_MAX,
+        }
+        self.offer(id, cx, road);
+        self.arm(id, cx);
+    }
+
+    /// A node of the recipient, or one that keeps letters for them, is there: what waits for it goes at once, what somebody has without a receipt is
+    /// offered again after a while.
+    pub(super) fn greeted(&mut self, id: EntryId, peer: PeerId, cx: &mut Context<'_>, road: &mut Road<'_>) {
+        let Some(item) = self.items.get_mut(&id) else { return };
+        match &item.state {
+            State::Connecting => {
+                // Whichever of the recipient's nodes it waited for: this one is there.
+                item.tried = 0;
+                item.state = State::Idle;
+                self.offer(id, cx, road);
+            }
+            State::Idle if item.is_handed() => {
+                let home = item.place(peer, road).is_some_and(|place| place.kind == PlaceKind::Home);
+                let waited = item.age(&self.aging).saturating_sub(item.progress.handed_at_age_ms.unwrap_or(0));
+                let offered = item.offered_at.map_or(u64::MAX, |at| cx.now.mono.0.saturating_sub(at.0));
+                if home && waited.min(offered) >= cx.config.reoffer_after_ms {
+                    self.line_up(id, peer);
+                } else if !item.is_spread(cx.config) {
+                    item.begin_round();
+                    self.offer(id, cx, road);
+                }
+            }
+            State::Idle => self.wake(id, cx, road),
+            State::Card
+            | State::SealQueued
+            | State::Sealing
+            | State::Unsaved(_)
+            | State::Saving
+            | State::Seeking
+            | State::Working
+            | State::OfferQueued(_)
+            | State::Offering
+            | State::Ending => {}
+        }
+        self.arm(id, cx);
+    }
+
+    /// A node has it: the recipient's own, or one that keeps it for them and has signed that it does.
+    pub(super) fn handed(
+        &mut self,
+        id: EntryId,
+        place: &Place,
+        stored: Option<(u32, &[u8; 64])>,
+        cx: &mut Context<'_>,
+        road: &mut Road<'_>,
+    ) {
+        let Some(item) = self.items.get_mut(&id) else { return };
+        item.failures = 0;
+        item.later_ms = 0;
+        item.offered_at = Some(cx.now.mono);
+        let age = item.age(&self.aging);
+        if !item.copy_at(&place.peer) {
+            let (until_s, statement) =
+                stored.map_or((0, ByteBuf::new()), |(until_s, bytes)| (until_s, ByteBuf::from(bytes.to_vec())));
+            item.progress.copies.push(Copy {
+                peer: place.peer,
+                queue: place.queue,
+                kind: place.kind,
+                at_age_ms: age,
+                audited: false,
+                statement,
+                until_s,
+            });
+            item.dirty = true;
+        }
+        if place.kind != PlaceKind::Carrier {
+            item.progress.handed_at_age_ms.get_or_insert(age);
+            let home = item.copies(PlaceKind::Home) > 0;
+            item.note(if home { Problem::NoReceipt } else { Problem::Waiting });
+        }
+        self.plan_audit(id, cx);
+        let Some(item) = self.items.get_mut(&id) else { return };
+        if item.is_spread(cx.config) && item.kind != EntryKind::Mail {
+            return self.end(id, Fate::HandedOver, cx);
+        }
+        if item.is_spread(cx.config) {
+            item.retry_at = Mono(u64::MAX);
+        } else {
+            self.offer(id, cx, road);
+        }
+        self.flush(id, cx);
+        self.arm(id, cx);
+    }
+}

@@ -1,0 +1,333 @@
+//! What this node does for others: it keeps letters for mailboxes that it hosts until their owners collect them.
+//!
+//! ```text
+//! deposit ─ Send ─ body ─ Commit[Hold] ─ Stored ─ … ─ push to the owner ─ Have ─ Commit[Acked] ─ a day of grace ─ Commit[Forget]
+//! ```
+//!
+//! Nothing is kept that no mailbox is charged for; a mailbox that is full or slow blocks no other. *Stored* is said after the commit and never before.
+//! A copy that was collected stays for a day: whoever collected it may have a disk that lies. The time that things are kept for is counted by a clock of
+//! its own, which only this machine moves, since the wall's may lie.
+
+mod asked;
+mod keep;
+mod push;
+
+pub(crate) use keep::Deposit;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::event::{Answer, Effect, HeldEnvelope, HeldKind, HostedQueue, LaterReason, Mono, Now, RefusedReason, Wall};
+use crate::ids::{BatchId, EnvelopeId, Op, PeerId, QueueName, Token};
+
+use super::Config;
+use super::age::{self, Aging};
+use super::connections::Connections;
+use super::context::Context;
+
+/// Mailboxes that a node hosts at most.
+pub(crate) const QUEUES_MAX: usize = 1024;
+/// Letters kept at most, whoever they are for.
+pub(crate) const HELD_MAX: usize = 1 << 20;
+/// Peers whose deposits are counted, at most.
+const RATES_MAX: usize = 4096;
+/// The time over which deposits of a peer are counted, in ms.
+const RATE_MS: u64 = 60 * 1000;
+/// What a peer that comes too often is asked for, in s.
+const RATE_S: u32 = 60;
+/// What senders are asked for while a mailbox is full, in s.
+const QUOTA_S: u32 = 3600;
+/// What senders are asked for while the disk is full, in s.
+const FULL_S: u32 = 600;
+/// What senders are asked for while the same envelope is on its way here, in s.
+const IN_PROGRESS_S: u32 = 10;
+/// Letters that expired or whose grace is over, forgotten in one commit.
+const FORGET_BATCH_MAX: usize = 256;
+/// How often what is over is looked for, in ms.
+const SWEEP_MS: u64 = 60 * 1000;
+
+/// A mailbox that is hosted.
+#[derive(Clone, Debug)]
+struct Queue {
+    rules: HostedQueue,
+    bytes: u64,
+    count: u32,
+    /// What strangers paid for the slots that they hold, cheapest first.
+    slots: BTreeSet<(u32, EnvelopeId)>,
+    /// Who proved to be the owner, and is connected.
+    owner: Option<PeerId>,
+    /// Who proved it last, connected or not.
+    last: Option<PeerId>,
+    /// What the owner has not got yet, in the order in which it came.
+    waiting: BTreeSet<(u64, EnvelopeId)>,
+}
+
+/// A letter that is kept.
+#[derive(Clone, Debug)]
+struct Kept {
+    held: HeldEnvelope,
+    /// An offer of it is on its way.
+    offered: Option<Op>,
+    /// Not offered before that, since the other side asked for time.
+    rest: Mono,
+    acking: bool,
+    forgetting: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Incoming {
+    peer: PeerId,
+    held: HeldEnvelope,
+    stamp: Option<[u8; 16]>,
+    until: Mono,
+    writing: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Batch {
+    Hold(Token),
+    Acked(EnvelopeId),
+    Forget(Vec<EnvelopeId>),
+    /// A mailbox of this key is hosted, and its owner is this peer.
+    Host(PeerId, Box<HostedQueue>),
+    Unhost(QueueName),
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Rate {
+    since: Mono,
+    count: u32,
+    bytes: u64,
+}
+
+/// The machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Relay {
+    queues: BTreeMap<QueueName, Queue>,
+    kept: BTreeMap<EnvelopeId, Kept>,
+    incoming: BTreeMap<Token, Incoming>,
+    batches: BTreeMap<BatchId, Batch>,
+    offers: BTreeMap<Op, (EnvelopeId, PeerId)>,
+    pushing: BTreeMap<PeerId, usize>,
+    /// Whom letters are carried on to, and which.
+    onward: BTreeMap<PeerId, BTreeSet<EnvelopeId>>,
+    rates: BTreeMap<PeerId, Rate>,
+    bytes: u64,
+    volunteered: u64,
+    aging: Aging,
+    base: u64,
+    persist_at: Mono,
+    sweep_at: Mono,
+    full_until: Mono,
+    /// The first rest that is over, if a push waits for that only.
+    rest_until: Option<Mono>,
+}
+
+impl Relay {
+    /// Takes up what is hosted and kept.
+    pub(crate) fn restore(
+        hosted: Vec<HostedQueue>,
+        held: Vec<HeldEnvelope>,
+        (passed, at): (u64, Wall),
+        now: Now,
+        config: &Config,
+    ) -> Self {
+        let off = if passed == 0 { 0 } else { age::credit(now.wall.0.saturating_sub(at.0)) };
+        let mut relay = Self {
+            queues: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            incoming: BTreeMap::new(),
+            batches: BTreeMap::new(),
+            offers: BTreeMap::new(),
+            pushing: BTreeMap::new(),
+            onward: BTreeMap::new(),
+            rates: BTreeMap::new(),
+            bytes: 0,
+            volunteered: 0,
+            aging: Aging::new(now, (passed > 0).then_some(at), config.grace_ms),
+            base: passed.saturating_add(off),
+            persist_at: Mono(now.mono.0.saturating_add(config.persist_first_ms)),
+            sweep_at: Mono(now.mono.0.saturating_add(config.grace_ms)),
+            full_until: Mono(0),
+            rest_until: None,
+        };
+        for rules in hosted {
+            relay.host(rules);
+        }
+        for held in held {
+            relay.ensure_volunteered(&held);
+            relay.keep(held);
+        }
+        relay
+    }
+
+    /// The clock of what is kept, in ms.
+    fn clock(&self) -> u64 {
+        self.base.saturating_add(self.aging.passed())
+    }
+
+    /// Brings the clock up to date; to be called first with every event.
+    pub(crate) fn observe(&mut self, cx: &Context<'_>) {
+        self.aging.observe(cx.now, cx.config.grace_ms);
+    }
+
+    /// Is this mailbox kept here?
+    pub(crate) fn hosts(&self, queue: &QueueName) -> bool {
+        self.queues.contains_key(queue)
+    }
+
+    /// Is this offer one of this machine's?
+    pub(crate) fn receives(&self, token: Token) -> bool {
+        self.incoming.contains_key(&token)
+    }
+
+    fn host(&mut self, rules: HostedQueue) {
+        let name = rules.queue;
+        let room = self.queues.len() < QUEUES_MAX;
+        match self.queues.get_mut(&name) {
+            Some(known) => known.rules = rules,
+            None if room => {
+                let queue = Queue {
+                    rules,
+                    bytes: 0,
+                    count: 0,
+                    slots: BTreeSet::new(),
+                    owner: None,
+                    last: None,
+                    waiting: BTreeSet::new(),
+                };
+                self.queues.insert(name, queue);
+            }
+            None => {}
+        }
+    }
+
+    /// Counts a letter as kept.
+    fn keep(&mut self, held: HeldEnvelope) {
+        self.bytes = self.bytes.saturating_add(held.size);
+        if matches!(held.kind, HeldKind::Volunteer(_)) {
+            self.volunteered = self.volunteered.saturating_add(held.size);
+        }
+        if let HeldKind::Onward(places) = &held.kind {
+            for place in places {
+                self.onward.entry(place.peer).or_default().insert(held.envelope);
+            }
+        }
+        if let Some(queue) = self.queues.get_mut(&held.queue) {
+            queue.bytes = queue.bytes.saturating_add(held.size);
+            queue.count = queue.count.saturating_add(1);
+            if let HeldKind::Stranger(effort) = held.kind
+                && held.acked_ms.is_none()
+            {
+                queue.slots.insert((effort, held.envelope));
+            }
+            if held.acked_ms.is_none() && !matches!(held.kind, HeldKind::Onward(_)) {
+                queue.waiting.insert((held.since_ms, held.envelope));
+            }
+        }
+        let kept = Kept { held, offered: None, rest: Mono(0), acking: false, forgetting: false };
+        self.kept.insert(kept.held.envelope, kept);
+    }
+
+    /// Counts a letter as gone.
+    fn lose(&mut self, envelope: &EnvelopeId) {
+        let Some(Kept { held, .. }) = self.kept.remove(envelope) else { return };
+        self.bytes = self.bytes.saturating_sub(held.size);
+        if matches!(held.kind, HeldKind::Volunteer(_)) {
+            self.volunteered = self.volunteered.saturating_sub(held.size);
+        }
+        if let HeldKind::Onward(places) = &held.kind {
+            for place in places {
+                if let Some(there) = self.onward.get_mut(&place.peer) {
+                    there.remove(envelope);
+                    if there.is_empty() {
+                        self.onward.remove(&place.peer);
+                    }
+                }
+            }
+        }
+        if let Some(queue) = self.queues.get_mut(&held.queue) {
+            queue.bytes = queue.bytes.saturating_sub(held.size);
+            queue.count = queue.count.saturating_sub(1);
+            queue.waiting.remove(&(held.since_ms, *envelope));
+            if let HeldKind::Stranger(effort) = held.kind {
+                queue.slots.remove(&(effort, *envelope));
+            }
+        }
+        // A mailbox that volunteers keep exists as long as something is in it.
+        let empty = self.queues.get(&held.queue).is_some_and(|queue| queue.count == 0 && queue.rules.bytes == 0);
+        if empty {
+            self.queues.remove(&held.queue);
+        }
+    }
+
+    fn refuse(token: Token, reason: RefusedReason, cx: &mut Context<'_>) {
+        cx.emit(Effect::Answer { token, answer: Answer::Refused(reason) });
+        cx.emit(Effect::Count(crate::event::Counter::OfferRefused));
+    }
+
+    fn later(token: Token, reason: LaterReason, after_s: u32, cx: &mut Context<'_>) {
+        cx.emit(Effect::Answer { token, answer: Answer::Later { reason, after_s } });
+        cx.emit(Effect::Count(crate::event::Counter::OfferRefused));
+    }
+
+    /// A peer is up: what is to be carried on to it can go.
+    pub(crate) fn peer_up(&mut self, peer: PeerId) {
+        for envelope in self.onward.get(&peer).into_iter().flatten() {
+            if let Some(kept) = self.kept.get_mut(envelope) {
+                kept.rest = Mono(0);
+            }
+        }
+    }
+
+    /// A peer is gone: it owns nothing any more until it proves it again.
+    pub(crate) fn peer_down(&mut self, peer: &PeerId) {
+        for queue in self.queues.values_mut().filter(|queue| queue.owner.as_ref() == Some(peer)) {
+            queue.owner = None;
+        }
+        self.incoming.retain(|_, incoming| incoming.peer != *peer || incoming.writing);
+        let broken: Vec<Op> = self.offers.iter().filter(|(_, (_, to))| to == peer).map(|(op, _)| *op).collect();
+        for op in broken {
+            self.unpush(op);
+        }
+    }
+
+    /// That peer may have forgotten what it said to have: what was collected lately is shown to it again.
+    pub(crate) fn peer_restarted(&mut self, peer: &PeerId) {
+        for queue in self.queues.values_mut().filter(|queue| queue.last.as_ref() == Some(peer)) {
+            queue.last = None;
+        }
+    }
+
+    /// Whatever is due by now.
+    pub(crate) fn tick(&mut self, connections: &mut Connections, cx: &mut Context<'_>) {
+        let late = |incoming: &Incoming| !incoming.writing && incoming.until <= cx.now.mono;
+        let tokens: Vec<Token> = self.incoming.iter().filter(|(_, incoming)| late(incoming)).map(|(token, _)| *token).collect();
+        for token in tokens {
+            self.incoming.remove(&token);
+            Self::later(token, LaterReason::Busy, RATE_S, cx);
+        }
+        if self.kept.is_empty() {
+            return;
+        }
+        if self.persist_at <= cx.now.mono {
+            self.persist_at = cx.after(cx.config.persist_every_ms);
+            self.persist(cx);
+        }
+        if self.sweep_at <= cx.now.mono {
+            self.sweep_at = cx.after(SWEEP_MS);
+            self.sweep(connections, cx);
+        }
+    }
+
+    /// Writes how far the clock has come: one row, however much is kept.
+    fn persist(&self, cx: &mut Context<'_>) {
+        let write = crate::event::Write::HostingClock { passed_ms: self.clock(), at: self.aging.mark() };
+        cx.commit(vec![write], Vec::new());
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Mono> {
+        let incoming = self.incoming.values().filter(|incoming| !incoming.writing).map(|incoming| incoming.until);
+        let kept = (!self.kept.is_empty()).then_some(self.persist_at.min(self.sweep_at));
+        incoming.chain(kept).chain(self.rest_until).min()
+    }
+}

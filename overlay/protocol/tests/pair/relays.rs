@@ -1,0 +1,220 @@
+//! People who are never online at the same time: what relays, volunteers and one's own relay make of it.
+
+use kith_protocol::event::{Counter, Fate, PlaceKind};
+
+use crate::world::{DAY, HOUR, MINUTE, SECOND, World, peer};
+
+/// Anna, Bob, and others that keep letters.
+const ANNA: usize = 0;
+const BOB: usize = 1;
+
+/// Two people and `relays` nodes, which keep letters for both.
+fn with_relays(relays: usize, seed: u64) -> World {
+    let mut world = World::new(2 + relays, seed);
+    let all: Vec<usize> = (2..2 + relays).collect();
+    (world.relays[ANNA], world.relays[BOB]) = (all.clone(), all);
+    world.introduce();
+    for node in 0..2 + relays {
+        world.boot(node);
+    }
+    world.run(MINUTE);
+    world
+}
+
+/// One is up for a while, then the other, never both.
+fn take_turns(world: &mut World, first: usize, second: usize, ms: u64) {
+    world.crash(second);
+    world.boot(first);
+    world.run(ms);
+    world.crash(first);
+    world.boot(second);
+    world.run(ms);
+}
+
+#[test]
+fn mail_and_receipt_cross_between_people_who_never_meet() {
+    for seed in 0..20 {
+        let mut world = with_relays(1, seed);
+        world.crash(BOB);
+        let entry = world.submit(ANNA, BOB);
+        world.run(10 * SECOND);
+        assert_eq!(world.copies(ANNA, entry), [(peer(2), PlaceKind::Relay)], "left with the relay in time, seed {seed}");
+        world.crash(ANNA);
+        world.boot(BOB);
+        world.run(MINUTE);
+        assert!(world.is_filed(&world.mails[0]), "collected, seed {seed}");
+        world.crash(BOB);
+        world.boot(ANNA);
+        world.run(MINUTE);
+        world.check_all_delivered();
+    }
+}
+
+#[test]
+fn two_relays_keep_a_copy_each_and_one_of_them_may_die() {
+    for seed in 0..20 {
+        let mut world = with_relays(2, seed);
+        world.crash(BOB);
+        let entry = world.submit(ANNA, BOB);
+        world.run(10 * SECOND);
+        assert_eq!(world.copies(ANNA, entry).len(), 2, "seed {seed}");
+        world.crash(2 + usize::try_from(seed % 2).unwrap());
+        take_turns(&mut world, BOB, ANNA, 2 * MINUTE);
+        world.check_all_delivered();
+    }
+}
+
+#[test]
+fn the_recipients_own_node_is_tried_first() {
+    let mut world = with_relays(2, 7);
+    let entry = world.submit(ANNA, BOB);
+    world.run(2 * SECOND);
+    assert!(world.nodes[2].disk.held.is_empty() && world.nodes[3].disk.held.is_empty());
+    assert_eq!(world.fates(ANNA, entry), [Fate::Delivered]);
+}
+
+#[test]
+fn what_was_collected_stays_with_the_relay_for_a_day() {
+    let mut world = with_relays(1, 8);
+    world.crash(BOB);
+    world.submit(ANNA, BOB);
+    world.run(10 * SECOND);
+    world.boot(BOB);
+    world.run(HOUR);
+    let held = |world: &World| world.nodes[2].disk.held.len();
+    assert_eq!(held(&world), 1, "a copy of grace");
+    world.run(DAY + HOUR);
+    assert_eq!(held(&world), 0);
+    world.check_all_delivered();
+}
+
+#[test]
+fn a_recipient_whose_disk_lied_is_given_again_what_it_had_acknowledged() {
+    for direct in [false, true] {
+        let mut world = with_relays(1, 9);
+        let before = world.nodes[BOB].disk.clone();
+        if !direct {
+            world.crash(BOB);
+        }
+        world.submit(ANNA, BOB);
+        world.run(10 * SECOND);
+        world.boot(BOB);
+        world.run(10 * MINUTE);
+        world.check_all_delivered();
+        world.crash(BOB);
+        world.nodes[BOB].disk = before;
+        assert!(!world.is_filed(&world.mails[0]));
+        world.boot(BOB);
+        world.run(10 * MINUTE);
+        assert!(world.is_filed(&world.mails[0]), "direct: {direct}");
+    }
+}
+
+#[test]
+fn a_relay_restored_from_an_older_disk_loses_nothing_for_good() {
+    let mut world = with_relays(2, 10);
+    let before = [2, 3].map(|relay| world.nodes[relay].disk.clone());
+    world.crash(BOB);
+    world.submit(ANNA, BOB);
+    world.run(10 * SECOND);
+    for (relay, disk) in [2, 3].into_iter().zip(before) {
+        world.crash(relay);
+        world.nodes[relay].disk = disk;
+        world.boot(relay);
+    }
+    // Anna's node asks the relays whether they still have it, finds that they do not, and leaves it there again.
+    world.run(30 * HOUR);
+    assert!(world.nodes[ANNA].counters.contains_key(&Counter::RelayLied));
+    take_turns(&mut world, BOB, ANNA, 10 * MINUTE);
+    world.check_all_delivered();
+}
+
+#[test]
+fn relays_that_lie_about_storing_are_noticed_and_survived() {
+    for seed in 0..10 {
+        let mut world = with_relays(3, seed);
+        world.nodes[2].liar = true;
+        for _ in 0..10 {
+            world.crash(BOB);
+            world.submit(ANNA, BOB);
+            world.run(20 * HOUR);
+            world.boot(BOB);
+            world.run(10 * MINUTE);
+        }
+        world.run(2 * DAY);
+        world.check_all_delivered();
+        assert!(world.nodes[ANNA].counters.contains_key(&Counter::RelayLied), "seed {seed}");
+    }
+}
+
+#[test]
+fn volunteers_keep_mail_for_those_without_relays() {
+    let mut world = World::new(6, 11);
+    world.volunteers = vec![2, 3, 4, 5];
+    world.introduce();
+    (world.config.volunteer_bytes, world.config.volunteer_effort) = (1 << 20, 0);
+    for node in 0..6 {
+        world.boot(node);
+    }
+    world.run(MINUTE);
+    world.crash(BOB);
+    let entry = world.submit(ANNA, BOB);
+    world.run(MINUTE);
+    let copies = world.copies(ANNA, entry);
+    assert_eq!(copies.len(), 3, "{copies:?}");
+    assert!(copies.iter().all(|(_, kind)| *kind == PlaceKind::Volunteer));
+    // One of them goes away for good: another one takes its place within hours.
+    let gone = (2..6).find(|node| peer(*node) == copies[0].0).unwrap();
+    world.crash(gone);
+    world.run(12 * HOUR);
+    let copies = world.copies(ANNA, entry);
+    assert_eq!(copies.len(), 3);
+    assert!(copies.iter().all(|(at, _)| *at != peer(gone)));
+    world.crash(ANNA);
+    world.boot(BOB);
+    world.run(2 * MINUTE);
+    assert!(world.is_filed(&world.mails[0]), "Bob asks the volunteers near his own place");
+    world.crash(BOB);
+    world.boot(ANNA);
+    world.run(2 * MINUTE);
+    world.check_all_delivered();
+}
+
+#[test]
+fn ones_own_relay_carries_on_what_nobody_else_takes() {
+    let mut world = World::new(3, 12);
+    world.relays[ANNA] = vec![2];
+    world.introduce();
+    world.boot(2);
+    world.boot(ANNA);
+    world.run(MINUTE);
+    let entry = world.submit(ANNA, BOB);
+    world.run(MINUTE);
+    assert_eq!(world.copies(ANNA, entry), [(peer(2), PlaceKind::Carrier)]);
+    world.crash(ANNA);
+    world.boot(BOB);
+    world.run(10 * MINUTE);
+    assert!(world.is_filed(&world.mails[0]), "carried on while Anna sleeps");
+    take_turns(&mut world, ANNA, BOB, HOUR);
+    world.boot(ANNA);
+    world.run(HOUR);
+    world.check_all_delivered();
+}
+
+#[test]
+fn a_full_mailbox_refuses_and_loses_nothing() {
+    let mut world = with_relays(1, 13);
+    world.crash(BOB);
+    // The world grants 1 MiB: 65 envelopes of 16,000 bytes.
+    for _ in 0..80 {
+        world.submit(ANNA, BOB);
+    }
+    world.run(5 * MINUTE);
+    assert!(world.nodes[2].disk.held.len() <= 65);
+    for _ in 0..8 {
+        take_turns(&mut world, BOB, ANNA, 3 * HOUR);
+    }
+    world.boot(BOB);
+    world.run(2 * DAY);
+    world.check_all_delivered();
+}
