@@ -47,6 +47,11 @@ const SETTINGS: &[Setting] = &[
     },
     Setting { key: "mdns", default: "true", meaning: "Find nodes on the local network, and be found there." },
     Setting {
+        key: "upnp",
+        default: "true",
+        meaning: "Ask the router to forward to this node (UPnP), so that others can reach it from outside.",
+    },
+    Setting {
         key: "reachability",
         default: r#""direct""#,
         meaning: "\"direct\": this node stands in the cards of its accounts, letters come straight to it. \"relays-only\": it is left out.",
@@ -123,6 +128,8 @@ pub struct Config {
     pub bootstrap: Vec<String>,
     /// Local discovery.
     pub mdns: bool,
+    /// Ask the router.
+    pub upnp: bool,
     /// How the node shows itself.
     pub reachability: Reachability,
     /// Who may write without being a contact.
@@ -235,6 +242,7 @@ impl Default for Config {
             external: Vec::new(),
             bootstrap: Vec::new(),
             mdns: true,
+            upnp: true,
             reachability: Reachability::Direct,
             strangers: Strangers::Work,
             stranger_effort: kith_protocol::work::EFFORT_DEFAULT,

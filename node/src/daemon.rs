@@ -254,6 +254,8 @@ fn network_config(store: &Store, config: &Config) -> Result<kith_network::Config
         bootstrap: config.bootstrap.clone(),
         external: config.external.clone(),
         mdns: config.mdns,
+        // A node that listens on the loopback alone has nothing to be forwarded to.
+        upnp: config.upnp && config.listen.iter().any(|address| !crate::mailroom::is_loopback(address)),
         staging: store.spool().join("in"),
         peers_file: Some(store.home().join("peers.json")),
         limits: kith_network::Limits::default(),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use kith_protocol::address::Address;
 use kith_protocol::card::Strangers;
-use kith_protocol::event::{CardInfo, Entry, Event, Ladder, OwnAccount, Snapshot, UsedRelay, Wall};
+use kith_protocol::event::{CardInfo, Entry, Event, Ladder, Mono, OwnAccount, Snapshot, UsedRelay, Wall};
 use kith_protocol::ids::{AccountId, EntryId, EnvelopeId, Op, PeerId, QueueName, Token};
 use kith_protocol::stamp::Stamp;
 use kith_store::queue::QueueEntry;
@@ -32,6 +32,8 @@ pub use hosting::Asking;
 const ERRANDS_MAX: usize = 1024;
 /// How often the weekly keys are looked after when nothing else happens.
 const LOOK_AFTER: Duration = Duration::from_secs(3600);
+/// How often a relay puts the records of those whose mail it keeps into the directory.
+const KEPT_RECORDS_EVERY_MS: u64 = 12 * 3600 * 1000;
 /// A day key's life.
 const DAY_MS: i64 = 86_400_000;
 
@@ -203,6 +205,7 @@ impl Mailroom {
             direct: setup.direct,
             rules: setup.rules,
             relays: BTreeSet::new(),
+            kept_records_at: Mono(KEPT_RECORDS_EVERY_MS / 12),
             answers: setup.answers,
             lookups: lookups.clone(),
             outgoing: outgoing.clone(),
@@ -335,6 +338,8 @@ struct Room {
     rules: Rules,
     /// The relays that the core knows of.
     relays: BTreeSet<(AccountId, PeerId)>,
+    /// When others' records are published next.
+    kept_records_at: Mono,
     answers: mpsc::Sender<Answered>,
     lookups: Lookups,
     outgoing: PathBuf,
@@ -462,6 +467,11 @@ impl Room {
         if let Err(error) = self.store.rotate_day_key(day) {
             tracing::error!(%error, "the day key could not be turned over");
         }
+        let now = self.clock.now().mono;
+        if self.kept_records_at <= now {
+            self.kept_records_at = Mono(now.0 + KEPT_RECORDS_EVERY_MS);
+            self.publish_kept();
+        }
         self.refresh_cards();
     }
 
@@ -492,6 +502,10 @@ impl Room {
     fn own_addresses(&self) -> Vec<String> {
         let status = self.network.status();
         let mut addresses = status.external;
+        if addresses.is_empty() {
+            // Ways through other nodes, for whoever cannot come directly.
+            addresses = status.circuits;
+        }
         let (loopback, others): (Vec<_>, Vec<_>) = status.listening.into_iter().partition(|address| is_loopback(address));
         addresses.extend(others);
         addresses.extend(loopback);
@@ -501,7 +515,7 @@ impl Room {
 }
 
 /// Of use on this machine alone, so it comes last in a card.
-fn is_loopback(address: &str) -> bool {
+pub(crate) fn is_loopback(address: &str) -> bool {
     address.starts_with("/ip4/127.") || address.starts_with("/ip6/::1/")
 }
 

@@ -437,6 +437,16 @@ fn status(context: &Context) -> Result<Value, Refusal> {
         fields.insert("peers".into(), json!(network.peers.len()));
         fields.insert("known_peers".into(), json!(network.routing_table));
         fields.insert("listen".into(), json!(network.listening));
+        fields.insert("external".into(), json!(network.external));
+        fields.insert("circuits".into(), json!(network.circuits));
+        let reachability = match network.reachability {
+            kith_network::Reachability::Unknown => "unknown",
+            kith_network::Reachability::Direct => "direct",
+            kith_network::Reachability::Circuits => "circuits",
+            kith_network::Reachability::Outgoing => "outgoing",
+        };
+        fields.insert("reachability".into(), json!(reachability));
+        fields.insert("gateway".into(), json!(network.gateway));
         fields.insert("peer".into(), json!(hex::encode(running.network.peer_id().as_bytes())));
         fields.insert("ports".into(), running.ports.iter().map(|(name, port)| (name.clone(), json!(port))).collect());
         fields.insert("certificate".into(), json!(running.certificate));

@@ -16,6 +16,40 @@ pub(super) fn perform(home: &Path, json: bool) -> Result<(), Failure> {
     output::print(&described(home, &answer))
 }
 
+/// How others reach the node, and what to do about it.
+fn reachable(status: &Value) -> Vec<String> {
+    let first = |field: &str| {
+        let items = output::items(status, field);
+        items.first().and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let forward =
+        "              to be reached directly: forward port 4725, TCP and UDP, to this machine, or set `external` in kith.toml";
+    let router = match status.get("gateway").and_then(Value::as_bool) {
+        Some(false) => Some(
+            "              the router does not forward by itself (UPnP is off there, or it has no public address)".to_owned(),
+        ),
+        Some(true) | None => None,
+    };
+    match output::text(status, "reachability") {
+        "direct" => vec![format!("reachable     directly, at {}", first("external"))],
+        "circuits" => {
+            let mut lines = vec![format!("reachable     through other nodes, at {}", first("circuits"))];
+            lines.extend(router);
+            lines.push(forward.to_owned());
+            lines
+        }
+        "outgoing" => {
+            let mut lines = vec![
+                "reachable     from the local network at most; it reaches others, and gets what relays keep for it".to_owned(),
+            ];
+            lines.extend(router);
+            lines.push(forward.to_owned());
+            lines
+        }
+        _ => vec!["reachable     not known yet: it takes a minute and a few peers".to_owned()],
+    }
+}
+
 fn described(home: &Path, status: &Value) -> String {
     let number = |field: &str| status.get(field).and_then(Value::as_u64).unwrap_or(0);
     let running = status.get("running").and_then(Value::as_bool).unwrap_or(false);
@@ -27,6 +61,7 @@ fn described(home: &Path, status: &Value) -> String {
         for address in output::items(status, "listen") {
             lines.push(format!("listens on    {}", address.as_str().unwrap_or_default()));
         }
+        lines.extend(reachable(status));
         for (name, value) in status.get("ports").and_then(Value::as_object).into_iter().flatten() {
             lines.push(format!("{name:<13} {}", value.as_str().unwrap_or_default()));
         }

@@ -8,6 +8,7 @@ use kith_protocol::card::Strangers;
 use kith_protocol::event::{AuditOutcome, Event, OwnerAsk, Place, PlaceKind, UsedRelay};
 use kith_protocol::hosting::{MARKS_MAX, RECORDS_MAX, Request, challenge_answer, challenged, volunteer_queue};
 use kith_protocol::ids::{AccountId, EnvelopeId, Op, PeerId, QueueName, Token};
+use kith_protocol::record::check_stored;
 use kith_protocol::secret::Secret;
 use kith_protocol::stamp;
 use kith_protocol::wire::Message;
@@ -18,6 +19,13 @@ use serde_bytes::ByteBuf;
 use super::Room;
 use crate::engine::Answered;
 use crate::identity;
+
+/// Names the publication of others' records: none of the core's questions has this number.
+const KEPT_RECORDS: Op = Op(u64::MAX);
+/// Records of others that are published in one go.
+const RECORDS_AT_ONCE: usize = 64;
+/// And in all.
+const KEPT_RECORDS_MAX: usize = 512;
 
 /// What the owner asks, and of whom.
 #[derive(Clone, Copy, Debug)]
@@ -168,6 +176,20 @@ impl Room {
             |peer: &PeerId, queue: QueueName| Place { peer: *peer, queue, kind: PlaceKind::Volunteer, addresses: Vec::new() };
         let places = peers.iter().flat_map(|peer| queues.iter().map(|queue| place(peer, *queue))).collect();
         self.tell(Event::VolunteersFound { op, places });
+    }
+
+    /// Puts the records of those whose mail is kept here into the directory: their owners may be away for weeks.
+    pub(super) fn publish_kept(&self) {
+        let wall = self.clock.now().wall;
+        let kept = self.store.kept_records().unwrap_or_else(|error| {
+            tracing::error!(%error, "the records of others cannot be read");
+            Vec::new()
+        });
+        let current = kept.into_iter().filter(|(_, key, record)| check_stored(key, record, wall, None).is_ok());
+        let records: Vec<_> = current.map(|(_, key, record)| (key, record)).take(KEPT_RECORDS_MAX).collect();
+        for some in records.chunks(RECORDS_AT_ONCE) {
+            self.answer(Answered::Records { op: KEPT_RECORDS, records: some.to_vec() });
+        }
     }
 
     /// Tells the core of the relays that accounts use, and makes the queues' keys.

@@ -54,7 +54,7 @@ impl AddressBook {
         let known = self.peers.entry(peer).or_default();
         for address in addresses.into_iter().take(ADDRESSES_MAX) {
             let (address, _) = names::split_peer(address);
-            if names::is_dialable(&address) && !known.addresses.contains(&address) {
+            if (names::is_dialable(&address) || names::is_circuit(&address)) && !known.addresses.contains(&address) {
                 // The first stays: it is the one that worked.
                 if known.addresses.len() >= ADDRESSES_MAX {
                     known.addresses.remove(1);

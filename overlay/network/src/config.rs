@@ -17,6 +17,8 @@ pub struct Config {
     pub external: Vec<String>,
     /// Find and be found by nodes of the same LAN. Shows the node's name to everybody there.
     pub mdns: bool,
+    /// Ask the network's gateway to forward to this node (UPnP).
+    pub upnp: bool,
     /// Folder for envelopes on their way in. Made when it is missing; only this crate writes there.
     pub staging: PathBuf,
     /// Where the addresses of good peers are kept between runs; `None`: nowhere.
@@ -39,6 +41,7 @@ impl Config {
             bootstrap: Vec::new(),
             external: Vec::new(),
             mdns: false,
+            upnp: false,
             staging,
             peers_file: None,
             limits: Limits::default(),

@@ -5,6 +5,7 @@ mod connect;
 mod directory;
 mod entry;
 mod offers;
+mod reach;
 mod routing;
 mod start;
 
@@ -70,6 +71,7 @@ pub(crate) struct Driver {
     directory: directory::Directory,
     closest: closest::Closest,
     entry: entry::Entry,
+    reach: reach::Reach,
     /// Until when a peer is banned.
     bans: VecDeque<(Instant, PeerId)>,
     started: Instant,
@@ -123,7 +125,7 @@ impl Driver {
                 }
             }
             Command::Offer { op, peer, queue, envelope, size, source, ticket } => {
-                self.offer(peer, crate::transfer::Outgoing { op, queue, envelope, size, source, ticket });
+                self.offer(peer, crate::transfer::Outgoing { op, queue, envelope, size, source, ticket, since: Instant::now() });
             }
             Command::Ask { op, peer, message } => self.ask_peer(op, peer, message),
             Command::Reply { token, reply } => self.offers.reply(token, Message::Reply(reply)),
@@ -175,22 +177,35 @@ impl Driver {
             SwarmEvent::Behaviour(BehaviourEvent::Mail(event)) => self.mail_event(event),
             SwarmEvent::Behaviour(BehaviourEvent::Kad(event)) => self.directory_event(event),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { connection_id, peer_id, info })) => {
+                self.circuits_served(peer_id, &info);
                 self.identified(peer_id, connection_id, info);
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Circuit(event)) => self.circuit_event(&event),
+            SwarmEvent::Behaviour(BehaviourEvent::Upnp(event)) => self.upnp_event(&event),
+            SwarmEvent::Behaviour(BehaviourEvent::Punch(event)) => {
+                tracing::debug!(peer = %event.remote_peer_id, punched = event.result.is_ok(), "a direct way was tried");
             }
             SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Discovered(found))) => self.discovered(found),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 let address = endpoint.get_remote_address().clone();
-                let (dialed, quic) = (endpoint.is_dialer(), names::is_quic(&address));
-                if dialed {
+                let (dialed, quic, relayed) = (endpoint.is_dialer(), names::is_quic(&address), endpoint.is_relayed());
+                if dialed && relayed {
+                    self.say_hello(peer_id, connection_id);
+                } else if dialed {
                     self.book.reached(peer_id, address.clone(), unix_seconds());
                     self.entry.reached(&address, peer_id);
                     self.say_hello(peer_id, connection_id);
                 }
-                self.peers
-                    .opened(peer_id, Connection { id: connection_id, address, dialed, greeted: false, quic, open: Open::new() });
+                self.peers.opened(
+                    peer_id,
+                    Connection { id: connection_id, address, dialed, greeted: false, quic, relayed, open: Open::new() },
+                );
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => self.closed(peer_id, connection_id),
             SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => self.dial_failed(peer, &error),
+            SwarmEvent::NewListenAddr { address, .. } if names::is_circuit(&address) => {}
+            SwarmEvent::ExpiredListenAddr { address, .. } if names::is_circuit(&address) => {}
+            SwarmEvent::ListenerClosed { listener_id, .. } if self.circuit_ended(listener_id) => {}
             SwarmEvent::NewListenAddr { address, .. } => {
                 let name = *self.swarm.local_peer_id();
                 self.network_changes();
@@ -210,6 +225,7 @@ impl Driver {
                     self.emit(Event::ListeningEnded(with_name(address, name)));
                 }
             }
+            SwarmEvent::ExternalAddrConfirmed { address } if names::is_circuit(&address) => {}
             SwarmEvent::ExternalAddrConfirmed { address } => {
                 let name = *self.swarm.local_peer_id();
                 self.emit(Event::ExternalAddress(with_name(address, name)));
@@ -262,6 +278,8 @@ impl Driver {
         }
         self.connects_in_time(now);
         self.enter_in_time(now);
+        self.reach_in_time(now);
+        self.offers_in_time(now);
         self.closest_in_time(now);
         self.directory_in_time(now);
         if now >= self.next_save {
@@ -285,8 +303,16 @@ impl Driver {
         let name = *self.swarm.local_peer_id();
         let status = Status {
             peers: self.peers.up().filter_map(names::from_libp2p).collect(),
-            listening: self.swarm.listeners().map(|address| with_name(address.clone(), name)).collect(),
-            external: self.swarm.external_addresses().map(|address| with_name(address.clone(), name)).collect(),
+            listening: self
+                .swarm
+                .listeners()
+                .filter(|address| !names::is_circuit(address))
+                .map(|address| with_name(address.clone(), name))
+                .collect(),
+            external: self.direct_addresses().map(|address| with_name(address.clone(), name)).collect(),
+            circuits: self.circuits(),
+            reachability: self.reachability(),
+            gateway: self.gateway(),
             routing_table: self.routing_table(),
             records: self.records(),
             bytes_in: self.context.bytes_in.load(Ordering::Relaxed),

@@ -18,4 +18,4 @@ mod transfer;
 
 pub use config::{Config, Limits};
 pub use driver::start;
-pub use service::{Asked, Command, Ended, Event, Events, Handle, Source, StartError, Status, Ticket};
+pub use service::{Asked, Command, Ended, Event, Events, Handle, Reachability, Source, StartError, Status, Ticket};

@@ -28,7 +28,7 @@ pub(crate) fn address_of(peer: &libp2p::PeerId, text: &str) -> Option<Multiaddr>
         return None;
     }
     let (address, named) = split_peer(text.parse().ok()?);
-    (named.is_none_or(|named| named == *peer) && is_dialable(&address)).then_some(address)
+    (named.is_none_or(|named| named == *peer) && (is_dialable(&address) || is_circuit(&address))).then_some(address)
 }
 
 /// Takes a trailing `/p2p/…` off.
@@ -50,6 +50,13 @@ pub(crate) fn is_dialable(address: &Multiaddr) -> bool {
         _ => false,
     };
     host && address.len() <= ADDRESS_BYTES_MAX && !address.iter().any(|part| matches!(part, Protocol::P2pCircuit))
+}
+
+/// Is it a way through another node?
+pub(crate) fn is_circuit(address: &Multiaddr) -> bool {
+    let mut parts = address.iter().skip_while(|part| !matches!(part, Protocol::P2p(_)));
+    let through = matches!(parts.next(), Some(Protocol::P2p(_))) && matches!(parts.next(), Some(Protocol::P2pCircuit));
+    through && address.len() <= ADDRESS_BYTES_MAX
 }
 
 /// The IP address that a multiaddress begins with.

@@ -10,6 +10,9 @@ use crate::transfer::{Gone, Open};
 /// Bodies above this size prefer TCP, which moves them faster than QUIC here.
 const BULK_BYTES: u64 = 8 << 20;
 
+/// The largest envelope that goes through another node.
+const CIRCUIT_BYTES_MAX: u64 = 64 * 1024;
+
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -21,6 +24,8 @@ pub(crate) struct Connection {
     /// The peer said Hello on it.
     pub(crate) greeted: bool,
     pub(crate) quic: bool,
+    /// Through another node.
+    pub(crate) relayed: bool,
     /// Dropped with the connection, which ends its streams' tasks.
     pub(crate) open: Open,
 }
@@ -102,11 +107,20 @@ impl Peers {
         self.of(peer).iter().find(|connection| connection.id == id).map(|connection| connection.open.gone())
     }
 
-    /// The connection for an envelope: the newest that greeted; for a large one, over TCP if there is such.
+    /// The connection for an envelope: the newest that greeted, a direct one where there is one; for a large one, over TCP if there is such. What is not
+    /// small goes through no other node: `None`.
     pub(crate) fn choose(&self, peer: &PeerId, size: u64) -> Option<ConnectionId> {
         let greeted = || self.of(peer).iter().rev().filter(|connection| connection.greeted);
-        let tcp = if size > BULK_BYTES { greeted().find(|connection| !connection.quic) } else { None };
-        tcp.or_else(|| greeted().next()).map(|connection| connection.id)
+        let direct = || greeted().filter(|connection| !connection.relayed);
+        let tcp = if size > BULK_BYTES { direct().find(|connection| !connection.quic) } else { None };
+        let any = tcp.or_else(|| direct().next());
+        any.or_else(|| greeted().next().filter(|_| size <= CIRCUIT_BYTES_MAX)).map(|connection| connection.id)
+    }
+
+    /// There is a way through another node, and a direct one that has greeted.
+    pub(crate) fn is_doubled(&self, peer: &PeerId) -> bool {
+        let all = self.of(peer);
+        all.iter().any(|one| one.relayed) && all.iter().any(|one| !one.relayed && one.greeted)
     }
 }
 
@@ -116,7 +130,15 @@ mod tests {
 
     fn connection(id: usize, quic: bool) -> Connection {
         let address = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
-        Connection { id: ConnectionId::new_unchecked(id), address, dialed: true, greeted: false, quic, open: Open::new() }
+        Connection {
+            id: ConnectionId::new_unchecked(id),
+            address,
+            dialed: true,
+            greeted: false,
+            quic,
+            relayed: false,
+            open: Open::new(),
+        }
     }
 
     #[test]
@@ -134,6 +156,22 @@ mod tests {
         assert!(peers.closed(peer, id(2)));
         assert!(!peers.closed(peer, id(3)));
         assert!(!peers.greeted(peer, id(3)));
+    }
+
+    #[test]
+    fn what_is_large_goes_through_no_other_node() {
+        let (peer, id) = (PeerId::random(), ConnectionId::new_unchecked);
+        let mut peers = Peers::default();
+        peers.opened(peer, Connection { relayed: true, ..connection(1, false) });
+        peers.greeted(peer, id(1));
+        assert_eq!(peers.choose(&peer, 64_000), Some(id(1)));
+        assert_eq!(peers.choose(&peer, 70_000), None);
+        peers.opened(peer, connection(2, false));
+        peers.greeted(peer, id(2));
+        assert!(peers.is_doubled(&peer));
+        peers.opened(peer, Connection { relayed: true, ..connection(3, false) });
+        peers.greeted(peer, id(3));
+        assert_eq!([1000, 70_000].map(|size| peers.choose(&peer, size)), [Some(id(2)); 2]);
     }
 
     #[test]

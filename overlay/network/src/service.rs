@@ -272,6 +272,20 @@ pub enum Event {
     },
 }
 
+/// How others reach the node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Reachability {
+    /// Not known yet.
+    #[default]
+    Unknown,
+    /// At addresses of its own.
+    Direct,
+    /// Through circuits at other nodes, and directly where both sides can open a way through their NATs.
+    Circuits,
+    /// Not at all: it reaches others, and gets what relays keep for it.
+    Outgoing,
+}
+
 /// How the node is doing.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Status {
@@ -281,6 +295,12 @@ pub struct Status {
     pub listening: Vec<String>,
     /// Multiaddresses under which it is known to be reachable, each with `/p2p/…`.
     pub external: Vec<String>,
+    /// Multiaddresses of circuits through other nodes that lead to this one.
+    pub circuits: Vec<String>,
+    /// How others reach it.
+    pub reachability: Reachability,
+    /// Whether the gateway of its network forwards to it; `None`: not known, or not asked for.
+    pub gateway: Option<bool>,
     /// Peers in the directory's routing table.
     pub routing_table: usize,
     /// Records of the directory held here.

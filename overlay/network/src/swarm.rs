@@ -8,7 +8,7 @@ use libp2p::identity::Keypair;
 use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{StreamProtocol, Swarm, SwarmBuilder, identify, kad, mdns, noise, ping, tcp, yamux};
+use libp2p::{StreamProtocol, Swarm, SwarmBuilder, autonat, dcutr, identify, kad, mdns, noise, ping, relay, tcp, upnp, yamux};
 use libp2p_allow_block_list::{self as allow_block_list, BlockedPeers};
 use libp2p_connection_limits::{self as connection_limits, ConnectionLimits};
 use libp2p_memory_connection_limits as memory_limits;
@@ -42,6 +42,14 @@ const QUIC_IDLE_MS: u32 = 60_000;
 const STREAMS_MAX: u16 = 64;
 const NEGOTIATING_MAX: usize = 32;
 const TCP_BACKLOG: u32 = 1024;
+/// Nodes that keep a circuit here.
+const CIRCUIT_RESERVATIONS: usize = 32;
+/// Circuits in use.
+const CIRCUITS_MAX: usize = 64;
+const CIRCUITS_PER_PEER: usize = 4;
+/// How long one lasts, and how much it carries.
+const CIRCUIT_TIME: Duration = Duration::from_secs(5 * 60);
+const CIRCUIT_BYTES: u64 = 1 << 20;
 
 /// Everything that a connection is used for.
 #[derive(NetworkBehaviour)]
@@ -54,6 +62,15 @@ pub(crate) struct Behaviour {
     pub(crate) identify: identify::Behaviour,
     pub(crate) ping: ping::Behaviour,
     pub(crate) mdns: Toggle<mdns::tokio::Behaviour>,
+    /// Our own circuits, and the ways that they open.
+    pub(crate) circuit: relay::client::Behaviour,
+    pub(crate) punch: dcutr::Behaviour,
+    /// Circuits for others.
+    pub(crate) circuits: relay::Behaviour,
+    pub(crate) reach: autonat::v2::client::Behaviour,
+    /// Only where a person says that this node is reachable: it costs others' traffic.
+    pub(crate) probe: Toggle<autonat::v2::server::Behaviour>,
+    pub(crate) upnp: Toggle<upnp::tokio::Behaviour>,
     pub(crate) mail: mail::Behaviour,
 }
 
@@ -62,7 +79,7 @@ pub(crate) fn build(config: &Config) -> Result<Swarm<Behaviour>, StartError> {
     let mut seed = config.key_seed.clone();
     let key = Keypair::ed25519_from_bytes(&mut seed[..]).map_err(transport)?;
     let mdns = if config.mdns { lan(&key) } else { None };
-    let behaviour = |key: &Keypair| behaviour(key, config, mdns);
+    let behaviour = |key: &Keypair, circuit| behaviour(key, config, mdns, circuit);
     let swarm = SwarmBuilder::with_existing_identity(key)
         .with_tokio()
         .with_tcp(tcp::Config::default().nodelay(true).listen_backlog(TCP_BACKLOG), noise::Config::new, muxer)
@@ -76,6 +93,8 @@ pub(crate) fn build(config: &Config) -> Result<Swarm<Behaviour>, StartError> {
             quic
         })
         .with_dns()
+        .map_err(transport)?
+        .with_relay_client(noise::Config::new, muxer)
         .map_err(transport)?
         .with_behaviour(behaviour)
         .map_err(transport)?
@@ -111,7 +130,12 @@ fn lan(key: &Keypair) -> Option<mdns::tokio::Behaviour> {
     }
 }
 
-fn behaviour(key: &Keypair, config: &Config, mdns: Option<mdns::tokio::Behaviour>) -> Behaviour {
+fn behaviour(
+    key: &Keypair,
+    config: &Config,
+    mdns: Option<mdns::tokio::Behaviour>,
+    circuit: relay::client::Behaviour,
+) -> Behaviour {
     let name = key.public().to_peer_id();
     let agent: String = config.agent.chars().filter(|c| !c.is_control()).take(AGENT_BYTES_MAX / 4).collect();
     let identify = identify::Config::new(IDENTIFY_PROTOCOL.to_owned(), key.public())
@@ -128,8 +152,30 @@ fn behaviour(key: &Keypair, config: &Config, mdns: Option<mdns::tokio::Behaviour
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT)),
         mdns: mdns.into(),
+        circuit,
+        punch: dcutr::Behaviour::new(name),
+        circuits: circuits(name),
+        reach: autonat::v2::client::Behaviour::default(),
+        probe: (!config.external.is_empty()).then(autonat::v2::server::Behaviour::default).into(),
+        upnp: config.upnp.then(upnp::tokio::Behaviour::default).into(),
         mail: mail::Behaviour::default(),
     }
+}
+
+/// Circuits for others: enough for two nodes to find a direct way, and for a letter without one. Off until this node is known to be reachable.
+fn circuits(name: libp2p::PeerId) -> relay::Behaviour {
+    let config = relay::Config {
+        max_reservations: CIRCUIT_RESERVATIONS,
+        max_reservations_per_peer: CIRCUITS_PER_PEER,
+        max_circuits: CIRCUITS_MAX,
+        max_circuits_per_peer: CIRCUITS_PER_PEER,
+        max_circuit_duration: CIRCUIT_TIME,
+        max_circuit_bytes: CIRCUIT_BYTES,
+        ..relay::Config::default()
+    };
+    let mut circuits = relay::Behaviour::new(name, config);
+    circuits.set_status(Some(relay::Status::Disable));
+    circuits
 }
 
 fn connections(limits: &Limits) -> ConnectionLimits {

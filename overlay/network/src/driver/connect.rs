@@ -176,6 +176,7 @@ impl Driver {
         let down = self.peers.closed(peer, connection);
         self.connection_lost(peer, connection);
         if !self.peers.is_connected(&peer) {
+            self.server_gone(&peer);
             self.keep_if_wanted(peer);
             self.connect_failed(peer);
         }

@@ -1,6 +1,7 @@
 //! Streams and offers: who waits for which answer, and how many go out at a time.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use kith_protocol::event::{Answer, OfferOutcome};
 use kith_protocol::ids::{Op, PeerId as Name, Token};
@@ -8,6 +9,7 @@ use kith_protocol::wire::{Message, Offer};
 use libp2p::PeerId;
 use libp2p::swarm::{ConnectionId, Stream};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::Driver;
 use crate::names;
@@ -20,6 +22,9 @@ const RUNNING_PER_PEER_MAX: usize = 6;
 const RUNNING_MAX: usize = 64;
 /// Offers of ours that wait for their turn, to one peer.
 const WAITING_MAX: usize = 1024;
+
+/// What is too large for a circuit waits so long for a direct way.
+const DIRECT_WAIT: Duration = Duration::from_secs(3);
 
 /// A stream that was asked for.
 #[derive(Debug)]
@@ -130,20 +135,37 @@ impl Driver {
     fn run_offers(&mut self) {
         let peers: Vec<_> = self.offers.waiting.keys().copied().collect();
         for peer in peers {
+            let mut late = Vec::new();
             while self.offers.running() < RUNNING_MAX
                 && self.offers.running.get(&peer).copied().unwrap_or(0) < RUNNING_PER_PEER_MAX
             {
                 let Some(outgoing) = self.offers.waiting.get_mut(&peer).and_then(VecDeque::pop_front) else { break };
                 let Some(connection) = self.peers.choose(&peer, outgoing.size) else {
+                    if self.peers.is_up(&peer) && outgoing.since.elapsed() < DIRECT_WAIT {
+                        // Only through another node so far: a direct way may come about.
+                        late.push(outgoing);
+                        continue;
+                    }
                     self.emit(Event::Offered { op: outgoing.op, outcome: OfferOutcome::Broken });
                     continue;
                 };
                 *self.offers.running.entry(peer).or_default() += 1;
                 self.open(peer, connection, Purpose::Offer(outgoing));
             }
+            if !late.is_empty() {
+                self.offers.waiting.entry(peer).or_default().extend(late);
+            }
             if self.offers.waiting.get(&peer).is_some_and(VecDeque::is_empty) {
                 self.offers.waiting.remove(&peer);
             }
+        }
+    }
+
+    /// What waited for a direct way goes, or is given up.
+    pub(super) fn offers_in_time(&mut self, now: Instant) {
+        let late = |outgoing: &Outgoing| now.duration_since(outgoing.since) >= DIRECT_WAIT;
+        if self.offers.waiting.values().flatten().any(late) {
+            self.run_offers();
         }
     }
 

@@ -27,7 +27,7 @@ impl Driver {
         // on, for ports are shared between dialing and listening.
         if let Some(seen) = self.peers.of(&peer).iter().find(|other| other.id == connection) {
             let address = names::split_peer(seen.address.clone()).0;
-            if (seen.dialed || names::is_private(&address)) && self.is_useful(&address) {
+            if !seen.relayed && (seen.dialed || names::is_private(&address)) && self.is_useful(&address) {
                 addresses.push(address);
             }
         }
@@ -39,7 +39,7 @@ impl Driver {
 
     /// A node that is reachable from everywhere does not send others to addresses of its own home network.
     fn is_useful(&self, address: &Multiaddr) -> bool {
-        !names::is_private(address) || self.swarm.external_addresses().all(names::is_private)
+        !names::is_private(address) || self.direct_addresses().all(names::is_private)
     }
 
     /// Puts an address into the table, unless its neighbourhood has its share.

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::Instant;
 
-use super::{Driver, SAVE_INTERVAL, SWEEP_INTERVAL, closest, connect, directory, entry, offers};
+use super::{Driver, SAVE_INTERVAL, SWEEP_INTERVAL, closest, connect, directory, entry, offers, reach};
 use crate::addresses::AddressBook;
 use crate::config::Config;
 use crate::names;
@@ -80,6 +80,7 @@ pub async fn start(config: Config) -> Result<(Handle, Events), StartError> {
         directory: directory::Directory::new(now),
         closest: closest::Closest::default(),
         entry: entry::Entry::new(bootstrap, now),
+        reach: reach::Reach::default(),
         bans: VecDeque::new(),
         started: now,
         network_changed: None,

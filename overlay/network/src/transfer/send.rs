@@ -40,6 +40,8 @@ pub(crate) struct Outgoing {
     pub(crate) size: u64,
     pub(crate) source: Source,
     pub(crate) ticket: Ticket,
+    /// When it was asked for.
+    pub(crate) since: Instant,
 }
 
 /// Offers an envelope on a stream of its own.

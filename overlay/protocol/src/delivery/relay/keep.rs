@@ -58,6 +58,15 @@ impl Relay {
         if let Err((reason, after_s)) = self.room(peer, size, cx) {
             return Self::later(token, reason, after_s, cx);
         }
+        let welcome = self.queues.get(&queue).is_some_and(|queue| queue.rules.strangers == Strangers::Welcome);
+        let ours = self.queues.get(&queue).is_some_and(|queue| queue.owner == Some(peer));
+        if !welcome
+            && !ours
+            && ticket.stamp.is_none()
+            && let Err((reason, after_s)) = self.pace(peer, size, cx)
+        {
+            return Self::later(token, reason, after_s, cx);
+        }
         let kind = match self.entry(peer, &queue, &envelope, size, ticket, cx) {
             Entry::As(kind) => kind,
             Entry::InPlaceOf(kind, cheapest) => {
@@ -74,7 +83,7 @@ impl Relay {
     }
 
     /// Room in all, and for this peer.
-    fn room(&mut self, peer: PeerId, size: u64, cx: &Context<'_>) -> Result<(), (LaterReason, u32)> {
+    fn room(&self, peer: PeerId, size: u64, cx: &Context<'_>) -> Result<(), (LaterReason, u32)> {
         let now = cx.now.mono;
         let coming: u64 = self.incoming.values().map(|incoming| incoming.held.size).sum();
         let from_peer = self.incoming.values().filter(|incoming| incoming.peer == peer).count();
@@ -87,6 +96,12 @@ impl Relay {
         if self.incoming.len() >= cx.config.receptions_max || from_peer >= cx.config.receptions_per_peer {
             return Err((LaterReason::Busy, IN_PROGRESS_S));
         }
+        Ok(())
+    }
+
+    /// Whoever has no stamp may come now and then only: checking work costs something, and so does what is refused.
+    fn pace(&mut self, peer: PeerId, size: u64, cx: &Context<'_>) -> Result<(), (LaterReason, u32)> {
+        let now = cx.now.mono;
         if self.rates.len() >= RATES_MAX && !self.rates.contains_key(&peer) {
             self.rates.retain(|_, rate| now.0.saturating_sub(rate.since.0) < RATE_MS);
             if self.rates.len() >= RATES_MAX {
