@@ -1,9 +1,10 @@
-//! What the sealing and the committing thread share: the state kept for each correspondent, and opened letters that wait for their commit.
+//! What the sealing and the committing thread share: the state kept for each correspondent, seeds for those to come, and opened letters that wait for
+//! their commit.
 //!
 //! The state in memory is the newest; `changed_correspondents` gives what the next commit must write. After a commit that failed the rows on
 //! the disk are the truth again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kith_protocol::address::Address;
@@ -12,7 +13,7 @@ use kith_protocol::event::Now;
 use kith_protocol::ids::{AccountId, KeyId, MailId, PeerId, Token};
 use kith_protocol::letter::Head;
 use kith_protocol::secret::Secret;
-use kith_protocol::stamp::Stamp;
+use kith_protocol::stamp::{SPARE_SEEDS, Stamp};
 use kith_protocol::talk::Talk;
 use kith_store::contact::KnownCard;
 use kith_store::mailbox::Filing;
@@ -63,9 +64,43 @@ struct Kept {
     changed: bool,
 }
 
+/// Seeds that nobody has yet. Their marks are with the relays, so that the first letter of a new contact is let in at once, and the relays do not see that
+/// there is a new one.
+#[derive(Default)]
+struct Spares {
+    seeds: VecDeque<Secret>,
+    changed: bool,
+    /// Seeds that were given since the relays were last told; their marks were those of spares.
+    given: usize,
+}
+
+impl Spares {
+    fn decode(row: &[u8]) -> Self {
+        let (seeds, _) = row.as_chunks::<32>();
+        Self { seeds: seeds.iter().take(SPARE_SEEDS).map(|seed| Secret::new(*seed)).collect(), ..Self::default() }
+    }
+
+    fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(32 * SPARE_SEEDS));
+        self.seeds.iter().for_each(|seed| bytes.extend_from_slice(seed.expose()));
+        bytes
+    }
+
+    fn fill(&mut self) {
+        while self.seeds.len() < SPARE_SEEDS {
+            self.seeds.push_back(Secret::generate(&mut rand::rng()));
+            self.changed = true;
+        }
+    }
+}
+
+/// The name, within an account, of the row with the seeds that nobody has yet.
+pub const SPARES_ROW: &str = "spares";
+
 #[derive(Default)]
 struct State {
     kept: BTreeMap<Key, Kept>,
+    spares: BTreeMap<AccountId, Spares>,
     /// Which correspondent an issued reply key was given to.
     issued: BTreeMap<(AccountId, KeyId), Address>,
     taken: BTreeMap<Token, Taken>,
@@ -99,6 +134,9 @@ impl Shared {
     }
 
     fn load_account(&self, account: AccountId) -> Result<(), StoreError> {
+        if let Some(row) = self.store.secret(&format!("{}/{SPARES_ROW}", account.0))? {
+            self.lock().spares.insert(account, Spares::decode(&row));
+        }
         for name in self.store.secret_names(&format!("{}/contact/", account.0))? {
             let row = self.store.secret(&name)?.unwrap_or_default();
             let correspondent = Correspondent::decode(&row).map_err(|_| StoreError::Damaged(format!("the secret row {name}")))?;
@@ -112,6 +150,7 @@ impl Shared {
     pub fn forget_account(&self, account: AccountId) {
         let mut state = self.lock();
         state.kept.retain(|(owner, _), _| *owner != account);
+        state.spares.remove(&account);
         state.issued.retain(|(owner, _), _| *owner != account);
     }
 
@@ -124,9 +163,17 @@ impl Shared {
         self.pen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The state kept for a correspondent; fresh where there is none.
+    /// The state kept for a correspondent; fresh where there is none. Whoever has no seed yet has one reserved.
     pub fn correspondent(&self, account: AccountId, address: Address) -> Correspondent {
-        self.lock().kept.get(&(account, address)).map_or_else(|| Correspondent::new(address), |kept| kept.correspondent.clone())
+        let mut state = self.lock();
+        let kept = state.kept.get(&(account, address));
+        let mut correspondent = kept.map_or_else(|| Correspondent::new(address), |kept| kept.correspondent.clone());
+        let spares = state.spares.entry(account).or_default();
+        spares.fill();
+        if let Some(seed) = spares.seeds.front() {
+            correspondent.reserve(seed);
+        }
+        correspondent
     }
 
     /// Replaces the state after a letter was sealed: the next commit writes it.
@@ -134,6 +181,12 @@ impl Shared {
         let mut state = self.lock();
         if let Some(kept) = state.kept.get(&(account, *correspondent.address())) {
             correspondent.merge_stamps(&kept.correspondent);
+        }
+        let spares = state.spares.entry(account).or_default();
+        if spares.seeds.front().is_some_and(|seed| correspondent.given_seed() == Some(seed)) {
+            spares.seeds.pop_front();
+            spares.fill();
+            (spares.changed, spares.given) = (true, spares.given + 1);
         }
         keep(&mut state, account, correspondent, true);
     }
@@ -153,6 +206,26 @@ impl Shared {
         let stamp = kept.correspondent.take_stamp(relay, week);
         kept.changed |= stamp.is_some();
         stamp
+    }
+
+    /// The seeds that nobody has yet, for the relays to be told of all marks.
+    pub fn spare_seeds(&self, account: AccountId) -> Vec<Secret> {
+        let mut state = self.lock();
+        let spares = state.spares.entry(account).or_default();
+        spares.fill();
+        spares.given = 0;
+        spares.seeds.iter().cloned().collect()
+    }
+
+    /// Whether so many seeds were given since the relays were told that soon a new contact's stamps would be unknown to them. Says so once.
+    pub fn runs_short(&self, account: AccountId) -> bool {
+        let mut state = self.lock();
+        let Some(spares) = state.spares.get_mut(&account) else { return false };
+        let short = spares.given >= SPARE_SEEDS / 2;
+        if short {
+            spares.given = 0;
+        }
+        short
     }
 
     /// The seeds that the account gave, and to whom.
@@ -206,6 +279,10 @@ impl Shared {
                 Err(error) => tracing::error!(%error, "the state of a correspondent cannot be written"),
             }
         }
+        for (account, spares) in state.spares.iter_mut().filter(|(_, spares)| spares.changed) {
+            spares.changed = false;
+            rows.push((format!("{}/{SPARES_ROW}", account.0), spares.encode()));
+        }
         rows
     }
 
@@ -215,6 +292,11 @@ impl Shared {
             return;
         }
         for (name, _) in rows {
+            if let Some(account) = name.strip_suffix(&format!("/{SPARES_ROW}")).and_then(|number| number.parse().ok()) {
+                // A seed that is lost with a letter that never left is no loss.
+                self.lock().spares.entry(AccountId(account)).or_default().changed = true;
+                continue;
+            }
             let mut parts = name.split("/contact/");
             let account = parts.next().and_then(|number| number.parse().ok()).map(AccountId);
             let Some(account) = account else { continue };
@@ -234,4 +316,68 @@ fn keep(state: &mut State, account: AccountId, correspondent: Correspondent, cha
     let kept = state.kept.entry((account, address)).or_insert_with(|| Kept { correspondent: correspondent.clone(), changed });
     kept.correspondent = correspondent;
     kept.changed |= changed;
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failing test says enough by panicking")]
+
+    use kith_store::Options;
+
+    use super::*;
+
+    const ACCOUNT: AccountId = AccountId(1);
+    /// Keys of ed25519's published vectors.
+    const PEOPLE: [&str; 2] = [
+        "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+        "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+    ];
+
+    fn address(number: usize) -> Address {
+        Address::from_key(hex::decode(PEOPLE[number]).unwrap().try_into().unwrap()).unwrap()
+    }
+
+    fn shared() -> (tempfile::TempDir, Shared) {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path(), Options { cache_bytes: 1024 * 1024, passphrase: None }).unwrap();
+        (home, Shared::open(store).unwrap())
+    }
+
+    #[test]
+    fn a_new_contact_is_given_a_seed_whose_marks_are_told_already() {
+        let (_home, shared) = shared();
+        let told = shared.spare_seeds(ACCOUNT);
+        assert_eq!(told.len(), SPARE_SEEDS);
+        let first = shared.correspondent(ACCOUNT, address(0));
+        assert!(told.contains(first.given_seed().unwrap()));
+        shared.sealed(ACCOUNT, first.clone());
+        let second = shared.correspondent(ACCOUNT, address(1));
+        assert!(told.contains(second.given_seed().unwrap()));
+        assert_ne!(first.given_seed(), second.given_seed());
+        assert_eq!(shared.correspondent(ACCOUNT, address(0)).given_seed(), first.given_seed());
+        assert_eq!(shared.spare_seeds(ACCOUNT).len(), SPARE_SEEDS);
+    }
+
+    #[test]
+    fn the_relays_are_told_before_the_spares_run_out() {
+        let (_home, shared) = shared();
+        shared.spare_seeds(ACCOUNT);
+        shared.sealed(ACCOUNT, shared.correspondent(ACCOUNT, address(0)));
+        shared.sealed(ACCOUNT, shared.correspondent(ACCOUNT, address(1)));
+        assert!(!shared.runs_short(ACCOUNT));
+        shared.lock().spares.get_mut(&ACCOUNT).unwrap().given = SPARE_SEEDS / 2;
+        assert!(shared.runs_short(ACCOUNT) && !shared.runs_short(ACCOUNT));
+    }
+
+    #[test]
+    fn spares_are_the_same_after_a_restart() {
+        let (_home, shared) = shared();
+        let spares = shared.spare_seeds(ACCOUNT);
+        let rows = shared.changed_correspondents();
+        assert_eq!(rows.len(), 1);
+        let read = Spares::decode(&rows[0].1);
+        assert_eq!(Vec::from(read.seeds), spares);
+        shared.correspondents_written(&rows, true);
+        assert!(shared.changed_correspondents().is_empty());
+    }
 }

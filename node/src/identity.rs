@@ -127,6 +127,7 @@ impl Identity {
             let short = name.strip_prefix(&prefix).unwrap_or_default().to_owned();
             // Correspondents are many and belong to `correspondence.rs`.
             if !short.starts_with("contact/")
+                && short != crate::correspondence::SPARES_ROW
                 && let Some(row) = store.secret(&name)?
             {
                 rows.push((short, row));

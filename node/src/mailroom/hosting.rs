@@ -82,7 +82,7 @@ impl Room {
             return Ok(vec![Request::Marks { week: week_of(self.clock.now().wall), part: 0, marks: ByteBuf::new() }]);
         }
         let blocked = |address| self.store.is_blocked(asking.account, &address);
-        let mut seeds: Vec<Secret> = Vec::new();
+        let mut seeds: Vec<Secret> = self.shared.spare_seeds(asking.account);
         for (address, seed) in self.shared.given_seeds(asking.account) {
             if !blocked(address)? {
                 seeds.push(seed);

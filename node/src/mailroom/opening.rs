@@ -96,6 +96,10 @@ impl Room {
         let grade = seal::verify_sender(&opened, &us, &enclosed_devices, known_devices.as_ref(), Some(&correspondent))
             .map_err(|_| OpenProblem::WrongSender)?;
 
+        if self.store.is_blocked(account, &from).map_err(|_| OpenProblem::Temporary)? {
+            // Silence, as for what opens to nothing: who is shut out learns no more than that nobody confirms.
+            return Err(OpenProblem::NotForUs);
+        }
         let kind = match opened.kind {
             Kind::Mail => LetterKind::Mail,
             Kind::Card => LetterKind::Card,

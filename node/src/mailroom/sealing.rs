@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt as _;
 
-use kith_protocol::event::{EntryKind, Ladder, SealProblem, Sealed, Wall};
+use kith_protocol::event::{EntryKind, Event, Ladder, SealProblem, Sealed, Wall};
 use kith_protocol::ids::EntryId;
 use kith_protocol::letter::Kind;
 use kith_protocol::receipt::{self, Receipt};
@@ -13,6 +13,7 @@ use kith_store::StoreError;
 use kith_store::queue::QueueEntry;
 
 use super::Room;
+use crate::engine::Answered;
 use crate::identity;
 
 /// A failure of the store as the core is told it.
@@ -93,6 +94,9 @@ impl Room {
             self.shared.sealed(entry.account, correspondent);
         }
         drop(pen);
+        if self.shared.runs_short(entry.account) {
+            self.answer(Answered::Event(Event::StampsChanged(entry.account)));
+        }
         let sealed = sealed.inspect_err(|_| remove(&path))?;
         std::fs::rename(&path, self.outgoing.join(hex::encode(sealed.envelope.as_bytes()))).map_err(of_disk)?;
         Ok(Sealed {

@@ -12,4 +12,5 @@ mod kill;
 mod node;
 mod programs;
 mod relays;
+mod strangers;
 mod two_programs;

@@ -63,3 +63,85 @@ fn mail_and_receipt_cross_between_people_who_are_never_online_together() {
     anna.start();
     eventually("Anna has the receipt", || (anna.waiting() == 0).then_some(()));
 }
+
+/// Whether this text, or the key behind an address, stands anywhere in a home.
+fn holds(folder: &std::path::Path, needle: &[u8]) -> bool {
+    std::fs::read_dir(folder).unwrap().flatten().any(|entry| {
+        let path = entry.path();
+        if path.is_dir() {
+            return holds(&path, needle);
+        }
+        std::fs::read(&path).is_ok_and(|bytes| bytes.windows(needle.len()).any(|window| window == needle))
+    })
+}
+
+#[test]
+fn a_relay_holds_nothing_of_sender_subject_or_text() {
+    let [mut anna, mut bob, mut carol] = household(["anna", "bob", "carol"]);
+    relay(&bob, &carol, "bob", "carol");
+    // Dora is nobody to Carol: whatever of hers lies there came with her mail.
+    let mut dora = Node::with_accounts(&["dora"]);
+    dora.knows(&carol);
+    dora.start();
+    befriend(&dora, "dora", &bob, "bob");
+    send(&bob, "bob", &["dora@kith.alt"], &mail("bob", "hello", b"hello\r\n"));
+    inbox(&dora, "dora", 1);
+    eventually("Bob's receipt", || (bob.waiting() == 0).then_some(()));
+    bob.stop();
+    anna.stop();
+    send(&dora, "dora", &["bob@kith.alt"], &mail("dora", "canary-subject-7391", b"canary-text-5508\r\n"));
+    eventually("the relay keeps it", || {
+        let list = carol.json(&["relay", "list"]);
+        list["hosted"][0]["waiting"].as_u64().filter(|waiting| *waiting > 0)
+    });
+    let address = dora.address("dora");
+    let key = address.split('@').next().unwrap().to_owned();
+    dora.stop();
+    carol.stop();
+    for canary in [b"canary-subject-7391".as_slice(), b"canary-text-5508", key.as_bytes(), b"dora"] {
+        assert!(!holds(carol.home(), canary), "{}", String::from_utf8_lossy(canary));
+    }
+    carol.start();
+    bob.knows(&carol);
+    bob.start();
+    inbox(&bob, "bob", 1);
+}
+
+#[test]
+fn volunteers_keep_mail_for_somebody_who_has_no_relay() {
+    let first = {
+        let mut node = Node::with_accounts(&["v0"]);
+        node.configure("volunteer = \"1 MiB\"");
+        node.start();
+        node
+    };
+    let others: Vec<Node> = (1..3)
+        .map(|number| {
+            let mut node = Node::with_accounts(&[&format!("v{number}")]);
+            node.configure("volunteer = \"1 MiB\"");
+            node.knows(&first);
+            node.start();
+            node
+        })
+        .collect();
+    let [mut anna, mut bob] = ["anna", "bob"].map(|name| {
+        let mut node = Node::with_accounts(&[name]);
+        node.knows(&first);
+        node.start();
+        node
+    });
+    befriend(&anna, "anna", &bob, "bob");
+    send(&bob, "bob", &["anna@kith.alt"], &mail("bob", "hello", b"hello\r\n"));
+    inbox(&anna, "anna", 1);
+    eventually("receipt", || (bob.waiting() == 0).then_some(()));
+    bob.stop();
+    send(&anna, "anna", &["bob@kith.alt"], &mail("anna", "kept by nobody in particular", b"!\r\n"));
+    eventually("volunteers keep it", || {
+        let entries = anna.json(&["queue", "list"]);
+        (entries["entries"][0]["copies"][0]["at"] == "volunteer").then_some(())
+    });
+    anna.stop();
+    bob.start();
+    assert_eq!(header(&inbox(&bob, "bob", 1)[0], "Subject"), "kept by nobody in particular");
+    drop(others);
+}
