@@ -1,0 +1,13 @@
+//! Real nodes on machines of their own: each process in a network namespace, joined by cables that can be pulled.
+//!
+//! Where namespaces cannot be made (not root, no `ip`), the nodes have loopback addresses of their own instead and no cable is
+//! pulled; the tests say so. `KITH_TEST_LOG=debug` keeps each node's log in the build folder's `tmp`.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod household;
+mod large;
+mod network;
+mod node;
+mod outage;
+mod relays;

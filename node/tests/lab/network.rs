@@ -1,0 +1,155 @@
+//! The network between the machines of a test: namespaces around one bridge, with cables that can be pulled.
+
+use std::net::Ipv4Addr;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+
+/// Makes names unique among the tests of one process.
+static MADE: AtomicU32 = AtomicU32::new(0);
+
+/// What the names of namespaces begin with; the process's number follows, which is how left ones are known.
+const PREFIX: &str = "kith-";
+
+/// Machines that reach each other.
+pub(crate) struct Network {
+    hub: Option<Arc<Hub>>,
+    places: AtomicU8,
+}
+
+/// The namespace with the bridge.
+struct Hub {
+    namespace: String,
+}
+
+/// A machine: where the processes of a node run.
+pub(crate) struct Place {
+    cable: Option<Cable>,
+    address: Ipv4Addr,
+}
+
+/// A machine's namespace and the bridge's end of its cable.
+struct Cable {
+    namespace: String,
+    end: String,
+    hub: Arc<Hub>,
+}
+
+/// Runs a command of the system; whether it succeeded.
+fn run(words: &str) -> bool {
+    let mut words = words.split(' ');
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Runs a command that has to succeed once namespaces can be made.
+fn must(words: &str) {
+    assert!(run(words), "failed: {words}");
+}
+
+fn name() -> String {
+    format!("{PREFIX}{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Removes what tests left that were killed.
+fn sweep() {
+    let Ok(listed) = Command::new("ip").args(["netns", "list"]).output() else { return };
+    for line in String::from_utf8_lossy(&listed.stdout).lines() {
+        let namespace = line.split(' ').next().unwrap_or_default();
+        let owner = namespace.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+        if owner.is_some_and(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists()) {
+            run(&format!("ip netns del {namespace}"));
+        }
+    }
+}
+
+impl Network {
+    /// An empty one; says which kind it is.
+    pub(crate) fn new() -> Self {
+        sweep();
+        let namespace = format!("{}-hub", name());
+        let hub = run(&format!("ip netns add {namespace}")).then(|| Arc::new(Hub { namespace }));
+        // From here on the hub is removed whatever fails.
+        let bridged = hub.filter(|hub| run(&format!("ip -n {} link add br0 type bridge", hub.namespace)));
+        if let Some(hub) = &bridged {
+            must(&format!("ip -n {} link set br0 up", hub.namespace));
+            eprintln!("each node has a network namespace around {}", hub.namespace);
+        } else {
+            eprintln!("no network namespaces here: each node has a loopback address, and no cable is pulled");
+        }
+        Self { hub: bridged, places: AtomicU8::new(0) }
+    }
+
+    /// One more machine, in a /16 of its own, so that no two look like neighbours.
+    pub(crate) fn place(&self) -> Place {
+        let number = self.places.fetch_add(1, Ordering::Relaxed);
+        let Some(hub) = &self.hub else {
+            let [_, _, high, low] = std::process::id().to_be_bytes();
+            let last = u8::try_from(MADE.fetch_add(1, Ordering::Relaxed) % 254 + 1).unwrap();
+            return Place { cable: None, address: Ipv4Addr::new(127, high, low, last) };
+        };
+        let address = Ipv4Addr::new(10, 64 + number, 0, 1);
+        let cable = Cable { namespace: name(), end: format!("port{number}"), hub: Arc::clone(hub) };
+        let (inside, end, outside) = (&cable.namespace, &cable.end, &hub.namespace);
+        must(&format!("ip netns add {inside}"));
+        must(&format!("ip -n {inside} link set lo up"));
+        must(&format!("ip link add eth0 netns {inside} type veth peer name {end} netns {outside}"));
+        must(&format!("ip -n {outside} link set {end} master br0 up"));
+        must(&format!("ip -n {inside} address add {address}/8 dev eth0"));
+        must(&format!("ip -n {inside} link set eth0 up"));
+        Place { cable: Some(cable), address }
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        run(&format!("ip netns del {}", self.namespace));
+    }
+}
+
+impl Drop for Cable {
+    fn drop(&mut self) {
+        run(&format!("ip netns del {}", self.namespace));
+    }
+}
+
+impl Place {
+    /// Its address.
+    pub(crate) fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// A command that runs on this machine.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let Some(cable) = &self.cable else { return Command::new(program) };
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &cable.namespace, program]);
+        command
+    }
+
+    /// Pulls the cable; whether there is one.
+    pub(crate) fn cut(&self) -> bool {
+        self.link("down")
+    }
+
+    /// Plugs it in again.
+    pub(crate) fn heal(&self) {
+        self.link("up");
+    }
+
+    fn link(&self, state: &str) -> bool {
+        let Some(cable) = &self.cable else { return false };
+        must(&format!("ip -n {} link set {} {state}", cable.hub.namespace, cable.end));
+        true
+    }
+
+    /// Lets it send no faster than this many Mbit/s, where the system can do that.
+    pub(crate) fn slow(&self, mbits: u32) {
+        let Some(cable) = &self.cable else { return };
+        let inside = &cable.namespace;
+        if !run(&format!("tc -n {inside} qdisc add dev eth0 root tbf rate {mbits}mbit burst 256k latency 50ms")) {
+            eprintln!("no traffic shaping here: the network is as fast as it can");
+        }
+    }
+}
