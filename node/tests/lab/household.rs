@@ -11,7 +11,7 @@ pub(crate) struct Household {
 }
 
 /// Makes two people each other's contacts.
-fn befriend(first: &Node, second: &Node) {
+pub(crate) fn befriend(first: &Node, second: &Node) {
     for (one, other) in [(first, second), (second, first)] {
         one.ask(&["contact", "add", other.name(), other.ask(&["address", other.name()]).trim(), "--account", one.name()]);
     }

@@ -11,3 +11,4 @@ mod network;
 mod node;
 mod outage;
 mod relays;
+mod routers;

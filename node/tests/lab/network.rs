@@ -1,5 +1,6 @@
 //! The network between the machines of a test: namespaces around one bridge, with cables that can be pulled.
 
+use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -33,7 +34,17 @@ struct Cable {
     namespace: String,
     end: String,
     hub: Arc<Hub>,
+    /// The router before it.
+    router: Option<String>,
 }
+
+/// What a household's router does: everybody inside goes out by one address, and nobody gets in who was not written to.
+const ROUTER: &str = "table ip home {
+    chain out { type nat hook postrouting priority 100; oifname \"eth0\" masquerade; }
+    chain through { type filter hook forward priority 0; policy drop; ct state established,related accept; iifname \"eth1\" accept; }
+    chain to { type filter hook input priority 0; policy drop; ct state established,related accept; iifname \"eth1\" accept; }
+}
+";
 
 /// Runs a command of the system; whether it succeeded.
 fn run(words: &str) -> bool {
@@ -41,6 +52,15 @@ fn run(words: &str) -> bool {
     let mut command = Command::new(words.next().unwrap());
     command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
+}
+
+/// Gives a router its rules; whether the system can do that.
+fn rules(namespace: &str) -> bool {
+    let forward = Command::new("ip").args(["netns", "exec", namespace, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]).status();
+    let nft = Command::new("ip").args(["netns", "exec", namespace, "nft", "-f", "-"]).stdin(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let Ok(mut nft) = nft else { return false };
+    let written = nft.stdin.take().unwrap().write_all(ROUTER.as_bytes());
+    nft.wait().is_ok_and(|status| status.success()) && written.is_ok() && forward.is_ok_and(|status| status.success())
 }
 
 /// Runs a command that has to succeed once namespaces can be made.
@@ -81,7 +101,7 @@ impl Network {
         Self { hub: bridged, places: AtomicU8::new(0) }
     }
 
-    /// One more machine, in a /16 of its own, so that no two look like neighbours.
+    /// One more machine, in a /16 of its own, so that no two look like neighbours, and with an address that nobody takes for a home network's.
     pub(crate) fn place(&self) -> Place {
         let number = self.places.fetch_add(1, Ordering::Relaxed);
         let Some(hub) = &self.hub else {
@@ -89,8 +109,8 @@ impl Network {
             let last = u8::try_from(MADE.fetch_add(1, Ordering::Relaxed) % 254 + 1).unwrap();
             return Place { cable: None, address: Ipv4Addr::new(127, high, low, last) };
         };
-        let address = Ipv4Addr::new(10, 64 + number, 0, 1);
-        let cable = Cable { namespace: name(), end: format!("port{number}"), hub: Arc::clone(hub) };
+        let address = Ipv4Addr::new(45, 64 + number, 0, 1);
+        let cable = Cable { namespace: name(), end: format!("port{number}"), hub: Arc::clone(hub), router: None };
         let (inside, end, outside) = (&cable.namespace, &cable.end, &hub.namespace);
         must(&format!("ip netns add {inside}"));
         must(&format!("ip -n {inside} link set lo up"));
@@ -99,6 +119,32 @@ impl Network {
         must(&format!("ip -n {inside} address add {address}/8 dev eth0"));
         must(&format!("ip -n {inside} link set eth0 up"));
         Place { cable: Some(cable), address }
+    }
+
+    /// One more machine, behind a router that translates addresses; `None` where the system cannot do that.
+    pub(crate) fn place_behind_router(&self) -> Option<Place> {
+        let outside = self.place();
+        let (router, inside) = (outside.cable?, name());
+        let number = outside.address.octets()[1];
+        let address = Ipv4Addr::new(192, 168, number, 2);
+        must(&format!("ip netns add {inside}"));
+        let hub = Arc::clone(&router.hub);
+        let cable = Cable { namespace: inside.clone(), end: router.end.clone(), hub, router: Some(router.namespace.clone()) };
+        // Both are removed with this cable.
+        std::mem::forget(router);
+        let router = cable.router.as_deref().unwrap();
+        must(&format!("ip -n {inside} link set lo up"));
+        must(&format!("ip link add eth0 netns {inside} type veth peer name eth1 netns {router}"));
+        must(&format!("ip -n {router} address add 192.168.{number}.1/24 dev eth1"));
+        must(&format!("ip -n {router} link set eth1 up"));
+        must(&format!("ip -n {inside} address add {address}/24 dev eth0"));
+        must(&format!("ip -n {inside} link set eth0 up"));
+        must(&format!("ip -n {inside} route add default via 192.168.{number}.1"));
+        if rules(router) {
+            return Some(Place { cable: Some(cable), address });
+        }
+        eprintln!("no address translation here (nft): nobody is behind a router");
+        None
     }
 }
 
@@ -111,6 +157,9 @@ impl Drop for Hub {
 impl Drop for Cable {
     fn drop(&mut self) {
         run(&format!("ip netns del {}", self.namespace));
+        if let Some(router) = &self.router {
+            run(&format!("ip netns del {router}"));
+        }
     }
 }
 

@@ -46,7 +46,12 @@ fn copy(from: &Path, to: &Path) {
 impl Node {
     /// A machine with a home and an account of this name; its password is `secret`. Nothing runs yet.
     pub(crate) fn new(network: &Network, name: &'static str) -> Self {
-        let (home, place) = (tempfile::tempdir().unwrap(), network.place());
+        Self::at(network.place(), name)
+    }
+
+    /// As [`Node::new`], on this machine.
+    pub(crate) fn at(place: Place, name: &'static str) -> Self {
+        let home = tempfile::tempdir().unwrap();
         let node = Self { name, home, place, child: None, run: Value::Null, bootstrap: Vec::new(), reachable: true };
         node.ask_with(b"secret\n", &["account", "add", name, "--password-stdin"]);
         node
@@ -75,6 +80,13 @@ impl Node {
     /// From its next start on it listens on no address that others reach, as behind a router that lets nobody in.
     pub(crate) fn hide(&mut self) {
         self.reachable = false;
+    }
+
+    /// From its next start on it says that the world reaches it where it listens, and keeps mail as a volunteer.
+    pub(crate) fn is_public(&self) {
+        let address = self.place.address();
+        let line = format!("external = [\"/ip4/{address}/tcp/4725\", \"/ip4/{address}/udp/4725/quic-v1\"]\nvolunteer = \"1 MiB\"\n");
+        std::fs::write(self.home().join("kith.toml"), line).unwrap();
     }
 
     /// Starts it and waits for `ready`.

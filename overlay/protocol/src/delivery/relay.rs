@@ -28,6 +28,9 @@ use super::context::Context;
 pub(crate) const QUEUES_MAX: usize = 1024;
 /// Letters kept at most, whoever they are for.
 pub(crate) const HELD_MAX: usize = 1 << 20;
+/// Owners that are connected and have nothing here: in all, and of one peer.
+const WATCHERS_MAX: usize = 8192;
+const WATCHED_PER_PEER: usize = 512;
 /// Peers whose deposits are counted, at most.
 const RATES_MAX: usize = 4096;
 /// The time over which deposits of a peer are counted, in ms.
@@ -103,6 +106,8 @@ struct Rate {
 #[derive(Clone, Debug)]
 pub(crate) struct Relay {
     queues: BTreeMap<QueueName, Queue>,
+    /// Who asked, while this node volunteers, for a mailbox that may come into being: it is told at once.
+    watchers: BTreeMap<QueueName, PeerId>,
     kept: BTreeMap<EnvelopeId, Kept>,
     incoming: BTreeMap<Token, Incoming>,
     batches: BTreeMap<BatchId, Batch>,
@@ -134,6 +139,7 @@ impl Relay {
         let off = if passed == 0 { 0 } else { age::credit(now.wall.0.saturating_sub(at.0)) };
         let mut relay = Self {
             queues: BTreeMap::new(),
+            watchers: BTreeMap::new(),
             kept: BTreeMap::new(),
             incoming: BTreeMap::new(),
             batches: BTreeMap::new(),
@@ -284,6 +290,7 @@ impl Relay {
         for queue in self.queues.values_mut().filter(|queue| queue.owner.as_ref() == Some(peer)) {
             queue.owner = None;
         }
+        self.watchers.retain(|_, watcher| watcher != peer);
         self.incoming.retain(|_, incoming| incoming.peer != *peer || incoming.writing);
         let broken: Vec<Op> = self.offers.iter().filter(|(_, (_, to))| to == peer).map(|(op, _)| *op).collect();
         for op in broken {

@@ -181,6 +181,23 @@ fn volunteers_keep_mail_for_those_without_relays() {
 }
 
 #[test]
+fn a_volunteer_passes_on_at_once_to_an_owner_who_is_there() {
+    let mut world = World::new(3, 15);
+    world.volunteers = vec![2];
+    world.introduce();
+    (world.config.volunteer_bytes, world.config.volunteer_effort) = (1 << 20, 0);
+    world.boot(2);
+    world.boot(BOB);
+    world.run(MINUTE);
+    // Bob has asked the volunteer, which had nothing; nobody but the volunteer gets through to him.
+    world.parted.insert((ANNA, BOB));
+    world.boot(ANNA);
+    world.submit(ANNA, BOB);
+    world.run(MINUTE);
+    assert!(world.is_filed(&world.mails[0]));
+}
+
+#[test]
 fn ones_own_relay_carries_on_what_nobody_else_takes() {
     let mut world = World::new(3, 12);
     world.relays[ANNA] = vec![2];

@@ -7,7 +7,7 @@ use crate::ids::{PeerId, QueueName, Token};
 use crate::keys::queue_name;
 
 use super::super::context::Context;
-use super::{Batch, QUEUES_MAX, Queue, Relay};
+use super::{Batch, QUEUES_MAX, Queue, Relay, WATCHED_PER_PEER, WATCHERS_MAX};
 
 impl Relay {
     /// The owner of a queue asks; its proof holds.
@@ -40,11 +40,19 @@ impl Relay {
                 let rules = HostedQueue { bytes: grant.bytes, count: grant.count, largest: grant.largest, ..base };
                 self.rule(token, peer, rules, Some(ticket), cx);
             }
+            (Request::Collect { .. }, None) => {
+                let reply =
+                    if self.watch(name, peer, cx) { Reply::Granted(Grant::default()) } else { Reply::Unknown };
+                cx.emit(Effect::Reply { token, reply });
+            }
             (_, None) => cx.emit(Effect::Reply { token, reply: Reply::Unknown }),
             (Request::Collect { strangers, tag, effort }, Some(known)) => {
                 let rules = HostedQueue { strangers, tag, effort, ..known.clone() };
                 // A volunteer's mailbox has no rules of its own to keep.
                 if rules == known || known.bytes == 0 {
+                    if known.bytes == 0 {
+                        self.watch(name, peer, cx);
+                    }
                     self.collect(&name, peer);
                     let reply = self.granted(&name);
                     cx.emit(Effect::Reply { token, reply });
@@ -64,6 +72,17 @@ impl Relay {
                 self.batches.insert(batch, Batch::Unhost(name));
             }
         }
+    }
+
+    /// Remembers who would like to have what volunteers may be left for this mailbox. False where that will be nothing.
+    fn watch(&mut self, name: QueueName, peer: PeerId, cx: &Context<'_>) -> bool {
+        let of_peer = self.watchers.values().filter(|watcher| **watcher == peer).count();
+        let room = self.watchers.len() < WATCHERS_MAX && of_peer < WATCHED_PER_PEER;
+        let watched = cx.config.volunteer_bytes > 0 && (room || self.watchers.contains_key(&name));
+        if watched {
+            self.watchers.insert(name, peer);
+        }
+        watched
     }
 
     fn rule(&mut self, token: Token, peer: PeerId, rules: HostedQueue, ticket: Option<[u8; 32]>, cx: &mut Context<'_>) {
@@ -124,6 +143,10 @@ impl Relay {
                 tag: [0; 16],
                 effort: 0,
             });
+        }
+        let watcher = self.watchers.get(&held.queue);
+        if let Some(queue) = self.queues.get_mut(&held.queue).filter(|queue| queue.owner.is_none()) {
+            queue.owner = watcher.copied();
         }
     }
 }
