@@ -56,8 +56,13 @@ fn run(words: &str) -> bool {
 
 /// Gives a router its rules; whether the system can do that.
 fn rules(namespace: &str) -> bool {
-    let forward = Command::new("ip").args(["netns", "exec", namespace, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]).status();
-    let nft = Command::new("ip").args(["netns", "exec", namespace, "nft", "-f", "-"]).stdin(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let forward =
+        Command::new("ip").args(["netns", "exec", namespace, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]).status();
+    let nft = Command::new("ip")
+        .args(["netns", "exec", namespace, "nft", "-f", "-"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn();
     let Ok(mut nft) = nft else { return false };
     let written = nft.stdin.take().unwrap().write_all(ROUTER.as_bytes());
     nft.wait().is_ok_and(|status| status.success()) && written.is_ok() && forward.is_ok_and(|status| status.success())

@@ -44,12 +44,15 @@ fn copy(from: &Path, to: &Path) {
 }
 
 impl Node {
-    /// A machine with a home and an account of this name; its password is `secret`. Nothing runs yet.
+    /// A machine that everybody can reach, with a home and an account of this name; its password is `secret`. Nothing runs yet.
     pub(crate) fn new(network: &Network, name: &'static str) -> Self {
-        Self::at(network.place(), name)
+        let node = Self::at(network.place(), name);
+        let address = node.place.address();
+        node.configure(&format!("external = [\"/ip4/{address}/tcp/4725\", \"/ip4/{address}/udp/4725/quic-v1\"]"));
+        node
     }
 
-    /// As [`Node::new`], on this machine.
+    /// As [`Node::new`], on this machine, of which it does not know how it is reached.
     pub(crate) fn at(place: Place, name: &'static str) -> Self {
         let home = tempfile::tempdir().unwrap();
         let node = Self { name, home, place, child: None, run: Value::Null, bootstrap: Vec::new(), reachable: true };
@@ -79,14 +82,14 @@ impl Node {
 
     /// From its next start on it listens on no address that others reach, as behind a router that lets nobody in.
     pub(crate) fn hide(&mut self) {
+        std::fs::remove_file(self.home().join("kith.toml")).unwrap();
         self.reachable = false;
     }
 
-    /// From its next start on it says that the world reaches it where it listens, and keeps mail as a volunteer.
-    pub(crate) fn is_public(&self) {
-        let address = self.place.address();
-        let line = format!("external = [\"/ip4/{address}/tcp/4725\", \"/ip4/{address}/udp/4725/quic-v1\"]\nvolunteer = \"1 MiB\"\n");
-        std::fs::write(self.home().join("kith.toml"), line).unwrap();
+    /// Adds a line to `kith.toml`.
+    pub(crate) fn configure(&self, line: &str) {
+        let mut file = File::options().create(true).append(true).open(self.home().join("kith.toml")).unwrap();
+        writeln!(file, "{line}").unwrap();
     }
 
     /// Starts it and waits for `ready`.

@@ -14,7 +14,7 @@ const SOON: Duration = Duration::from_secs(10);
 /// A public node that is nobody's relay: it helps people to find and reach each other, and keeps what is small for whoever cannot be reached.
 fn public(network: &Network) -> Node {
     let mut carol = Node::new(network, "carol");
-    carol.is_public();
+    carol.configure("volunteer = \"1 MiB\"");
     carol.start();
     carol
 }

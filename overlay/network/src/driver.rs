@@ -209,11 +209,14 @@ impl Driver {
             SwarmEvent::NewListenAddr { address, .. } => {
                 let name = *self.swarm.local_peer_id();
                 self.network_changes();
+                // Whoever hears of it looks at the status.
+                self.show();
                 self.emit(Event::Listening(with_name(address, name)));
             }
             SwarmEvent::ExpiredListenAddr { address, .. } => {
                 let name = *self.swarm.local_peer_id();
                 self.network_changes();
+                self.show();
                 self.emit(Event::ListeningEnded(with_name(address, name)));
             }
             SwarmEvent::ListenerClosed { addresses, reason, .. } => {
@@ -221,13 +224,15 @@ impl Driver {
                     tracing::warn!(%error, "a listener ended");
                 }
                 let name = *self.swarm.local_peer_id();
-                for address in addresses {
+                self.show();
+                for address in addresses.into_iter().filter(|address| !names::is_circuit(address)) {
                     self.emit(Event::ListeningEnded(with_name(address, name)));
                 }
             }
             SwarmEvent::ExternalAddrConfirmed { address } if names::is_circuit(&address) => {}
             SwarmEvent::ExternalAddrConfirmed { address } => {
                 let name = *self.swarm.local_peer_id();
+                self.show();
                 self.emit(Event::ExternalAddress(with_name(address, name)));
             }
             _ => {}

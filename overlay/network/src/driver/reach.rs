@@ -39,6 +39,8 @@ struct Circuit {
     listener: ListenerId,
     address: Multiaddr,
     accepted: bool,
+    /// It was accepted, and is being made anew: others still may be told of it.
+    renewed: bool,
     since: Instant,
 }
 
@@ -102,15 +104,15 @@ impl Driver {
 
     /// Circuits of ours that work, as hints for others.
     pub(super) fn circuits(&self) -> Vec<String> {
-        let accepted = self.reach.circuits.iter().filter(|(_, circuit)| circuit.accepted);
-        accepted.map(|(server, circuit)| circuit_at(circuit.address.clone(), *server).to_string()).collect()
+        let working = self.reach.circuits.iter().filter(|(_, circuit)| circuit.accepted || circuit.renewed);
+        working.map(|(server, circuit)| circuit_at(circuit.address.clone(), *server).to_string()).collect()
     }
 
     /// What people are told about it.
     pub(super) fn reachability(&self) -> Reachability {
         if self.direct_addresses().next().is_some() {
             Reachability::Direct
-        } else if self.reach.circuits.values().any(|circuit| circuit.accepted) {
+        } else if self.reach.circuits.values().any(|circuit| circuit.accepted || circuit.renewed) {
             Reachability::Circuits
         } else if self.started.elapsed() < VERDICT || self.peers.up().next().is_none() {
             Reachability::Unknown
@@ -143,8 +145,13 @@ impl Driver {
             && !circuit.accepted
         {
             circuit.accepted = true;
+            if circuit.renewed {
+                return;
+            }
             let name = *self.swarm.local_peer_id();
             let address = circuit_at(circuit.address.clone(), *relay_peer_id);
+            // Whoever hears of it looks at the status.
+            self.show();
             self.emit(Event::ExternalAddress(with_name(address, name)));
         }
     }
@@ -156,9 +163,19 @@ impl Driver {
         else {
             return false;
         };
-        self.reach.circuits.remove(&server);
-        self.rest(server);
+        self.lost(server);
         true
+    }
+
+    /// There is no circuit at that server any more, and no other one for a while.
+    fn lost(&mut self, server: PeerId) {
+        let Some(circuit) = self.reach.circuits.remove(&server) else { return };
+        self.rest(server);
+        if circuit.accepted || circuit.renewed {
+            let name = *self.swarm.local_peer_id();
+            self.show();
+            self.emit(Event::ListeningEnded(with_name(circuit_at(circuit.address, server), name)));
+        }
     }
 
     fn rest(&mut self, server: PeerId) {
@@ -204,24 +221,35 @@ impl Driver {
         let ended: Vec<PeerId> =
             self.reach.circuits.iter().filter(|(_, circuit)| over(circuit)).map(|(server, _)| *server).collect();
         for server in ended {
-            if let Some(circuit) = self.reach.circuits.remove(&server) {
-                self.swarm.remove_listener(circuit.listener);
-                if !circuit.accepted {
-                    self.rest(server);
+            let Some(circuit) = self.reach.circuits.get(&server) else { continue };
+            let (listener, renew) = (circuit.listener, circuit.accepted.then(|| circuit.address.clone()));
+            match renew {
+                Some(address) => {
+                    self.reach.circuits.remove(&server);
+                    self.swarm.remove_listener(listener);
+                    self.reserve(server, address, true, now);
+                }
+                None => {
+                    self.swarm.remove_listener(listener);
+                    self.lost(server);
                 }
             }
         }
         while self.reach.circuits.len() < CIRCUITS {
             let Some((server, address)) = self.next_server() else { return };
-            match self.swarm.listen_on(circuit_at(address.clone(), server)) {
-                Ok(listener) => {
-                    let circuit = Circuit { listener, address, accepted: false, since: now };
-                    self.reach.circuits.insert(server, circuit);
-                }
-                Err(error) => {
-                    tracing::debug!(%server, %error, "no circuit");
-                    self.rest(server);
-                }
+            self.reserve(server, address, false, now);
+        }
+    }
+
+    fn reserve(&mut self, server: PeerId, address: Multiaddr, renewed: bool, now: Instant) {
+        match self.swarm.listen_on(circuit_at(address.clone(), server)) {
+            Ok(listener) => {
+                let circuit = Circuit { listener, address, accepted: false, renewed, since: now };
+                self.reach.circuits.insert(server, circuit);
+            }
+            Err(error) => {
+                tracing::debug!(%server, %error, "no circuit");
+                self.rest(server);
             }
         }
     }

@@ -41,8 +41,7 @@ impl Relay {
                 self.rule(token, peer, rules, Some(ticket), cx);
             }
             (Request::Collect { .. }, None) => {
-                let reply =
-                    if self.watch(name, peer, cx) { Reply::Granted(Grant::default()) } else { Reply::Unknown };
+                let reply = if self.watch(name, peer, cx) { Reply::Granted(Grant::default()) } else { Reply::Unknown };
                 cx.emit(Effect::Reply { token, reply });
             }
             (_, None) => cx.emit(Effect::Reply { token, reply: Reply::Unknown }),
