@@ -1,8 +1,9 @@
 //! The directory: records are published, read back, looked up, and kept for others.
 //!
 //! A "stored" that a peer sends proves nothing (it is sent whatever the peer does with the record), so holders are counted by reading back. A
-//! look-up does not stop at the first hit: it asks for every key, keeps what [`check_stored`] lets pass, and ends when three peers agree on the
-//! newest record, when nobody is left to ask, or after 20 seconds.
+//! look-up does not stop at the first hit: it asks for every key, keeps what [`check_stored`] lets pass, and ends when nobody is left to ask, after 20
+//! seconds, or 3 seconds after three peers agreed: whoever stands around a key can put forward three that agree on what is out of date, and must not
+//! be able to end the question with it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -36,8 +37,9 @@ const KEY_BYTES_MAX: usize = 64;
 const VALUES_MAX: usize = 16;
 /// Distinct records of one key that are looked at.
 const CANDIDATES_MAX: usize = 16;
-/// Peers that must agree on the newest record to end a look-up early.
+/// When so many peers agree on the newest record, the others have [`LAST_WORD`] to tell of a newer one.
 const AGREEING: usize = 3;
+const LAST_WORD: Duration = Duration::from_secs(3);
 /// The table is refreshed this often, give or take [`REFRESH_JITTER`].
 const REFRESH: Duration = Duration::from_secs(60 * 60);
 const REFRESH_JITTER: Duration = Duration::from_secs(10 * 60);
@@ -83,6 +85,7 @@ enum Question {
         op: Op,
         key: RecordKey,
         candidates: Vec<Candidate>,
+        agreed: Option<Instant>,
     },
 }
 
@@ -178,7 +181,9 @@ impl Driver {
             let kad = &mut self.swarm.behaviour_mut().kad;
             let (id, question) = match job {
                 Job::Put { op, key, value } => (kad.get_closest_peers(key.to_vec()), Question::Closest { op, key, value }),
-                Job::Get { op, key } => (kad.get_record(key.clone()), Question::Get { op, key, candidates: Vec::new() }),
+                Job::Get { op, key } => {
+                    (kad.get_record(key.clone()), Question::Get { op, key, candidates: Vec::new(), agreed: None })
+                }
             };
             self.directory.questions.insert(id, question);
         }
@@ -250,9 +255,12 @@ impl Driver {
                 }
                 holders.len() >= *asked
             }
-            Some(Question::Get { key, candidates, .. }) => {
+            Some(Question::Get { key, candidates, agreed, .. }) => {
                 consider(candidates, key, record.value, peer);
-                newest(candidates).is_some_and(|candidate| candidate.holders.len() >= AGREEING)
+                if newest(candidates).is_some_and(|candidate| candidate.holders.len() >= AGREEING) {
+                    agreed.get_or_insert_with(Instant::now);
+                }
+                false
             }
             _ => false,
         };
@@ -265,7 +273,7 @@ impl Driver {
     fn answered(&mut self, id: QueryId) {
         match self.directory.questions.remove(&id) {
             Some(Question::ReadBack { op, holders, .. }) => self.published(op, holders.len()),
-            Some(Question::Get { op, key, candidates }) => {
+            Some(Question::Get { op, key, candidates, .. }) => {
                 self.write_back(&key, &candidates);
                 let Some(lookup) = self.directory.lookups.get_mut(&op) else { return };
                 lookup.found.extend(candidates.into_iter().map(|candidate| (candidate.stored, candidate.value)));
@@ -359,8 +367,16 @@ impl Driver {
         self.directory.refresh = self.directory.refresh.min((now + REFRESH_SOON).max(earliest));
     }
 
-    /// Refreshes the table, drops expired records and begins a new minute when it is time.
+    /// Ends look-ups that have waited long enough, refreshes the table, drops expired records and begins a new minute when it is time.
     pub(super) fn directory_in_time(&mut self, now: Instant) {
+        let over = |question: &Question| matches!(question, Question::Get { agreed: Some(at), .. } if now.duration_since(*at) >= LAST_WORD);
+        let ended: Vec<QueryId> =
+            self.directory.questions.iter().filter(|(_, question)| over(question)).map(|(id, _)| *id).collect();
+        for id in ended {
+            if let Some(mut query) = self.swarm.behaviour_mut().kad.query_mut(&id) {
+                query.finish();
+            }
+        }
         if now >= self.directory.refresh {
             let jitter = rand::rng().random_range(Duration::ZERO..REFRESH_JITTER * 2);
             self.directory.refresh = now + REFRESH + jitter - REFRESH_JITTER;

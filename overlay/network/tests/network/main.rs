@@ -9,4 +9,5 @@ mod peers;
 mod raw;
 mod relays;
 mod support;
+mod sybils;
 mod transfer;

@@ -2,6 +2,7 @@
 
 mod directory;
 mod disk;
+mod liars;
 mod lifetime;
 mod receiving;
 mod relays;

@@ -29,7 +29,7 @@ pub(super) const ACCOUNT: AccountId = AccountId(1);
 /// A peer that is nobody's node.
 pub(crate) const STRANGER: PeerId = PeerId([0xee; 32]);
 
-static ADDRESSES: LazyLock<Vec<Address>> = LazyLock::new(|| (0..6).map(make_address).collect());
+static ADDRESSES: LazyLock<Vec<Address>> = LazyLock::new(|| (0..32).map(make_address).collect());
 
 fn make_address(number: u8) -> Address {
     let key = ed25519_dalek::SigningKey::from_bytes(&[number + 1; 32]).verifying_key().to_bytes();
