@@ -7,6 +7,7 @@ mod bad_input;
 mod clients;
 mod command;
 mod delivery;
+mod flood;
 mod household;
 mod kill;
 mod node;
