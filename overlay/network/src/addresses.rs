@@ -19,6 +19,10 @@ const SAVED_MAX: usize = 200;
 const ADDRESSES_MAX: usize = 8;
 /// Failures in a row after which a peer that was never reached is forgotten.
 const FAILURES_MAX: u32 = 5;
+/// How often it is counted at most whether a peer was there, in seconds.
+const PERIOD_S: u64 = 600;
+/// So many counts are halved.
+const WANTED_MAX: u32 = 64;
 /// Bytes of the file that are read, at most.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -29,6 +33,25 @@ struct Known {
     /// When it was last reached, in seconds since 1970; zero: never.
     reached: u64,
     failures: u32,
+    /// How often it was there when it was wanted, and how often it was wanted: once a period each, older ones count less.
+    there: u32,
+    wanted: u32,
+    /// When that was counted last, in seconds since 1970.
+    counted: u64,
+}
+
+impl Known {
+    fn count(&mut self, there: bool, now: u64) {
+        if now.saturating_sub(self.counted) < PERIOD_S {
+            return;
+        }
+        self.counted = now;
+        if self.wanted >= WANTED_MAX {
+            (self.there, self.wanted) = (self.there / 2, self.wanted / 2);
+        }
+        self.wanted += 1;
+        self.there += u32::from(there);
+    }
 }
 
 /// A line of the file.
@@ -37,6 +60,10 @@ struct Saved {
     peer: String,
     addresses: Vec<String>,
     reached: u64,
+    #[serde(default)]
+    there: u32,
+    #[serde(default)]
+    wanted: u32,
 }
 
 /// The addresses of peers.
@@ -72,19 +99,27 @@ impl AddressBook {
         known.addresses.retain(|other| *other != address);
         known.addresses.insert(0, address);
         known.addresses.truncate(ADDRESSES_MAX);
+        known.count(true, now);
         known.reached = now;
         known.failures = 0;
     }
 
     /// The peer was not reached. Gives how often in a row.
-    pub(crate) fn failed(&mut self, peer: PeerId) -> u32 {
+    pub(crate) fn failed(&mut self, peer: PeerId, now: u64) -> u32 {
         let Some(known) = self.peers.get_mut(&peer) else { return 1 };
+        known.count(false, now);
         known.failures += 1;
         let failures = known.failures;
         if failures >= FAILURES_MAX && known.reached == 0 {
             self.peers.remove(&peer);
         }
         failures
+    }
+
+    /// How likely the peer is to be there, in tenths, as far as this node has seen; 5 for whom it knows nothing of.
+    pub(crate) fn steadiness(&self, peer: &PeerId) -> u32 {
+        let (there, wanted) = self.peers.get(peer).map_or((0, 0), |known| (known.there, known.wanted));
+        (there + 1) * 10 / (wanted + 2)
     }
 
     /// Where to try the peer.
@@ -131,6 +166,8 @@ impl AddressBook {
             book.add(peer, line.addresses.iter().filter_map(|text| names::address_of(&peer, text)));
             if let Some(known) = book.peers.get_mut(&peer) {
                 known.reached = line.reached;
+                known.wanted = line.wanted.min(WANTED_MAX);
+                known.there = line.there.min(known.wanted);
             }
         }
         book
@@ -141,7 +178,8 @@ impl AddressBook {
         let good = self.good(SAVED_MAX, |_| false).into_iter().filter_map(|peer| {
             let known = self.peers.get(&peer)?;
             let addresses = known.addresses.iter().map(Multiaddr::to_string).collect();
-            Some(Saved { peer: peer.to_base58(), addresses, reached: known.reached })
+            let Known { reached, there, wanted, .. } = *known;
+            Some(Saved { peer: peer.to_base58(), addresses, reached, there, wanted })
         });
         serde_json::to_vec_pretty(&good.collect::<Vec<_>>()).unwrap_or_default()
     }
@@ -181,6 +219,29 @@ mod tests {
         let again = AddressBook::load(&path);
         assert_eq!(again.addresses(&good), [address("/ip4/10.0.0.2/tcp/2"), address("/ip4/10.0.0.2/tcp/1")]);
         assert!(again.addresses(&heard).is_empty());
+    }
+
+    #[test]
+    fn who_was_there_more_often_is_steadier_and_that_survives_a_restart() {
+        let (steady, shaky, unknown) = (PeerId::random(), PeerId::random(), PeerId::random());
+        let mut book = AddressBook::default();
+        for round in 1..40 {
+            book.reached(steady, address("/ip4/10.0.0.2/tcp/1"), round * PERIOD_S);
+            book.reached(shaky, address("/ip4/10.0.0.3/tcp/1"), round * 3 * PERIOD_S);
+            book.failed(shaky, (round * 3 + 1) * PERIOD_S);
+            book.failed(shaky, (round * 3 + 2) * PERIOD_S);
+        }
+        for _ in 0..100 {
+            // Many tries in a row say no more than one.
+            book.failed(steady, 39 * PERIOD_S + 1);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("peers.json");
+        AddressBook::save(&path, &book.to_json()).unwrap();
+        for book in [book, AddressBook::load(&path)] {
+            assert_eq!((book.steadiness(&steady), book.steadiness(&unknown)), (9, 5));
+            assert!((2..=4).contains(&book.steadiness(&shaky)), "{}", book.steadiness(&shaky));
+        }
     }
 
     #[test]

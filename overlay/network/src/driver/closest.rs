@@ -77,7 +77,10 @@ impl Driver {
         for op in ended {
             let Some(search) = self.closest.searches.remove(&op) else { continue };
             let able = |peer: &&PeerId| self.peers.is_up(peer) && self.peers.features(peer) & search.features == search.features;
-            let peers = search.peers.iter().filter(able).filter_map(names::from_libp2p).collect();
+            // The closest first, but before them whoever was there more often.
+            let mut able: Vec<&PeerId> = search.peers.iter().filter(able).collect();
+            able.sort_by_key(|peer| std::cmp::Reverse(self.book.steadiness(peer)));
+            let peers = able.into_iter().filter_map(names::from_libp2p).collect();
             self.emit(Event::Closest { op, peers });
         }
     }

@@ -145,7 +145,7 @@ impl Driver {
             return;
         }
         if !matches!(error, DialError::DialPeerConditionFalse(_) | DialError::Aborted | DialError::Denied { .. })
-            && self.book.failed(peer) >= FAILURES_MAX
+            && self.book.failed(peer, super::unix_seconds()) >= FAILURES_MAX
         {
             self.swarm.behaviour_mut().kad.remove_peer(&peer);
         }

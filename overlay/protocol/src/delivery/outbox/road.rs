@@ -1,5 +1,8 @@
 //! Which node a sealed letter goes to: the recipient's own, then relays of theirs, then volunteers, then our own relay; and what is made of the answer.
 
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use serde_bytes::ByteBuf;
 
 use crate::event::{CardInfo, Copy, Effect, EntryKind, Fate, Mono, Place, PlaceKind, Problem, RefusedReason};
@@ -24,6 +27,30 @@ pub(super) fn tag(place: &Place, card: Option<&CardInfo>) -> [u8; 16] {
         (PlaceKind::Home | PlaceKind::Relay, Some((tag, _))) => tag,
         _ => place.queue.0,
     }
+}
+
+/// The /16 of an IPv4 address, the first 32 bits of an IPv6 one; `None` for addresses of home networks, and names.
+fn network(address: &str) -> Option<Vec<u8>> {
+    let mut parts = address.split('/').skip(1);
+    match parts.next()? {
+        "ip4" => {
+            let ip: Ipv4Addr = parts.next()?.parse().ok()?;
+            let home = ip.is_private() || ip.is_loopback() || ip.is_link_local();
+            (!home).then(|| ip.octets()[..2].to_vec())
+        }
+        "ip6" => {
+            let ip: Ipv6Addr = parts.next()?.parse().ok()?;
+            let home = ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local();
+            (!home).then(|| ip.octets()[..4].to_vec())
+        }
+        _ => None,
+    }
+}
+
+/// Do two nodes have addresses of one network? They may belong to one owner, and fail together.
+fn are_neighbours(one: &Place, other: &Place) -> bool {
+    let networks = |place: &Place| place.addresses.iter().filter_map(|address| network(address)).collect::<BTreeSet<_>>();
+    !networks(one).is_disjoint(&networks(other))
 }
 
 impl Item {
@@ -53,6 +80,9 @@ impl Outbox {
         if places.iter().any(|(_, place)| place.kind == PlaceKind::Relay && count(&place.peer) < STRIKES_MAX) {
             places.retain(|(_, place)| place.kind == PlaceKind::Home || count(&place.peer) < STRIKES_MAX);
         }
+        // A second copy goes where it does not fall with the first: to another network, if there is one.
+        let holding: Vec<Place> = item.progress.copies.iter().filter_map(|copy| item.place(copy.peer, road)).collect();
+        places.sort_by_key(|(_, place)| (place.kind, holding.iter().any(|other| are_neighbours(place, other))));
         let now = cx.now.mono;
         let homes = places.iter().any(|(_, place)| place.kind == PlaceKind::Home);
         let relay_at = *item.relay_at.get_or_insert(if homes { cx.after(cx.config.direct_wait_ms) } else { now });
@@ -312,5 +342,25 @@ impl Outbox {
         }
         self.flush(id, cx);
         self.arm(id, cx);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::QueueName;
+
+    fn at(addresses: &[&str]) -> Place {
+        let addresses = addresses.iter().map(|address| (*address).to_owned()).collect();
+        Place { peer: PeerId([1; 32]), queue: QueueName([1; 16]), kind: PlaceKind::Relay, addresses }
+    }
+
+    #[test]
+    fn nodes_of_one_network_are_neighbours_and_those_at_home_are_not() {
+        let here = at(&["/ip4/192.168.1.2/tcp/4725", "/ip4/203.0.113.7/udp/4725/quic-v1"]);
+        assert!(are_neighbours(&here, &at(&["/ip4/203.0.200.1/tcp/1"])));
+        assert!(!are_neighbours(&here, &at(&["/ip4/192.168.1.3/tcp/4725", "/ip4/198.51.100.1/tcp/1"])));
+        assert!(are_neighbours(&at(&["/ip6/2001:db8::1/tcp/1"]), &at(&["/ip6/2001:db8:ff::1/tcp/1"])));
+        assert!(!are_neighbours(&at(&[]), &at(&["/dns4/example.org/tcp/1", "ip4", "/ip4/300.1.1.1/tcp/1"])));
     }
 }
