@@ -320,8 +320,6 @@ fn keep(state: &mut State, account: AccountId, correspondent: Correspondent, cha
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failing test says enough by panicking")]
-
     use kith_store::Options;
 
     use super::*;

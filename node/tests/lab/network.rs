@@ -182,6 +182,17 @@ impl Place {
         command
     }
 
+    /// The provider gives it another address; whether that can be done here.
+    pub(crate) fn renumber(&mut self) -> bool {
+        let Some(cable) = &self.cable else { return false };
+        let [first, second, third, last] = self.address.octets();
+        let (old, new) = (self.address, Ipv4Addr::new(first, second + 100, third, last));
+        must(&format!("ip -n {} address del {old}/8 dev eth0", cable.namespace));
+        must(&format!("ip -n {} address add {new}/8 dev eth0", cable.namespace));
+        self.address = new;
+        true
+    }
+
     /// Pulls the cable; whether there is one.
     pub(crate) fn cut(&self) -> bool {
         self.link("down")

@@ -23,6 +23,7 @@ pub(crate) struct Node {
     run: Value,
     bootstrap: Vec<String>,
     reachable: bool,
+    everywhere: bool,
 }
 
 /// Waits until `done` gives something; panics with `what` after [`PATIENCE`].
@@ -55,7 +56,8 @@ impl Node {
     /// As [`Node::new`], on this machine, of which it does not know how it is reached.
     pub(crate) fn at(place: Place, name: &'static str) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let node = Self { name, home, place, child: None, run: Value::Null, bootstrap: Vec::new(), reachable: true };
+        let node =
+            Self { name, home, place, child: None, run: Value::Null, bootstrap: Vec::new(), reachable: true, everywhere: false };
         node.ask_with(b"secret\n", &["account", "add", name, "--password-stdin"]);
         node
     }
@@ -73,6 +75,16 @@ impl Node {
     /// Its machine.
     pub(crate) fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Its machine, to be changed.
+    pub(crate) fn place_mut(&mut self) -> &mut Place {
+        &mut self.place
+    }
+
+    /// On every address of the machine, in place of the one that it has now.
+    pub(crate) fn listen_everywhere(&mut self) {
+        self.everywhere = true;
     }
 
     /// Lets this node find the other one from its next start on.
@@ -99,7 +111,8 @@ impl Node {
         self.settle(&mut command);
         command.args(["run", "--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0", "--imap", "127.0.0.1:0", "--no-mdns", "--listen"]);
         if self.reachable {
-            let address = self.place.address();
+            let own = self.place.address();
+            let address = if self.everywhere { std::net::Ipv4Addr::UNSPECIFIED } else { own };
             command.args([format!("/ip4/{address}/tcp/4725"), format!("/ip4/{address}/udp/4725/quic-v1")]);
         } else {
             command.arg("/ip4/127.0.0.1/tcp/0");

@@ -4,6 +4,7 @@ mod closest;
 mod connect;
 mod directory;
 mod entry;
+mod observed;
 mod offers;
 mod reach;
 mod routing;
@@ -19,7 +20,7 @@ use futures::StreamExt;
 use kith_protocol::event::RefusedReason;
 use kith_protocol::wire::{Message, Proof, Refused};
 use libp2p::swarm::SwarmEvent;
-use libp2p::{PeerId, Swarm, identify, mdns};
+use libp2p::{PeerId, Swarm, identify, mdns, ping};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
@@ -72,6 +73,7 @@ pub(crate) struct Driver {
     closest: closest::Closest,
     entry: entry::Entry,
     reach: reach::Reach,
+    observed: observed::Observed,
     /// Until when a peer is banned.
     bans: VecDeque<(Instant, PeerId)>,
     started: Instant,
@@ -178,7 +180,16 @@ impl Driver {
             SwarmEvent::Behaviour(BehaviourEvent::Kad(event)) => self.directory_event(event),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { connection_id, peer_id, info })) => {
                 self.circuits_served(peer_id, &info);
+                self.seen_from(peer_id, connection_id, &info);
                 self.identified(peer_id, connection_id, info);
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event {
+                connection,
+                result: Err(ping::Failure::Timeout | ping::Failure::Other { .. }),
+                ..
+            })) => {
+                // Half open: the other side went away without a word, or our way to it did.
+                self.swarm.close_connection(connection);
             }
             SwarmEvent::Behaviour(BehaviourEvent::Circuit(event)) => self.circuit_event(&event),
             SwarmEvent::Behaviour(BehaviourEvent::Upnp(event)) => self.upnp_event(&event),
@@ -215,6 +226,7 @@ impl Driver {
             }
             SwarmEvent::ExpiredListenAddr { address, .. } => {
                 let name = *self.swarm.local_peer_id();
+                self.address_gone(&address);
                 self.network_changes();
                 self.show();
                 self.emit(Event::ListeningEnded(with_name(address, name)));

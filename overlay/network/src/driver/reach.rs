@@ -95,6 +95,7 @@ impl Driver {
     pub(super) fn server_gone(&mut self, peer: &PeerId) {
         self.reach.servers.remove(peer);
         self.reach.doubled.remove(peer);
+        self.sees_no_more(peer);
     }
 
     /// Direct addresses that are known to work.

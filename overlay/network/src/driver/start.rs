@@ -1,6 +1,6 @@
 //! From a configuration to a running driver.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 
@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::Instant;
 
-use super::{Driver, SAVE_INTERVAL, SWEEP_INTERVAL, closest, connect, directory, entry, offers, reach};
+use super::{Driver, SAVE_INTERVAL, SWEEP_INTERVAL, closest, connect, directory, entry, observed, offers, reach};
 use crate::addresses::AddressBook;
 use crate::config::Config;
 use crate::names;
@@ -33,8 +33,9 @@ pub async fn start(config: Config) -> Result<(Handle, Events), StartError> {
         let failed = |reason: String| StartError::Listen { address: address.to_string(), reason };
         swarm.listen_on(address.clone()).map_err(|error| failed(describe(&error)))?;
     }
-    for address in external {
-        swarm.add_external_address(names::split_peer(address).0);
+    let external: BTreeSet<_> = external.into_iter().map(|address| names::split_peer(address).0).collect();
+    for address in &external {
+        swarm.add_external_address(address.clone());
     }
     let peer =
         names::from_libp2p(swarm.local_peer_id()).ok_or_else(|| StartError::Transport("the node's key is none".to_owned()))?;
@@ -81,6 +82,7 @@ pub async fn start(config: Config) -> Result<(Handle, Events), StartError> {
         closest: closest::Closest::default(),
         entry: entry::Entry::new(bootstrap, now),
         reach: reach::Reach::default(),
+        observed: observed::Observed::new(external),
         bans: VecDeque::new(),
         started: now,
         network_changed: None,

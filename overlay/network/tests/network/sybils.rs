@@ -6,7 +6,7 @@ use kith_protocol::card::Policy;
 use kith_protocol::event::Wall;
 use kith_protocol::record::Record;
 use libp2p::identity::Keypair;
-use libp2p::kad::{KBucketKey, RecordKey};
+use libp2p::kad::{KBucketDistance, KBucketKey, RecordKey};
 
 use crate::support::{Node, join};
 
@@ -17,19 +17,39 @@ const TRIED: u32 = 5_000;
 
 /// Secret keys of nodes that are closer to this record key than anybody honest is.
 fn closest_keys(key: &[u8]) -> Vec<[u8; 32]> {
-    let place = KBucketKey::new(RecordKey::new(&key));
     let mut seeds: Vec<_> = (0..TRIED)
         .map(|number| {
             let seed = *blake3::hash(&number.to_le_bytes()).as_bytes();
-            let peer = Keypair::ed25519_from_bytes(seed).unwrap().public().to_peer_id();
-            (KBucketKey::from(peer).distance(&place), seed)
+            (distance(seed, key), seed)
         })
         .collect();
     seeds.sort();
     seeds.into_iter().take(SYBILS).map(|(_, seed)| seed).collect()
 }
 
+fn distance(seed: [u8; 32], key: &[u8]) -> KBucketDistance {
+    let peer = Keypair::ed25519_from_bytes(seed).unwrap().public().to_peer_id();
+    KBucketKey::from(peer).distance(&KBucketKey::new(RecordKey::new(&key)))
+}
+
+/// Whether the record's other place is one of its own. All who stand around the one are about equally far from the other; in a network as small as this
+/// one they may happen to be closest there too, in a large one hardly.
+fn stands_apart(record: &Record) -> bool {
+    let sybils = closest_keys(&record.keys[0]).into_iter().map(|seed| distance(seed, &record.keys[1])).min();
+    let closer = (1..=HONEST).filter(|seed| Some(distance([*seed; 32], &record.keys[1])) < sybils);
+    closer.count() >= 3
+}
+
 fn records() -> (Record, Record) {
+    loop {
+        let both = of_somebody();
+        if stands_apart(&both.1) {
+            return both;
+        }
+    }
+}
+
+fn of_somebody() -> (Record, Record) {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
     let mut account = AccountKeys::create(Wall(now - 100_000), &mut rand::rng()).unwrap().1;
     let mut record = |wall| {
