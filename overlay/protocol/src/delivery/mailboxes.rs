@@ -22,6 +22,8 @@ const RELAYS_MAX: usize = 1024;
 /// A question that was not answered by then is asked again, in ms.
 const ANSWER_MS: u64 = 2 * 60 * 1000;
 
+/// The second search for volunteers after a start comes after this time, the third after four times as much, and so on until they are hourly, in ms.
+const SEARCH_SOON_MS: u64 = 10 * 1000;
 /// Mailboxes at volunteers that all accounts of a node may have together.
 const VOLUNTEERED_MAX: usize = 2048;
 
@@ -48,6 +50,8 @@ struct Search {
     address: Address,
     due: Mono,
     op: Option<Op>,
+    /// Searches since the start, or since the network changed.
+    rounds: u32,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -132,14 +136,17 @@ impl Mailboxes {
 
     /// An account's letters may be at volunteers.
     pub(crate) fn account_added(&mut self, own: &OwnAccount) {
-        self.searches.insert(own.account, Search { address: own.address, due: Mono(0), op: None });
+        self.searches.insert(own.account, Search { address: own.address, due: Mono(0), op: None, rounds: 0 });
     }
 
     /// Volunteers near an account's place were found. False if that was not asked here.
     pub(crate) fn volunteers_found(&mut self, op: Op, places: &[Place], cx: &mut Context<'_>) -> bool {
         let Some((account, search)) = self.searches.iter_mut().find(|(_, search)| search.op == Some(op)) else { return false };
         search.op = None;
-        let wait = cx.jittered(cx.config.volunteer_collect_ms);
+        // A node that has just started does not know its whole neighbourhood yet.
+        let soon = SEARCH_SOON_MS.saturating_mul(1 << (2 * search.rounds).min(20));
+        search.rounds = search.rounds.saturating_add(1);
+        let wait = cx.jittered(cx.config.volunteer_collect_ms.min(soon));
         search.due = cx.after(wait);
         let account = *account;
         let found = |key: &Key| places.iter().any(|place| (place.peer, place.queue) == (key.1, key.2));
@@ -186,7 +193,7 @@ impl Mailboxes {
             (mailbox.due, mailbox.failures) = (now, 0);
         }
         for search in self.searches.values_mut() {
-            search.due = now;
+            (search.due, search.rounds) = (now, 0);
         }
     }
 
