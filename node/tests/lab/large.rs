@@ -7,8 +7,8 @@ use crate::household::Household;
 use crate::network::Network;
 use crate::node::eventually;
 
-/// Bytes of the body, below the 50 MiB that submission takes.
-const BODY: usize = 45 * 1024 * 1024;
+/// Bytes of the body.
+const BODY: usize = 50_000_000;
 /// How much the relay's memory may grow by, in KiB.
 const GROWTH_MAX: u64 = 40 * 1024;
 /// How fast Anna sends: slow enough that half way can be met.
