@@ -2,9 +2,11 @@
 
 use std::io::Write as _;
 use std::net::Ipv4Addr;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+
+use tempfile::TempDir;
 
 /// Makes names unique among the tests of one process.
 static MADE: AtomicU32 = AtomicU32::new(0);
@@ -36,6 +38,7 @@ struct Cable {
     hub: Arc<Hub>,
     /// The router before it.
     router: Option<String>,
+    service: Option<Service>,
 }
 
 /// What a household's router does: everybody inside goes out by one address, and nobody gets in who was not written to.
@@ -54,8 +57,64 @@ fn run(words: &str) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
+/// The same, with room for what the people inside ask for by UPnP.
+const OPEN_ROUTER: &str = "table inet filter {
+    chain asked { }
+    chain asked_in { }
+    chain asked_out { }
+    chain in { type nat hook prerouting priority -100; jump asked_in; }
+    chain out { type nat hook postrouting priority 100; jump asked_out; oifname \"eth0\" masquerade; }
+    chain through { type filter hook forward priority 0; policy drop; ct state established,related accept; iifname \"eth1\" accept; jump asked; }
+}
+";
+
+/// What the router's UPnP service is told.
+const OPEN_ROUTER_SERVICE: &str = "ext_ifname=eth0
+listening_ip=eth1
+enable_upnp=yes
+enable_natpmp=no
+secure_mode=yes
+upnp_table_name=filter
+upnp_nat_table_name=filter
+upnp_forward_chain=asked
+upnp_nat_chain=asked_in
+upnp_nat_postrouting_chain=asked_out
+uuid=00000000-0000-0000-0000-000000000001
+allow 1024-65535 0.0.0.0/0 1024-65535
+";
+
+/// A router's UPnP service.
+struct Service {
+    child: Child,
+    _folder: TempDir,
+}
+
+impl Service {
+    /// `None` where there is no such program.
+    fn start(router: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = folder.path().join("settings");
+        std::fs::write(&settings, OPEN_ROUTER_SERVICE).unwrap();
+        if Command::new("miniupnpd").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
+            return None;
+        }
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", router, "miniupnpd", "-d", "-f"]).arg(&settings).arg("-P").arg(folder.path().join("pid"));
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
+        Some(Self { child, _folder: folder })
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // Whether it ended by itself does not matter.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// Gives a router its rules; whether the system can do that.
-fn rules(namespace: &str) -> bool {
+fn rules(namespace: &str, rules: &str) -> bool {
     let forward =
         Command::new("ip").args(["netns", "exec", namespace, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]).status();
     let nft = Command::new("ip")
@@ -64,7 +123,7 @@ fn rules(namespace: &str) -> bool {
         .stderr(Stdio::null())
         .spawn();
     let Ok(mut nft) = nft else { return false };
-    let written = nft.stdin.take().unwrap().write_all(ROUTER.as_bytes());
+    let written = nft.stdin.take().unwrap().write_all(rules.as_bytes());
     nft.wait().is_ok_and(|status| status.success()) && written.is_ok() && forward.is_ok_and(|status| status.success())
 }
 
@@ -115,7 +174,7 @@ impl Network {
             return Place { cable: None, address: Ipv4Addr::new(127, high, low, last) };
         };
         let address = Ipv4Addr::new(45, 64 + number, 0, 1);
-        let cable = Cable { namespace: name(), end: format!("port{number}"), hub: Arc::clone(hub), router: None };
+        let cable = Cable { namespace: name(), end: format!("port{number}"), hub: Arc::clone(hub), router: None, service: None };
         let (inside, end, outside) = (&cable.namespace, &cable.end, &hub.namespace);
         must(&format!("ip netns add {inside}"));
         must(&format!("ip -n {inside} link set lo up"));
@@ -128,13 +187,37 @@ impl Network {
 
     /// One more machine, behind a router that translates addresses; `None` where the system cannot do that.
     pub(crate) fn place_behind_router(&self) -> Option<Place> {
+        self.behind(ROUTER).map(|(place, _)| place)
+    }
+
+    /// As [`Network::place_behind_router`], and the router lets in what is asked for by UPnP. Gives its outer address, too.
+    pub(crate) fn place_behind_open_router(&self) -> Option<(Place, Ipv4Addr)> {
+        let (mut place, outside) = self.behind(OPEN_ROUTER)?;
+        let cable = place.cable.as_mut()?;
+        // Multicast has to find a way out.
+        must(&format!("ip -n {} route add 224.0.0.0/4 dev eth0", cable.namespace));
+        cable.service = Service::start(cable.router.as_deref()?);
+        if cable.service.is_none() {
+            eprintln!("no UPnP service here (miniupnpd): nobody asks a router for anything");
+            return None;
+        }
+        Some((place, outside))
+    }
+
+    fn behind(&self, translation: &str) -> Option<(Place, Ipv4Addr)> {
         let outside = self.place();
         let (router, inside) = (outside.cable?, name());
         let number = outside.address.octets()[1];
         let address = Ipv4Addr::new(192, 168, number, 2);
         must(&format!("ip netns add {inside}"));
         let hub = Arc::clone(&router.hub);
-        let cable = Cable { namespace: inside.clone(), end: router.end.clone(), hub, router: Some(router.namespace.clone()) };
+        let cable = Cable {
+            namespace: inside.clone(),
+            end: router.end.clone(),
+            hub,
+            router: Some(router.namespace.clone()),
+            service: None,
+        };
         // Both are removed with this cable.
         std::mem::forget(router);
         let router = cable.router.as_deref().unwrap();
@@ -145,8 +228,8 @@ impl Network {
         must(&format!("ip -n {inside} address add {address}/24 dev eth0"));
         must(&format!("ip -n {inside} link set eth0 up"));
         must(&format!("ip -n {inside} route add default via 192.168.{number}.1"));
-        if rules(router) {
-            return Some(Place { cable: Some(cable), address });
+        if rules(router, translation) {
+            return Some((Place { cable: Some(cable), address }, outside.address));
         }
         eprintln!("no address translation here (nft): nobody is behind a router");
         None

@@ -66,6 +66,10 @@ fn who_is_behind_a_router_is_reached_within_seconds_of_coming_online() {
     wait_for_circuit(&bob);
     bob.stop();
     anna.send(&bob, "are you there", b"?\r\n");
+    eventually("the volunteer has it", || {
+        let list = anna.json(&["queue", "list"]);
+        (list["entries"][0]["copies"][0]["at"] == "volunteer").then_some(())
+    });
     let begun = Instant::now();
     bob.start();
     bob.wait_for_mails(1);
@@ -73,4 +77,20 @@ fn who_is_behind_a_router_is_reached_within_seconds_of_coming_online() {
     eprintln!("arrived after {} ms", elapsed.as_millis());
     assert!(elapsed < SOON, "it took {elapsed:?}");
     anna.wait_for_receipts();
+}
+
+#[test]
+fn a_router_that_can_be_asked_lets_others_in() {
+    let network = Network::new();
+    let Some((place, outside)) = network.place_behind_open_router() else { return };
+    let carol = public(&network);
+    let bob = behind(place, "bob", &carol);
+    eventually("bob is reached directly, at his router's address", || {
+        let status = bob.json(&["status"]);
+        let external = status["external"].as_array().unwrap();
+        let there = external.iter().any(|address| address.as_str().unwrap().starts_with(&format!("/ip4/{outside}/tcp/4725/")));
+        (there && status["reachability"] == "direct").then_some(())
+    });
+    let knock = format!("exec 3<>/dev/tcp/{outside}/4725");
+    assert!(carol.place().command("bash").args(["-c", &knock]).status().unwrap().success(), "the router forwards");
 }
