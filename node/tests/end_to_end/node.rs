@@ -16,6 +16,7 @@ pub(crate) struct Node {
     child: Option<Child>,
     run: serde_json::Value,
     bootstrap: Vec<String>,
+    log: Option<&'static str>,
 }
 
 /// Waits until `done` gives something; panics with `what` after [`PATIENCE`].
@@ -34,7 +35,7 @@ impl Node {
     /// A home with these accounts; every password is `secret`. Nothing runs yet.
     pub(crate) fn with_accounts(names: &[&str]) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let node = Self { home, child: None, run: serde_json::Value::Null, bootstrap: Vec::new() };
+        let node = Self { home, child: None, run: serde_json::Value::Null, bootstrap: Vec::new(), log: None };
         for name in names {
             node.ask_with("secret\n", &["account", "add", name, "--password-stdin"]);
         }
@@ -60,6 +61,11 @@ impl Node {
         file.write_all(b"\n").unwrap();
     }
 
+    /// From its next start on it writes a log of this filter into its home.
+    pub(crate) fn log(&mut self, filter: &'static str) {
+        self.log = Some(filter);
+    }
+
     /// Lets this node find the other one from its next start on.
     pub(crate) fn knows(&mut self, other: &Node) {
         self.bootstrap = other.addresses();
@@ -80,7 +86,10 @@ impl Node {
         if !self.bootstrap.is_empty() {
             command.arg("--bootstrap").args(&self.bootstrap);
         }
-        if let Some(filter) = std::env::var_os("KITH_TEST_LOG") {
+        if let Some(filter) = self.log {
+            let log = std::fs::OpenOptions::new().create(true).append(true).open(self.home().join("log")).unwrap();
+            command.args(["--log", filter]).stderr(log);
+        } else if let Some(filter) = std::env::var_os("KITH_TEST_LOG") {
             command.arg("--log").arg(filter);
         } else {
             command.args(["--log", "warn"]);

@@ -76,9 +76,15 @@ fn holds(folder: &std::path::Path, needle: &[u8]) -> bool {
 }
 
 #[test]
-fn a_relay_holds_nothing_of_sender_subject_or_text() {
+fn a_relay_holds_and_logs_nothing_of_sender_subject_or_text() {
     let [mut anna, mut bob, mut carol] = household(["anna", "bob", "carol"]);
     relay(&bob, &carol, "bob", "carol");
+    carol.stop();
+    carol.log("debug");
+    carol.start();
+    bob.stop();
+    bob.knows(&carol);
+    bob.start();
     // Dora is nobody to Carol: whatever of hers lies there came with her mail.
     let mut dora = Node::with_accounts(&["dora"]);
     dora.knows(&carol);
@@ -98,6 +104,7 @@ fn a_relay_holds_nothing_of_sender_subject_or_text() {
     let key = address.split('@').next().unwrap().to_owned();
     dora.stop();
     carol.stop();
+    assert!(holds(carol.home(), b"DEBUG"), "the log is searched, too");
     for canary in [b"canary-subject-7391".as_slice(), b"canary-text-5508", key.as_bytes(), b"dora"] {
         assert!(!holds(carol.home(), canary), "{}", String::from_utf8_lossy(canary));
     }

@@ -143,14 +143,7 @@ fn work_counts_for_its_envelope_its_tag_and_its_effort() {
 fn one_stamp_admits_one_letter_even_while_the_first_is_on_its_way() {
     let mut relay = Relay::new(vec![mailbox(1, 64, Strangers::Work)], Config::default());
     let (token, envelope) = relay.name();
-    let offer = Event::OfferReceived {
-        token,
-        peer: PeerId([9; 32]),
-        queue: queue(1),
-        envelope,
-        size: CELL,
-        ticket: stamped(1),
-    };
+    let offer = Event::OfferReceived { token, peer: PeerId([9; 32]), queue: queue(1), envelope, size: CELL, ticket: stamped(1) };
     assert_eq!(answer_to(token, &relay.tell(offer)), Some(Answer::Send));
     assert_eq!(relay.deposit(9, 1, CELL, |_| stamped(1)), Answer::Refused(RefusedReason::Price(EFFORT)));
 }
