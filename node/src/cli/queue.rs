@@ -88,11 +88,27 @@ fn shown(entry: &Value) -> String {
     let mut text = String::new();
     if let Value::Object(fields) = entry {
         for (name, value) in fields {
+            if name == "copies" {
+                output::items(entry, "copies").iter().for_each(|copy| text.push_str(&format!("{:>12}  {}\n", "copy", at(copy))));
+                continue;
+            }
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            text.push_str(&format!("{name:>10}  {value}\n"));
+            text.push_str(&format!("{name:>12}  {value}\n"));
         }
     }
     text
+}
+
+/// Where a copy is.
+fn at(copy: &Value) -> String {
+    let node = output::text(copy, "node");
+    let short: String = node.chars().take(16).collect();
+    let name = match output::text(copy, "name") {
+        "" => short,
+        name => format!("{name} ({short})"),
+    };
+    let checked = if copy.get("checked").and_then(Value::as_bool) == Some(true) { ", checked since" } else { "" };
+    format!("{}: {name}{checked}", output::text(copy, "at"))
 }
 
 /// A duration in the largest unit that fits.
