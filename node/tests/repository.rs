@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("kith-smtp", &["kith-connection", "kith-store", "kith-protocol"]),
     ("kith-pop3", &["kith-connection", "kith-store", "kith-protocol"]),
     ("kith-imap", &["kith-connection", "kith-store", "kith-protocol"]),
+    ("kith-simulations", &["kith-protocol", "kith-store"]),
     ("kithmail", &["kith-connection", "kith-imap", "kith-network", "kith-pop3", "kith-protocol", "kith-smtp", "kith-store"]),
 ];
 
@@ -22,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const FORBIDDEN: &[(&str, &[&str])] = &[
     ("kith-protocol", &["tokio", "libp2p", "redb", "rustls"]),
     ("kith-store", &["tokio", "libp2p", "rustls"]),
+    ("kith-simulations", &["tokio", "libp2p", "rustls"]),
     ("kith-imap", &["libp2p"]),
     ("kith-smtp", &["libp2p"]),
     ("kith-pop3", &["libp2p"]),

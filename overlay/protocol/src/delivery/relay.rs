@@ -45,8 +45,12 @@ const FULL_S: u32 = 600;
 const IN_PROGRESS_S: u32 = 10;
 /// Letters that expired or whose grace is over, forgotten in one commit.
 const FORGET_BATCH_MAX: usize = 256;
-/// How often what is over is looked for, in ms.
-const SWEEP_MS: u64 = 60 * 1000;
+/// How often what is over is looked for, in ms: nothing that is kept is so urgent that an idle machine should wake for it more often.
+const SWEEP_MS: u64 = 10 * 60 * 1000;
+/// The same when more was over than goes in one commit.
+const SWEEP_AGAIN_MS: u64 = 1000;
+/// The same while there is something to be carried on to somebody who is not there.
+const REACH_MS: u64 = 60 * 1000;
 
 /// A mailbox that is hosted.
 #[derive(Clone, Debug)]
@@ -217,6 +221,8 @@ impl Relay {
             for place in places {
                 self.onward.entry(place.peer).or_default().insert(held.envelope);
             }
+            // Somebody is to be reached now.
+            self.sweep_at = Mono(0);
         }
         if let Some(queue) = self.queues.get_mut(&held.queue) {
             queue.bytes = queue.bytes.saturating_add(held.size);
@@ -321,8 +327,12 @@ impl Relay {
             self.persist(cx);
         }
         if self.sweep_at <= cx.now.mono {
-            self.sweep_at = cx.after(SWEEP_MS);
-            self.sweep(connections, cx);
+            let more = self.sweep(connections, cx);
+            self.sweep_at = cx.after(match (more, self.onward.is_empty()) {
+                (true, _) => SWEEP_AGAIN_MS,
+                (false, true) => SWEEP_MS,
+                (false, false) => REACH_MS,
+            });
         }
     }
 

@@ -300,8 +300,8 @@ impl Relay {
         }
     }
 
-    /// What is too old goes, and what was collected a day ago.
-    pub(super) fn sweep(&mut self, connections: &mut Connections, cx: &mut Context<'_>) {
+    /// What is too old goes, and what was collected a day ago. True if there is more of it.
+    pub(super) fn sweep(&mut self, connections: &mut Connections, cx: &mut Context<'_>) -> bool {
         let clock = self.clock();
         let over = |held: &HeldEnvelope| {
             clock.saturating_sub(held.since_ms) >= lifetime(held, cx)
@@ -314,8 +314,10 @@ impl Relay {
             .map(|kept| kept.held.envelope)
             .take(FORGET_BATCH_MAX)
             .collect();
+        let more = gone.len() == FORGET_BATCH_MAX;
         self.forget(gone, cx);
         self.reach_out(connections, cx);
+        more
     }
 }
 

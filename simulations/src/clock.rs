@@ -1,0 +1,197 @@
+//! What happens when: a ring of buckets for what is near, a heap for what is far. A heap alone grows with the logarithm of everything that waits.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// Width of a bucket, in ms; a power of two.
+const BUCKET_MS: u64 = 16;
+/// Buckets of the ring: a quarter of an hour.
+const BUCKETS: usize = 1 << 16;
+
+#[derive(Debug)]
+struct Item<T> {
+    at: u64,
+    order: u64,
+    what: T,
+}
+
+impl<T> PartialEq for Item<T> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.order) == (other.at, other.order)
+    }
+}
+
+impl<T> Eq for Item<T> {}
+
+impl<T> PartialOrd for Item<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> Ord for Item<T> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+/// A calendar of things to come, in ms. Ties go in the order in which they were put in.
+#[derive(Debug)]
+pub struct Calendar<T> {
+    ring: Vec<Vec<Item<T>>>,
+    /// Which buckets of the ring have something, a bit each: nights are empty.
+    filled: Vec<u64>,
+    /// The bucket that is being emptied, latest first.
+    current: Vec<Item<T>>,
+    /// Its number since the beginning.
+    bucket: u64,
+    far: BinaryHeap<Reverse<Item<T>>>,
+    near: usize,
+    order: u64,
+}
+
+impl<T> Default for Calendar<T> {
+    fn default() -> Self {
+        Self {
+            ring: (0..BUCKETS).map(|_| Vec::new()).collect(),
+            filled: vec![0; BUCKETS / 64],
+            current: Vec::new(),
+            bucket: 0,
+            far: BinaryHeap::new(),
+            near: 0,
+            order: 0,
+        }
+    }
+}
+
+impl<T> Calendar<T> {
+    /// How much is still to come.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.current.len() + self.near + self.far.len()
+    }
+
+    /// Nothing is to come.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Puts something in; what is past already happens next.
+    pub fn put(&mut self, at: u64, what: T) {
+        self.order += 1;
+        let item = Item { at, order: self.order, what };
+        let bucket = at / BUCKET_MS;
+        if bucket <= self.bucket {
+            let place = self.current.partition_point(|other| *other > item);
+            self.current.insert(place, item);
+        } else if bucket - self.bucket < BUCKETS as u64 {
+            self.fill(bucket, item);
+        } else {
+            self.far.push(Reverse(item));
+        }
+    }
+
+    /// The next thing and its time, if that is not after `end`.
+    pub fn take(&mut self, end: u64) -> Option<(u64, T)> {
+        loop {
+            if let Some(last) = self.current.last() {
+                if last.at > end {
+                    return None;
+                }
+                return self.current.pop().map(|item| (item.at, item.what));
+            }
+            let next = if self.near > 0 { self.next_filled() } else { self.far.peek()?.0.at / BUCKET_MS };
+            if next * BUCKET_MS > end {
+                return None;
+            }
+            self.turn(next);
+        }
+    }
+
+    fn fill(&mut self, bucket: u64, item: Item<T>) {
+        let place = (bucket % BUCKETS as u64) as usize;
+        self.ring[place].push(item);
+        self.filled[place / 64] |= 1 << (place % 64);
+        self.near += 1;
+    }
+
+    /// The first bucket after the current one that has something; there is one.
+    fn next_filled(&self) -> u64 {
+        let from = (self.bucket + 1) as usize % BUCKETS;
+        let first = self.filled[from / 64] & (u64::MAX << (from % 64));
+        let words = BUCKETS / 64;
+        let after = (1..=words).map(|step| (from / 64 + step) % words).map(|word| (word, self.filled[word]));
+        let (word, bits) =
+            std::iter::once((from / 64, first)).chain(after).find(|(_, bits)| *bits != 0).unwrap_or((from / 64, 1));
+        let place = word * 64 + bits.trailing_zeros() as usize;
+        self.bucket + 1 + ((place + BUCKETS - from) % BUCKETS) as u64
+    }
+
+    /// Makes this bucket the current one.
+    fn turn(&mut self, bucket: u64) {
+        self.bucket = bucket;
+        while let Some(Reverse(item)) = self.far.peek()
+            && item.at / BUCKET_MS < bucket + BUCKETS as u64
+        {
+            let Some(Reverse(item)) = self.far.pop() else { break };
+            self.fill(item.at / BUCKET_MS, item);
+        }
+        let place = (bucket % BUCKETS as u64) as usize;
+        self.filled[place / 64] &= !(1 << (place % 64));
+        let slot = &mut self.ring[place];
+        self.near -= slot.len();
+        std::mem::swap(&mut self.current, slot);
+        self.current.sort_unstable_by(|a, b| b.cmp(a));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn everything_comes_once_in_the_order_of_time_and_then_of_arrival(times in proptest::collection::vec(0_u64..5_000_000, 1..300)) {
+            let mut calendar = Calendar::default();
+            for (number, at) in times.iter().enumerate() {
+                calendar.put(*at, number);
+            }
+            let mut expected: Vec<(u64, usize)> = times.iter().copied().zip(0..).collect();
+            expected.sort_unstable();
+            let mut seen = Vec::new();
+            while let Some(next) = calendar.take(u64::MAX) {
+                seen.push(next);
+            }
+            prop_assert_eq!(seen, expected);
+            prop_assert!(calendar.is_empty());
+        }
+
+        #[test]
+        fn what_is_put_in_meanwhile_has_its_place(steps in proptest::collection::vec((0_u64..2_000_000, any::<bool>()), 1..300)) {
+            let (mut calendar, mut now, mut model) = (Calendar::default(), 0, std::collections::BTreeSet::new());
+            for (number, (wait, take)) in steps.into_iter().enumerate() {
+                if take {
+                    let next = calendar.take(u64::MAX);
+                    prop_assert_eq!(next, model.pop_first());
+                    now = next.map_or(now, |(at, _)| at);
+                } else {
+                    calendar.put(now + wait, number);
+                    model.insert((now + wait, number));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_comes_before_its_time() {
+        let mut calendar = Calendar::default();
+        calendar.put(10_000_000, "far");
+        assert_eq!(calendar.take(9_999_999), None);
+        calendar.put(5, "near");
+        assert_eq!(calendar.take(u64::MAX), Some((5, "near")));
+        assert_eq!(calendar.take(u64::MAX), Some((10_000_000, "far")));
+    }
+}

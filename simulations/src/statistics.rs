@@ -1,0 +1,167 @@
+//! What came of the mails of a run, beside both bounds.
+
+use serde::Serialize;
+
+use crate::availability::{DAY, HOUR};
+use crate::oracle;
+use crate::world::World;
+
+/// Within so much of the oracle's moment a mail counts as delivered like the oracle would.
+const NEAR_MS: u64 = 60 * 1000;
+
+/// One mail: how long it took, and how long it would have taken; in ms, `None`: not within the run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Delay {
+    /// Until it was in the mailbox.
+    pub took: Option<u64>,
+    /// L_srv: with a server that is never off.
+    pub server: Option<u64>,
+    /// L_orc: by the best way through the same nodes.
+    pub oracle: Option<u64>,
+}
+
+/// What a run says.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// Mails that were sent.
+    pub mails: usize,
+    /// Share delivered within 7 days.
+    pub within_7d: f64,
+    /// Share delivered within 30 days.
+    pub within_30d: f64,
+    /// The oracle's shares.
+    pub oracle_7d: f64,
+    /// The same for 30 days.
+    pub oracle_30d: f64,
+    /// Of those that the oracle delivers, the share delivered within a minute of it.
+    pub near_oracle: f64,
+    /// Mean excess over the oracle, in hours, of what was delivered.
+    pub over_oracle_h: f64,
+    /// Mean excess over a perfect server, in hours.
+    pub over_server_h: f64,
+    /// Hours until half, 95 % and 99 % of what was delivered were there.
+    pub p50_h: f64,
+    /// 95 %.
+    pub p95_h: f64,
+    /// 99 %.
+    pub p99_h: f64,
+    /// Mails that senders were told had failed although they had been delivered.
+    pub false_bounces: usize,
+    /// Mails that were delivered after senders were told that they had failed: a relay came back that was away for a month.
+    pub late: usize,
+    /// Times that a whole envelope went over a network, for each mail.
+    pub sends: f64,
+    /// Bytes of mails on the networks, for each byte of a delivered mail's envelope.
+    pub bytes_per_byte: f64,
+}
+
+/// The delays of all mails of a world, with the nodes that the oracle may use: sender, recipient, and the relays of both.
+#[must_use]
+pub fn delays(world: &World) -> Vec<Delay> {
+    world
+        .mails()
+        .iter()
+        .map(|mail| {
+            let mut nodes = vec![world.sessions(mail.from), world.sessions(mail.to)];
+            let relays = world.relays(mail.from).iter().chain(world.relays(mail.to));
+            nodes.extend(relays.map(|relay| world.sessions(*relay)));
+            let since = |moment: u64| moment - mail.at;
+            Delay {
+                took: mail.filed.map(since),
+                server: oracle::server(world.sessions(mail.to), mail.at).map(since),
+                oracle: oracle::oracle(&nodes, mail.at).map(since),
+            }
+        })
+        .collect()
+}
+
+/// Sums up a run.
+#[must_use]
+pub fn summary(world: &World, delays: &[Delay]) -> Summary {
+    let count = delays.len().max(1) as f64;
+    let within = |pick: fn(&Delay) -> Option<u64>, ms: u64| {
+        delays.iter().filter(|delay| pick(delay).is_some_and(|took| took <= ms)).count() as f64 / count
+    };
+    let possible = delays.iter().filter(|delay| delay.oracle.is_some_and(|best| best <= 30 * DAY));
+    let near = |delay: &&Delay| delay.took.zip(delay.oracle).is_some_and(|(took, best)| took <= best + NEAR_MS);
+    let near_oracle = possible.clone().filter(near).count() as f64 / possible.clone().count().max(1) as f64;
+    let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len().max(1) as f64;
+    let excess = |pick: fn(&Delay) -> Option<u64>| {
+        mean(delays.iter().filter_map(|delay| Some(in_hours(delay.took?.saturating_sub(pick(delay)?)))).collect())
+    };
+    let mut took: Vec<u64> = delays.iter().filter_map(|delay| delay.took).collect();
+    took.sort_unstable();
+    let mails = world.mails();
+    let delivered: u64 = mails.iter().filter(|mail| mail.filed.is_some()).map(|mail| mail.bytes).sum();
+    Summary {
+        mails: delays.len(),
+        within_7d: within(|delay| delay.took, 7 * DAY),
+        within_30d: within(|delay| delay.took, 30 * DAY),
+        oracle_7d: within(|delay| delay.oracle, 7 * DAY),
+        oracle_30d: within(|delay| delay.oracle, 30 * DAY),
+        near_oracle,
+        over_oracle_h: excess(|delay| delay.oracle),
+        over_server_h: excess(|delay| delay.server),
+        p50_h: in_hours(quantile(&took, 0.5)),
+        p95_h: in_hours(quantile(&took, 0.95)),
+        p99_h: in_hours(quantile(&took, 0.99)),
+        false_bounces: mails
+            .iter()
+            .filter(|mail| mail.failed && mail.filed.is_some_and(|filed| Some(filed) <= mail.ended))
+            .count(),
+        late: mails.iter().filter(|mail| mail.failed && mail.filed.is_some_and(|filed| Some(filed) > mail.ended)).count(),
+        sends: mails.iter().map(|mail| f64::from(mail.sends)).sum::<f64>() / count,
+        bytes_per_byte: world.traffic().mail_bytes as f64 / delivered.max(1) as f64,
+    }
+}
+
+fn in_hours(ms: u64) -> f64 {
+    ms as f64 / HOUR as f64
+}
+
+/// The value below which this share of the sorted values lies.
+#[must_use]
+pub fn quantile(sorted: &[u64], share: f64) -> u64 {
+    let place = (share * sorted.len() as f64).ceil() as usize;
+    sorted.get(place.saturating_sub(1).min(sorted.len().saturating_sub(1))).copied().unwrap_or(0)
+}
+
+/// The mean of some runs, and half the width of its 95 % interval (Student's t).
+#[must_use]
+pub fn interval(values: &[f64]) -> (f64, f64) {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count.max(1.0);
+    if values.len() < 2 {
+        return (mean, f64::INFINITY);
+    }
+    let variance = values.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / (count - 1.0);
+    (mean, student(values.len() - 1) * (variance / count).sqrt())
+}
+
+/// Student's t for 95 % and so many degrees of freedom.
+fn student(freedom: usize) -> f64 {
+    const TABLE: [f64; 20] = [
+        12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110,
+        2.101, 2.093, 2.086,
+    ];
+    TABLE.get(freedom.saturating_sub(1)).copied().unwrap_or(1.96 + 2.5 / freedom as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_values_that_were_seen() {
+        assert_eq!(quantile(&[], 0.5), 0);
+        assert_eq!(quantile(&[7], 0.99), 7);
+        let hundred: Vec<u64> = (1..=100).collect();
+        assert_eq!([0.5, 0.95, 0.99, 1.0].map(|share| quantile(&hundred, share)), [50, 95, 99, 100]);
+    }
+
+    #[test]
+    fn intervals_are_students() {
+        let (mean, half) = interval(&[1.0, 2.0, 3.0, 4.0, 5.0]);
+        assert!((mean - 3.0).abs() < 1e-9 && (half - 1.963).abs() < 0.001, "{half}");
+    }
+}

@@ -1,0 +1,31 @@
+//! A seed says everything that happens, and one more pair shifts nobody.
+
+use kith_simulations::scenario::pairs::Pairs;
+
+/// Of `small(2)` with seed 7. It changes when the delivery or what surrounds it changes, and then belongs into the same commit.
+const DIGEST: &str = "1cd21032fd97a7df501aded5db9e01215602a69c156c211acd17ac7c27edfb61";
+
+fn small(pairs: u32) -> Pairs {
+    Pairs { pairs, days: 5, ..Pairs::hard(&[0.9, 0.9]) }
+}
+
+#[test]
+fn a_seed_twice_is_the_same_run_and_another_seed_another_one() {
+    let (first, again, other) = (small(5).run(7), small(5).run(7), small(5).run(8));
+    assert_eq!(first.digest, again.digest);
+    assert_eq!(first.summary, again.summary);
+    assert_ne!(first.digest, other.digest);
+}
+
+/// The digest of a small run, whatever was compiled how: the same in debug and release, on x86 and on Arm.
+#[test]
+fn the_run_of_seed_7_is_this_one() {
+    let run = small(2).run(7);
+    assert_eq!(run.digest, DIGEST);
+}
+
+#[test]
+fn one_more_pair_changes_nothing_for_the_others() {
+    let (few, more) = (small(3).run(7), small(4).run(7));
+    assert_eq!(few.delays[..], more.delays[..few.delays.len()]);
+}
