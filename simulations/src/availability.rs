@@ -22,8 +22,8 @@ const SESSION_SHAPE: f64 = 0.6;
 const SESSION_MEAN_H: f64 = 2.0;
 
 /// A node's habits.
-#[derive(Clone, Copy, PartialEq, Debug, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Habit {
     /// Never off.
     Always,

@@ -39,6 +39,10 @@ pub const ALL: &[Named] = &[
     },
     Named { name: "many-pis", question: "The hard pair with several such machines, each up for a share of the time." },
     Named { name: "phones", question: "Two phones, 30 times 5 minutes a day, with one always-on machine." },
+    Named {
+        name: "liar-relays",
+        question: "The hard pair with three such machines, of all of which a share says that it stores and does not.",
+    },
     Named { name: "reference", question: "The table of an independent model, reproduced." },
 ];
 
@@ -64,9 +68,44 @@ fn edits(one: &str, other: &str) -> usize {
     row.last().copied().unwrap_or(0)
 }
 
+/// What was asked, as a file that asks it again.
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    /// What the page is called.
+    pub name: String,
+    /// The first seed.
+    pub seed: u64,
+    /// How many seeds.
+    pub seeds: u64,
+    /// The questions.
+    pub questions: Vec<Question>,
+}
+
+/// One question: one plot, one table.
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Question {
+    /// What it is called.
+    pub title: String,
+    /// A sentence about what is expected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+    /// Who takes part.
+    pub pairs: pairs::Pairs,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_asked_can_be_asked_again() {
+        let question = Question { title: "one".into(), expected: None, pairs: pairs::Pairs::phones(&[0.95]) };
+        let asked = Asked { name: "phones".into(), seed: 3, seeds: 20, questions: vec![question] };
+        let text = toml::to_string(&asked).unwrap();
+        assert_eq!(toml::from_str::<Asked>(&text).unwrap(), asked);
+    }
 
     #[test]
     fn the_nearest_name_is_what_was_meant() {

@@ -11,6 +11,8 @@ use crate::world::World;
 
 /// Mails of a person a day, in the mean.
 const MAILS_A_DAY: f64 = 2.0;
+/// Relays of a pair, as many as a card may list.
+const RELAYS_MAX: usize = 4;
 /// So long after the last mail a run ends.
 const AFTER_DAYS: u64 = 31;
 
@@ -30,7 +32,8 @@ const SIZES: [(f64, u64); 11] = [
 ];
 
 /// Pairs of one kind.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Pairs {
     /// How many.
     pub pairs: u32,
@@ -42,6 +45,9 @@ pub struct Pairs {
     pub reader: Habit,
     /// The share of the time for which each relay of a pair is up; both people use all of them.
     pub relays: Vec<f64>,
+    /// The share of all relays that say that they store and do not.
+    #[serde(default)]
+    pub liars: f64,
 }
 
 impl Pairs {
@@ -49,7 +55,7 @@ impl Pairs {
     #[must_use]
     pub fn hard(relays: &[f64]) -> Self {
         let habit = |centre| Habit::Diurnal { hours: 4.0, centre };
-        Self { pairs: 100, days: 60, writer: habit(20.0), reader: habit(11.0), relays: relays.to_vec() }
+        Self { pairs: 100, days: 60, writer: habit(20.0), reader: habit(11.0), relays: relays.to_vec(), liars: 0.0 }
     }
 
     /// Two people who are on in the evening, 4 hours a day.
@@ -64,6 +70,31 @@ impl Pairs {
     pub fn phones(relays: &[f64]) -> Self {
         let habit = Habit::Phone { times: 30.0, minutes: 5.0 };
         Self { writer: habit, reader: habit, ..Self::hard(relays) }
+    }
+
+    /// Whether this can be run.
+    ///
+    /// # Errors
+    /// A sentence about what is out of range.
+    pub fn check(&self) -> Result<(), String> {
+        let share = |value: f64| (0.05..=0.999).contains(&value);
+        let habit = |habit: Habit| match habit {
+            Habit::Always => true,
+            Habit::Diurnal { hours, centre } => (0.1..=23.9).contains(&hours) && (-24.0..=48.0).contains(&centre),
+            Habit::Random { hours } => (0.1..=23.9).contains(&hours),
+            Habit::Pi { up } => share(up),
+            Habit::Phone { times, minutes } => times > 0.0 && minutes > 0.0 && times * minutes < 1400.0,
+        };
+        if !(1..=100_000).contains(&self.pairs) || !(1..=3650).contains(&self.days) || self.relays.len() > RELAYS_MAX {
+            return Err(format!("pairs must be 1 to 100,000, days 1 to 3,650, relays of a pair {RELAYS_MAX} at most"));
+        }
+        if !habit(self.writer) || !habit(self.reader) {
+            return Err("people are on for 0.1 to 23.9 hours a day, phones for less than 1,400 minutes".to_owned());
+        }
+        if !self.relays.iter().copied().all(share) || !(0.0..=1.0).contains(&self.liars) {
+            return Err("relays are up for 0.05 to 0.999 of the time, and a share of 0 to 1 of them lies".to_owned());
+        }
+        Ok(())
     }
 
     /// Runs all of them with this seed.
@@ -105,6 +136,9 @@ impl Pairs {
         for (writer, on) in writers {
             world.introduce(writer, writer + 1);
             for relay in writer + 2..writer + group {
+                if Stream::new(seed, relay, Purpose::Choice).chance(self.liars) {
+                    world.lies(relay);
+                }
                 world.introduce(writer, relay);
                 world.introduce(writer + 1, relay);
             }
@@ -177,7 +211,7 @@ pub fn reference() -> Vec<Reference> {
 pub fn heat(hours: &[f64], apart: &[f64], pairs: u32, seed: u64) -> Vec<Vec<f64>> {
     let cell = |h: f64, phase: f64| {
         let habit = |centre| Habit::Diurnal { hours: h, centre };
-        let all = Pairs { pairs, days: 30, writer: habit(20.0), reader: habit(20.0 - phase), relays: Vec::new() };
+        let all = Pairs { pairs, days: 30, writer: habit(20.0), reader: habit(20.0 - phase), relays: Vec::new(), liars: 0.0 };
         all.run(seed).summary.within_7d
     };
     hours.iter().map(|h| apart.iter().map(|phase| cell(*h, *phase)).collect()).collect()
