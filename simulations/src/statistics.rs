@@ -64,7 +64,8 @@ pub fn delays(world: &World) -> Vec<Delay> {
         .map(|mail| {
             let mut nodes = vec![world.sessions(mail.from), world.sessions(mail.to)];
             let relays = world.relays(mail.from).iter().chain(world.relays(mail.to));
-            nodes.extend(relays.map(|relay| world.sessions(*relay)));
+            // Who throws mail away is no way, for nobody.
+            nodes.extend(relays.filter(|relay| !world.is_liar(**relay)).map(|relay| world.sessions(*relay)));
             let since = |moment: u64| moment - mail.at;
             Delay {
                 took: mail.filed.map(since),

@@ -228,6 +228,12 @@ impl World {
         self.nodes[node as usize].liar = true;
     }
 
+    /// Whether it does.
+    #[must_use]
+    pub fn is_liar(&self, node: u32) -> bool {
+        self.nodes[node as usize].liar
+    }
+
     /// A person will send a mail of so many bytes at that moment, if the node is on then.
     pub fn plan(&mut self, at: u64, from: u32, to: u32, bytes: u64) {
         let mail = self.mails.len() as u64;

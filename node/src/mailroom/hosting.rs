@@ -126,9 +126,9 @@ impl Room {
         }
     }
 
-    /// Shows a piece of a kept letter to somebody who left it here.
+    /// Shows a piece of a kept letter to somebody who left it here; for a day, too, when it was collected: who left a receipt learns of that by nothing else.
     pub(super) fn show(&self, token: Token, queue: &QueueName, envelope: &EnvelopeId, nonce: &[u8; 16]) {
-        let held = self.store.held_letter(envelope).ok().flatten().filter(|held| held.queue == *queue && held.acked_ms.is_none());
+        let held = self.store.held_letter(envelope).ok().flatten().filter(|held| held.queue == *queue);
         let hash = held.and_then(|held| {
             let bytes = self.store.held_range(envelope, challenged(nonce, held.size)).ok()?;
             Some(challenge_answer(nonce, envelope, &bytes))

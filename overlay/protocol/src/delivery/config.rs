@@ -74,7 +74,9 @@ pub struct Config {
     pub relay_copies: usize,
     /// Volunteers that keep a copy. 3.
     pub volunteer_copies: usize,
-    /// A relay is asked to show what it keeps after so long at the earliest, and three times that at the latest. 6 h.
+    /// A relay is asked to show what was just left there after so long at the earliest, and three times that at the latest. 1 min.
+    pub audit_first_ms: u64,
+    /// The same once more, after so long, and three times that at the latest. 6 h.
     pub audit_after_ms: u64,
     /// Volunteers are asked that often. 2 h.
     pub volunteer_check_ms: u64,
@@ -159,6 +161,7 @@ impl Default for Config {
             relay_wait_ms: 10 * SECOND,
             relay_copies: 2,
             volunteer_copies: 3,
+            audit_first_ms: MINUTE,
             audit_after_ms: 6 * HOUR,
             volunteer_check_ms: 2 * HOUR,
             grace_copy_ms: DAY,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::address::Address;
-use crate::event::{AuditOutcome, Counter, Effect, Mono, PlaceKind, Way};
+use crate::event::{AuditOutcome, Counter, Effect, EntryKind, Fate, Mono, PlaceKind, Way};
 use crate::hosting;
 use crate::ids::{AccountId, EntryId, EnvelopeId, Op, PeerId, QueueName};
 
@@ -103,20 +103,33 @@ impl Outbox {
         }
     }
 
-    /// When a copy is asked for next.
+    /// When a copy is asked for next: soon after it was left, since whoever lies about storing does so at once, and the sender may be off tomorrow; then
+    /// hours later, by the letter's age and not by how long this process runs.
     pub(super) fn plan_audit(&mut self, id: EntryId, cx: &mut Context<'_>) {
         let Some(item) = self.items.get_mut(&id) else { return };
-        if item.is_audited() {
-            item.audit_at = Mono(u64::MAX);
-            return;
-        }
+        let soon = cx.config.audit_first_ms.saturating_add(cx.below(2 * cx.config.audit_first_ms));
+        let left_at = item.progress.copies.iter().filter(|copy| copy.kind == PlaceKind::Relay).map(|copy| copy.at_age_ms).min();
         let volunteers = item.copies(PlaceKind::Volunteer) > 0;
-        let wait = if volunteers {
-            cx.jittered(cx.config.volunteer_check_ms)
-        } else {
-            cx.config.audit_after_ms.saturating_add(cx.below(2 * cx.config.audit_after_ms))
+        let wait = match left_at {
+            Some(_) if !item.is_audited() => soon,
+            Some(left_at) if !item.asked_late => {
+                let due = left_at.saturating_add(cx.config.audit_after_ms).saturating_add(cx.below(2 * cx.config.audit_after_ms));
+                due.saturating_sub(item.age(&self.aging)).max(soon)
+            }
+            _ if volunteers => cx.jittered(cx.config.volunteer_check_ms),
+            _ => {
+                item.audit_at = Mono(u64::MAX);
+                return;
+            }
         };
         item.audit_at = cx.after(wait);
+    }
+
+    /// After a start nothing is planned yet for copies that were left before.
+    pub(super) fn resume_audits(&mut self, id: EntryId, cx: &mut Context<'_>) {
+        if self.items.get(&id).is_some_and(|item| item.audit_at == Mono(u64::MAX) && !item.progress.copies.is_empty()) {
+            self.plan_audit(id, cx);
+        }
     }
 
     /// Asks those that keep copies whether they have them.
@@ -124,8 +137,10 @@ impl Outbox {
         let Some(item) = self.items.get_mut(&id) else { return };
         let Some(sealed) = item.progress.sealed.clone() else { return };
         item.doubts = item.doubts.saturating_add(1);
+        let late = item.is_audited();
+        item.asked_late |= late;
         let due = |copy: &&crate::event::Copy| match copy.kind {
-            PlaceKind::Relay => !copy.audited,
+            PlaceKind::Relay => !copy.audited || late,
             PlaceKind::Volunteer => true,
             PlaceKind::Home | PlaceKind::Carrier => false,
         };
@@ -175,31 +190,51 @@ impl Outbox {
         let (id, peer) = (*id, *peer);
         self.works.remove(&op);
         let Some(item) = self.items.get_mut(&id) else { return };
+        let age = item.age(&self.aging);
         let Some(copy) = item.progress.copies.iter_mut().find(|copy| copy.peer == peer) else { return };
+        let left_ms = age.saturating_sub(copy.at_age_ms);
         match outcome {
             AuditOutcome::Kept => {
                 item.dirty |= !copy.audited;
                 copy.audited = true;
                 item.missing = false;
+                // What waits for no receipt waits for this: nobody would notice later that a relay has thrown it away.
+                if item.kind != EntryKind::Mail && item.is_handed() && item.is_audited() {
+                    return self.end(id, Fate::HandedOver, cx);
+                }
                 self.plan_audit(id, cx);
             }
             AuditOutcome::Broken => item.audit_at = cx.after(ABSENT_MS),
+            // It may have been collected a day ago and more, which nobody says of a receipt.
+            AuditOutcome::Missing if item.kind != EntryKind::Mail && left_ms >= cx.config.grace_copy_ms => {
+                return self.end(id, Fate::HandedOver, cx);
+            }
             AuditOutcome::Missing if !item.missing => {
                 item.missing = true;
                 item.audit_at = cx.after(DOUBT_MS);
             }
-            AuditOutcome::Missing | AuditOutcome::Wrong => self.lost(id, peer, cx, road),
+            AuditOutcome::Missing | AuditOutcome::Wrong => {
+                // What was left within a day is there even if it was collected: a relay that has it not has broken its word.
+                if left_ms < cx.config.grace_copy_ms {
+                    self.strike(peer, cx);
+                }
+                self.lost(id, peer, cx, road);
+            }
         }
         self.flush(id, cx);
     }
 
-    /// The copy is gone without a receipt: others are asked to keep it, and that relay comes last from now on.
-    fn lost(&mut self, id: EntryId, peer: PeerId, cx: &mut Context<'_>, road: &mut Road<'_>) {
+    /// That relay comes last from now on.
+    fn strike(&mut self, peer: PeerId, cx: &mut Context<'_>) {
         cx.emit(Effect::Count(Counter::RelayLied));
         if self.strikes.len() < STRIKES_PEERS_MAX || self.strikes.contains_key(&peer) {
             let strikes = self.strikes.entry(peer).or_default();
             *strikes = strikes.saturating_add(1);
         }
+    }
+
+    /// The copy is gone without a receipt: others are asked to keep it.
+    fn lost(&mut self, id: EntryId, peer: PeerId, cx: &mut Context<'_>, road: &mut Road<'_>) {
         let Some(item) = self.items.get_mut(&id) else { return };
         item.missing = false;
         item.progress.copies.retain(|copy| copy.peer != peer);

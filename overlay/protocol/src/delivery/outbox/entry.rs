@@ -65,6 +65,8 @@ pub(super) struct Item {
     pub(super) prices: u8,
     /// When a relay is asked whether it still has its copy.
     pub(super) audit_at: Mono,
+    /// Relays were asked a second time in this run of the process, hours later.
+    pub(super) asked_late: bool,
     /// Times that such a question could not be put, since the relay was not there.
     pub(super) doubts: u8,
     /// A relay said that it has it no more; perhaps the recipient has.
@@ -106,6 +108,7 @@ impl Item {
             work: None,
             prices: 0,
             audit_at: Mono(u64::MAX),
+            asked_late: false,
             doubts: 0,
             missing: false,
             failures: 0,
@@ -141,7 +144,7 @@ impl Item {
         self.progress.copies.clear();
         self.offered_at = None;
         (self.work, self.prices) = (None, 0);
-        self.audit_at = Mono(u64::MAX);
+        (self.audit_at, self.asked_late) = (Mono(u64::MAX), false);
         self.begin_round();
     }
 
@@ -174,13 +177,9 @@ impl Item {
             || self.copies(PlaceKind::Volunteer) >= config.volunteer_copies
     }
 
-    /// Copies that can be asked for.
+    /// Every copy at a relay was shown once.
     pub(super) fn is_audited(&self) -> bool {
-        self.progress.copies.iter().all(|copy| match copy.kind {
-            PlaceKind::Relay => copy.audited,
-            PlaceKind::Volunteer => false,
-            PlaceKind::Home | PlaceKind::Carrier => true,
-        })
+        self.progress.copies.iter().all(|copy| copy.kind != PlaceKind::Relay || copy.audited)
     }
 
     pub(super) fn bulk(&self) -> bool {

@@ -68,6 +68,7 @@ impl Outbox {
             item.failures = 0;
             item.later_ms = 0;
             item.retry_at = Mono(u64::MAX);
+            self.resume_audits(id, cx);
             self.step(id, cx, road);
             self.arm(id, cx);
         }

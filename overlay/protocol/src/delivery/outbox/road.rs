@@ -136,7 +136,7 @@ impl Outbox {
     fn nowhere(&mut self, id: EntryId, cx: &mut Context<'_>, road: &mut Road<'_>) {
         let Some(item) = self.items.get_mut(&id) else { return };
         if item.is_handed() {
-            if item.kind != EntryKind::Mail {
+            if item.kind != EntryKind::Mail && item.is_audited() {
                 return self.end(id, Fate::HandedOver, cx);
             }
             if !item.is_spread(cx.config) {
@@ -332,7 +332,7 @@ impl Outbox {
         }
         self.plan_audit(id, cx);
         let Some(item) = self.items.get_mut(&id) else { return };
-        if item.is_spread(cx.config) && item.kind != EntryKind::Mail {
+        if item.is_spread(cx.config) && item.kind != EntryKind::Mail && item.is_audited() {
             return self.end(id, Fate::HandedOver, cx);
         }
         if item.is_spread(cx.config) {
