@@ -107,7 +107,7 @@ impl Relay {
 
 fn answer_to(token: Token, effects: &[Effect]) -> Option<Answer> {
     effects.iter().find_map(|effect| match effect {
-        Effect::Answer { token: of, answer } if *of == token => Some(answer.clone()),
+        Effect::Answer { token: of, answer } if *of == token => Some(*answer),
         _ => None,
     })
 }
