@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to people")]
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -107,11 +108,16 @@ fn run(arguments: &Arguments) -> Result<(), Mistake> {
 fn answer(question: &Question, asked: &Asked) -> Part {
     let begun = Instant::now();
     let mut runs = Vec::new();
-    for seed in asked.seed..asked.seed.saturating_add(asked.seeds) {
-        eprint!("\r{}: seed {seed} of {} to {} ", question.title, asked.seed, asked.seed + asked.seeds - 1);
+    let watched = std::io::stderr().is_terminal();
+    for (done, seed) in (asked.seed..asked.seed.saturating_add(asked.seeds)).enumerate() {
+        if watched {
+            eprint!("\r{}: {done} of {} seeds ", question.title, asked.seeds);
+        }
         runs.push(question.pairs.run(seed));
     }
-    eprintln!();
+    if watched {
+        eprint!("\r");
+    }
     let events: u64 = runs.iter().map(|run| run.traffic.events).sum();
     let part = Part { title: question.title.clone(), runs, expected: question.expected.clone() };
     println!("{}", part.title);
