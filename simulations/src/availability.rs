@@ -17,6 +17,9 @@ const SESSION_VARIATION: f64 = 0.35;
 /// How far a person's usual hour is from the hour asked for, and a day's from the usual one, in hours.
 const PERSON_SPREAD: f64 = 1.0;
 const DAILY_SPREAD: f64 = 4.0 / 3.0;
+/// When people wake up, and for how long they are awake, in hours.
+const WAKES_H: f64 = 7.0;
+const AWAKE_H: f64 = 16.0;
 /// Sessions of peers are Weibull: k = 0.38 to 0.59 (Stutzbach and Rejaie, IMC 2006), 0.54 in Kad.
 const SESSION_SHAPE: f64 = 0.6;
 const SESSION_MEAN_H: f64 = 2.0;
@@ -45,12 +48,19 @@ pub enum Habit {
         /// Share of the time.
         up: f64,
     },
-    /// Short sessions all over the day.
+    /// Short sessions in the 16 hours of a day in which a person is awake, and none at night.
     Phone {
         /// Sessions a day.
         times: f64,
         /// Minutes each.
         minutes: f64,
+    },
+    /// On for a while (log-normal, cv 1), off for a while (exponential), day and night.
+    Spells {
+        /// Mean minutes on.
+        on: f64,
+        /// Mean minutes off.
+        off: f64,
     },
 }
 
@@ -69,9 +79,9 @@ pub fn sessions(habit: Habit, end: u64, stream: &mut Stream) -> Sessions {
             let (on, off) = (between * up, between * (1.0 - up));
             alternating(end, stream, move |s| s.exponential(on), move |s| s.log_normal(off, 2.0))
         }
-        Habit::Phone { times, minutes } => {
-            let (on, cycle) = (minutes / 60.0, 24.0 / times);
-            alternating(end, stream, move |s| s.log_normal(on, 1.0), move |s| s.exponential(cycle - on))
+        Habit::Phone { times, minutes } => phone(times, minutes, end, stream),
+        Habit::Spells { on, off } => {
+            alternating(end, stream, move |s| s.log_normal(on / 60.0, 1.0), move |s| s.exponential(off / 60.0))
         }
     }
 }
@@ -97,6 +107,22 @@ fn diurnal(hours: f64, centre: f64, end: u64, stream: &mut Stream) -> Sessions {
         if !skipped {
             let start = in_ms((middle - length / 2.0).max(0.0));
             push(&mut sessions, start, start + in_ms(length), end);
+        }
+    }
+    sessions
+}
+
+fn phone(times: f64, minutes: f64, end: u64, stream: &mut Stream) -> Sessions {
+    let wakes = WAKES_H + stream.normal(0.0, PERSON_SPREAD);
+    let (on, cycle) = (minutes / 60.0, AWAKE_H / times);
+    let mut sessions = Sessions::new();
+    for day in 0..end.div_ceil(DAY) {
+        let morning = 24.0 * day as f64 + wakes;
+        let mut at = morning + stream.exponential(cycle - on);
+        while at < morning + AWAKE_H {
+            let until = at + stream.log_normal(on, 1.0);
+            push(&mut sessions, in_ms(at), in_ms(until), end);
+            at = until + stream.exponential(cycle - on);
         }
     }
     sessions
@@ -166,6 +192,7 @@ mod tests {
             (Habit::Pi { up: 0.95 }, 0.95, 0.01),
             (Habit::Pi { up: 0.7 }, 0.7, 0.02),
             (Habit::Phone { times: 30.0, minutes: 5.0 }, 30.0 * 5.0 / 1440.0, 0.003),
+            (Habit::Spells { on: 15.0, off: 45.0 }, 0.25, 0.003),
         ] {
             let seen = share_on(habit);
             assert!((seen - share).abs() < error, "{habit:?}: {seen} instead of {share}");

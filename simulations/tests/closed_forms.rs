@@ -25,7 +25,7 @@ fn people_who_are_always_on_have_it_in_seconds() {
 /// A recipient who is on for a share `a` of the time, in exponential spells of mean `m`: a mail at a random moment waits `(1 - a) · m` in the mean.
 #[test]
 fn the_mean_wait_for_a_machine_that_comes_and_goes_is_the_closed_form() {
-    let reader = Habit::Phone { times: 24.0, minutes: 15.0 };
+    let reader = Habit::Spells { on: 15.0, off: 45.0 };
     let pairs = Pairs { pairs: 40, days: 20, writer: Habit::Always, reader, relays: Vec::new(), liars: 0.0 };
     let run = pairs.run(5);
     let waits: Vec<f64> = run.delays.iter().filter_map(|delay| Some(delay.server? as f64)).collect();

@@ -83,13 +83,14 @@ impl Pairs {
             Habit::Diurnal { hours, centre } => (0.1..=23.9).contains(&hours) && (-24.0..=48.0).contains(&centre),
             Habit::Random { hours } => (0.1..=23.9).contains(&hours),
             Habit::Pi { up } => share(up),
-            Habit::Phone { times, minutes } => times > 0.0 && minutes > 0.0 && times * minutes < 1400.0,
+            Habit::Phone { times, minutes } => times > 0.0 && minutes > 0.0 && times * minutes < 900.0,
+            Habit::Spells { on, off } => on > 0.0 && off > 0.0 && on + off < 100_000.0,
         };
         if !(1..=100_000).contains(&self.pairs) || !(1..=3650).contains(&self.days) || self.relays.len() > RELAYS_MAX {
             return Err(format!("pairs must be 1 to 100,000, days 1 to 3,650, relays of a pair {RELAYS_MAX} at most"));
         }
         if !habit(self.writer) || !habit(self.reader) {
-            return Err("people are on for 0.1 to 23.9 hours a day, phones for less than 1,400 minutes".to_owned());
+            return Err("people are on for 0.1 to 23.9 hours a day, phones for less than 900 minutes".to_owned());
         }
         if !self.relays.iter().copied().all(share) || !(0.0..=1.0).contains(&self.liars) {
             return Err("relays are up for 0.05 to 0.999 of the time, and a share of 0 to 1 of them lies".to_owned());
