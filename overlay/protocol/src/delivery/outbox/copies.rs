@@ -104,7 +104,7 @@ impl Outbox {
     }
 
     /// When a copy is asked for next: soon after it was left, since whoever lies about storing does so at once, and the sender may be off tomorrow; then
-    /// hours later, by the letter's age and not by how long this process runs.
+    /// hours later, by the letter's age and not by how long this process runs; then daily.
     pub(super) fn plan_audit(&mut self, id: EntryId, cx: &mut Context<'_>) {
         let Some(item) = self.items.get_mut(&id) else { return };
         let soon = cx.config.audit_first_ms.saturating_add(cx.below(2 * cx.config.audit_first_ms));
@@ -117,7 +117,8 @@ impl Outbox {
                 due.saturating_sub(item.age(&self.aging)).max(soon)
             }
             _ if volunteers => cx.jittered(cx.config.volunteer_check_ms),
-            _ => {
+            Some(_) => cx.jittered(cx.config.reseal_after_ms),
+            None => {
                 item.audit_at = Mono(u64::MAX);
                 return;
             }

@@ -203,7 +203,10 @@ impl Item {
     pub(super) fn reseal_due(&self, config: &Config) -> Option<u64> {
         let handed = self.progress.handed_at_age_ms?;
         let sealed = self.progress.sealed.as_ref()?;
-        Some(handed.saturating_add(config.reseal_after_ms).max(sealed.at_age_ms.saturating_mul(2)))
+        // A relay that shows every day that it has the letter is no reason to send it again.
+        let shown = self.progress.copies.iter().any(|copy| copy.kind == PlaceKind::Relay && copy.audited);
+        let after = if shown { config.envelope_life_ms } else { config.reseal_after_ms };
+        Some(handed.saturating_add(after).max(sealed.at_age_ms.saturating_mul(2)))
     }
 
     /// The moment at which the age will be `due`.
