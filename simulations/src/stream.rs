@@ -18,6 +18,10 @@ pub enum Purpose {
     Network = 4,
     /// What a scenario decides for a node: its relays, its habits.
     Choice = 5,
+    /// Where in the directory a node is.
+    Directory = 6,
+    /// What fails, and when.
+    Faults = 7,
 }
 
 /// A stream of random numbers: SplitMix64 (Steele, Lea, Flood, OOPSLA 2014) over a counter.

@@ -1,61 +1,58 @@
 //! Nodes in virtual time: the core that ships, and what surrounds it. Networks, disks and the directory are modelled, decisions are not.
 //!
-//! A node that is on can connect to any other one that is on. A disk keeps what was committed. The directory knows every card. What takes how long is
-//! at the top of `world/perform.rs`.
+//! A node that is on can connect to any other one that is on and that routers and partitions let it reach (`world/network.rs`). A disk keeps what was
+//! committed (`world/model.rs`), or is the store that ships (`faults.rs`). What takes how long is at the top of `world/perform.rs`.
 
-mod disk;
+pub(crate) mod home;
+mod incident;
+pub(crate) mod model;
+mod network;
 mod perform;
+mod power;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use kith_protocol::address::Address;
 use kith_protocol::delivery::{Config, Delivery};
 use kith_protocol::event::{
-    CardInfo, Effect, Entry, EntryKind, Event, HeldEnvelope, HostedQueue, Mono, Now, OwnAccount, Place, PlaceKind, Progress,
-    Snapshot, UsedRelay, Wall, Write,
+    CardInfo, Effect, Entry, EntryKind, Event, HostedQueue, Mono, Now, Place, PlaceKind, Progress, Wall, Write,
 };
-use kith_protocol::ids::{AccountId, BatchId, EntryId, EnvelopeId, MailId, Op, PeerId, QueueName, Token};
+use kith_protocol::ids::{AccountId, BatchId, EntryId, EnvelopeId, Op, PeerId, Token};
 
-use crate::availability::Sessions;
+use crate::availability::{Sessions, next_on};
 use crate::clock::Calendar;
 use crate::names;
 use crate::stream::{Purpose, Stream};
 
-const ACCOUNT: AccountId = AccountId(1);
+use home::{Envelopes, Fact, Home, Moment};
+pub use incident::Incident;
+use model::Model;
+use network::Network;
+
+pub(crate) const ACCOUNT: AccountId = AccountId(1);
 /// The wall clock at the beginning, in ms since 1970.
-const EPOCH: i64 = 1_800_000_000_000;
+pub(crate) const EPOCH: i64 = 1_800_000_000_000;
 /// Until when cards are valid.
 const FOREVER: Wall = Wall(EPOCH + 100 * 365 * 24 * 3_600_000);
-/// Envelopes of which a node remembers after a restart that it dealt with them.
-const SEEN_MAX: usize = 512;
+
+/// What a volunteer keeps for anybody, in bytes. It asks for no work here: that costs time, and is not what is asked.
+const VOLUNTEERED_BYTES: u64 = 1 << 30;
 
 /// What happens at a moment.
 #[derive(Debug)]
 enum Happening {
-    On(u32),
-    Off(u32),
-    /// A person sends a mail.
-    Submit(u64),
+    /// The session of a node with this number begins or ends.
+    On(u32, u32),
+    Off(u32, u32),
+    /// A node that was down may come up again, if it is its time.
+    Up(u32),
     Event(u32, u32, Box<Event>),
     Commit(u32, u32),
     Connect(u32, u32, Op, u32),
     Tick(u32, u32),
-}
-
-/// What a node has made durable.
-#[derive(Debug, Default)]
-struct Disk {
-    next_entry: u64,
-    entries: BTreeMap<EntryId, Entry>,
-    /// When the card of a node was learned.
-    cards: BTreeMap<u32, Wall>,
-    /// Letters that were filed.
-    filed: BTreeSet<MailId>,
-    hosted: BTreeMap<QueueName, HostedQueue>,
-    held: BTreeMap<EnvelopeId, HeldEnvelope>,
-    hosting_clock: (u64, Wall),
-    granted: BTreeSet<u32>,
-    seen: Vec<EnvelopeId>,
+    Incident(Box<Incident>),
 }
 
 /// What is asked for in one commit.
@@ -66,8 +63,10 @@ struct Node {
     core: Option<Box<Delivery>>,
     boot: u32,
     booted_at: u64,
+    /// It is not started before that moment, whatever its habits.
+    down_until: u64,
     next_tick: Option<Mono>,
-    disk: Disk,
+    home: Box<dyn Home>,
     commits: Vec<Commit>,
     /// Who is connected.
     peers: BTreeSet<u32>,
@@ -77,8 +76,24 @@ struct Node {
     relays: Vec<u32>,
     core_stream: Stream,
     network: Stream,
+    load: Load,
+    /// How far its clock is ahead, in ms.
+    skew: i64,
     /// It says that it stores, and does not.
     liar: bool,
+    /// It keeps letters for anybody.
+    volunteer: bool,
+}
+
+/// What a node does for others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+pub struct Load {
+    /// Bytes that it keeps now.
+    pub bytes: u64,
+    /// The most that it kept.
+    pub peak: u64,
+    /// Bytes of envelopes that it sent.
+    pub sent: u64,
 }
 
 /// A mail and what became of it; times in ms since the beginning.
@@ -92,6 +107,8 @@ pub struct Mail {
     pub at: u64,
     /// Its bytes, as the mail program sent it.
     pub bytes: u64,
+    /// The sender's node has taken it.
+    pub accepted: bool,
     /// When it was in the recipient's mailbox.
     pub filed: Option<u64>,
     /// When the sender had the receipt, or was told that it failed.
@@ -100,23 +117,33 @@ pub struct Mail {
     pub failed: bool,
     /// Delay notices.
     pub notices: u32,
+    /// When the last of them was written.
+    pub noticed: Option<u64>,
     /// Times that its whole envelope went over a network.
     pub sends: u32,
 }
 
 /// What went over the networks.
-#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
 pub struct Traffic {
     /// Bytes of envelopes of mails.
     pub mail_bytes: u64,
     /// Bytes of envelopes of receipts.
     pub receipt_bytes: u64,
-    /// Bytes of everything else: greetings, offers, questions.
+    /// Bytes of greetings, offers, questions to relays.
     pub control_bytes: u64,
+    /// Bytes of look-ups and publications.
+    pub directory_bytes: u64,
     /// Connections made.
     pub connections: u64,
     /// Events that cores handled.
     pub events: u64,
+    /// How long copies were kept by others, in ms, all together: of those that are gone again.
+    pub copy_ms: u64,
+    /// How many copies that were.
+    pub copies: u64,
+    /// Copies that were accepted by others in all.
+    pub held: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -128,66 +155,110 @@ struct Transfer {
     size: u64,
 }
 
+/// A line of what happened, for whoever wants to read it.
+pub(crate) type Tale = Vec<(u64, u32, String)>;
+
+/// What a person may look for after every step.
+pub(crate) trait Watch {
+    /// Facts of a node's commit that is durable by now.
+    fn facts(&mut self, now: u64, node: u32, facts: &[Fact], mails: &[Mail]);
+    /// What a node promises to somebody else.
+    fn answers(&mut self, now: u64, node: u32, envelope: &EnvelopeId, kept: bool);
+}
+
 /// The machine.
 pub struct World {
     now: u64,
-    config: Config,
+    config: Arc<Config>,
+    /// That of those who keep letters for anybody.
+    volunteering: Arc<Config>,
     calendar: Calendar<Happening>,
     nodes: Vec<Node>,
     addresses: Vec<Address>,
     sessions: Vec<Sessions>,
+    network: Network,
     mails: Vec<Mail>,
+    /// Mails in the order of time, and how many of them are done.
+    agenda: Vec<u32>,
+    written: usize,
     transfers: BTreeMap<Token, Transfer>,
     asks: BTreeMap<Token, (u32, Op)>,
-    serial: u64,
+    envelopes: Envelopes,
+    serial: Cell<u64>,
     traffic: Traffic,
     digest: blake3::Hasher,
     effects: Vec<Effect>,
+    facts: Vec<Fact>,
+    pub(crate) watch: Option<Box<dyn Watch>>,
+    /// What happened, for a person to read; `None`: nobody will.
+    pub(crate) tale: Option<Tale>,
+    /// A fault of the program, to see that it is found: what a commit promises is said before it is durable.
+    pub(crate) hasty: bool,
 }
 
 impl World {
     /// A world of nodes with these sessions and relays, that know nobody.
     #[must_use]
     pub fn new(seed: u64, config: Config, sessions: Vec<Sessions>, relays: Vec<Vec<u32>>) -> Self {
-        let node = |(number, relays): (usize, Vec<u32>)| {
-            let number = u32::try_from(number).unwrap_or(u32::MAX);
-            let granted: BTreeSet<u32> = relays.iter().copied().collect();
-            Node {
-                core: None,
-                boot: 0,
-                booted_at: 0,
-                next_tick: None,
-                disk: Disk { next_entry: 1, granted, ..Disk::default() },
-                commits: Vec::new(),
-                peers: BTreeSet::new(),
-                met: BTreeMap::new(),
-                relays,
-                core_stream: Stream::new(seed, number, Purpose::Core),
-                network: Stream::new(seed, number, Purpose::Network),
-                liar: false,
-            }
+        let homes = relays.iter().map(|relays| Box::new(Model::new(relays)) as Box<dyn Home>).collect();
+        Self::with_homes(seed, config, sessions, relays, homes, Envelopes::default())
+    }
+
+    pub(crate) fn with_homes(
+        seed: u64,
+        config: Config,
+        sessions: Vec<Sessions>,
+        relays: Vec<Vec<u32>>,
+        homes: Vec<Box<dyn Home>>,
+        envelopes: Envelopes,
+    ) -> Self {
+        let node = |(number, (relays, home))| Node {
+            core: None,
+            boot: 0,
+            booted_at: 0,
+            down_until: 0,
+            next_tick: None,
+            home,
+            commits: Vec::new(),
+            peers: BTreeSet::new(),
+            met: BTreeMap::new(),
+            relays,
+            core_stream: Stream::new(seed, number, Purpose::Core),
+            network: Stream::new(seed, number, Purpose::Network),
+            load: Load::default(),
+            skew: 0,
+            liar: false,
+            volunteer: false,
         };
         let mut calendar = Calendar::default();
         for (number, of_node) in (0..).zip(&sessions) {
-            for (start, end) in of_node {
-                calendar.put(*start, Happening::On(number));
-                calendar.put(*end, Happening::Off(number));
+            if let Some((start, _)) = of_node.first() {
+                calendar.put(*start, Happening::On(number, 0));
             }
         }
         let mut world = Self {
             now: 0,
-            config,
+            volunteering: Arc::new(Config { volunteer_bytes: VOLUNTEERED_BYTES, volunteer_effort: 0, ..config.clone() }),
+            config: Arc::new(config),
             calendar,
             addresses: (0..).take(relays.len()).map(names::address).collect(),
-            nodes: relays.into_iter().enumerate().map(node).collect(),
+            nodes: (0..).zip(relays.into_iter().zip(homes)).map(node).collect(),
             sessions,
+            network: Network::new(seed),
             mails: Vec::new(),
+            agenda: Vec::new(),
+            written: 0,
             transfers: BTreeMap::new(),
             asks: BTreeMap::new(),
-            serial: 0,
+            envelopes,
+            serial: Cell::new(0),
             traffic: Traffic::default(),
             digest: blake3::Hasher::new(),
             effects: Vec::new(),
+            facts: Vec::new(),
+            watch: None,
+            tale: None,
+            hasty: false,
         };
         world.host_all();
         world
@@ -203,23 +274,25 @@ impl World {
                     bytes: 1 << 30,
                     count: 100_000,
                     largest: kith_protocol::limits::ENVELOPE_BYTES_MAX,
-                    strangers: kith_protocol::card::Strangers::Welcome,
+                    strangers: self.config.strangers,
                     tag: [0; 16],
                     effort: 0,
                 };
-                self.nodes[relay as usize].disk.hosted.insert(rules.queue, rules);
+                self.nodes[relay as usize].home.host(rules);
             }
         }
     }
 
-    fn count(&self) -> u32 {
+    /// How many nodes there are.
+    #[must_use]
+    pub fn count(&self) -> u32 {
         u32::try_from(self.nodes.len()).unwrap_or(u32::MAX)
     }
 
     /// These two know each other's cards.
     pub fn introduce(&mut self, one: u32, other: u32) {
         for (node, of) in [(one, other), (other, one)] {
-            self.nodes[node as usize].disk.cards.insert(of, Wall(EPOCH));
+            self.nodes[node as usize].home.learn(of, Wall(EPOCH));
         }
     }
 
@@ -234,12 +307,42 @@ impl World {
         self.nodes[node as usize].liar
     }
 
-    /// A person will send a mail of so many bytes at that moment, if the node is on then.
+    /// This node keeps letters for anybody.
+    pub fn volunteers(&mut self, node: u32) {
+        self.nodes[node as usize].volunteer = true;
+    }
+
+    /// These nodes are behind routers that nobody can call through; the share `punch` of their pairs reach each other all the same.
+    pub fn behind(&mut self, behind: Vec<bool>, punch: f64) {
+        self.network.behind(behind, punch);
+    }
+
+    /// The directory does not answer this share of all questions, and never has the cards of these people.
+    pub fn directory(&mut self, silent: f64, hidden: &[u32]) {
+        self.network.silent = silent;
+        self.network.hidden = hidden.iter().copied().collect();
+    }
+
+    /// A person will send a mail of so many bytes at that moment, if the node is on then. All mails are planned before the run begins.
     pub fn plan(&mut self, at: u64, from: u32, to: u32, bytes: u64) {
-        let mail = self.mails.len() as u64;
-        let (filed, ended) = (None, None);
-        self.mails.push(Mail { from, to, at, bytes, filed, ended, failed: false, notices: 0, sends: 0 });
-        self.calendar.put(at, Happening::Submit(mail));
+        self.mails.push(Mail {
+            from,
+            to,
+            at,
+            bytes,
+            accepted: false,
+            filed: None,
+            ended: None,
+            failed: false,
+            notices: 0,
+            noticed: None,
+            sends: 0,
+        });
+    }
+
+    /// Something will happen to the network or a machine.
+    pub fn befall(&mut self, at: u64, incident: Incident) {
+        self.calendar.put(at, Happening::Incident(Box::new(incident)));
     }
 
     /// All mails, sent or planned.
@@ -266,10 +369,16 @@ impl World {
         self.traffic
     }
 
-    /// Bytes that a node keeps for others now.
+    /// What a node did for others.
     #[must_use]
-    pub fn held_bytes(&self, node: u32) -> u64 {
-        self.nodes[node as usize].disk.held.values().map(|held| held.size).sum()
+    pub fn load(&self, node: u32) -> Load {
+        self.nodes[node as usize].load
+    }
+
+    /// Letters in the queues of all nodes that are on.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.nodes.iter().filter_map(|node| node.core.as_ref()).map(|core| core.queued()).sum()
     }
 
     /// A hash of everything that has happened.
@@ -278,11 +387,32 @@ impl World {
         self.digest.finalize()
     }
 
+    /// How much of a run is done, in ms since the beginning.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
     /// Lets everything happen until that moment, in ms since the beginning.
     pub fn run(&mut self, until: u64) {
-        while let Some((at, what)) = self.calendar.take(until) {
-            self.now = at;
-            self.happen(what);
+        if self.agenda.len() < self.mails.len() {
+            let mut agenda: Vec<u32> = (0..u32::try_from(self.mails.len()).unwrap_or(u32::MAX)).collect();
+            agenda.sort_by_key(|mail| self.mails[*mail as usize].at);
+            (self.agenda, self.written) = (agenda, self.mails.partition_point(|mail| mail.at < self.now));
+        }
+        loop {
+            let mail = self.agenda.get(self.written).copied();
+            let due = mail.map_or(u64::MAX, |mail| self.mails[mail as usize].at);
+            if let Some((at, what)) = self.calendar.take(until.min(due)) {
+                self.now = at;
+                self.happen(what);
+            } else if let Some(mail) = mail.filter(|_| due <= until) {
+                self.now = due;
+                self.written += 1;
+                self.submit(u64::from(mail));
+            } else {
+                break;
+            }
         }
         self.now = self.now.max(until);
     }
@@ -296,11 +426,30 @@ impl World {
         self.digest.update(&line);
     }
 
+    pub(crate) fn tell_tale(&mut self, node: u32, line: impl FnOnce() -> String) {
+        if let Some(tale) = &mut self.tale {
+            tale.push((self.now, node, line()));
+        }
+    }
+
     fn happen(&mut self, what: Happening) {
         match what {
-            Happening::On(node) => self.boot(node),
-            Happening::Off(node) => self.stop(node),
-            Happening::Submit(mail) => self.submit(mail),
+            Happening::On(node, session) => {
+                let (_, end) = self.sessions[node as usize][session as usize];
+                self.calendar.put(end, Happening::Off(node, session));
+                self.boot(node);
+            }
+            Happening::Off(node, session) => {
+                if let Some((start, _)) = self.sessions[node as usize].get(session as usize + 1) {
+                    self.calendar.put(*start, Happening::On(node, session + 1));
+                }
+                self.stop(node);
+            }
+            Happening::Up(node) => {
+                if next_on(&self.sessions[node as usize], self.now) == Some(self.now) {
+                    self.boot(node);
+                }
+            }
             Happening::Event(node, boot, event) => {
                 // The offer's connection may be gone meanwhile.
                 let gone = matches!(&*event, Event::OfferReceived { token, .. } if !self.transfers.contains_key(token));
@@ -327,6 +476,7 @@ impl World {
                     }
                 }
             }
+            Happening::Incident(incident) => self.befalls(*incident),
         }
     }
 
@@ -335,9 +485,15 @@ impl World {
         node.core.is_some() && node.boot == boot
     }
 
+    /// Whether a node is on now.
+    #[must_use]
+    pub fn is_on(&self, node: u32) -> bool {
+        self.nodes[node as usize].core.is_some()
+    }
+
     fn time(&self, node: u32) -> Now {
-        let mono = Mono(self.now - self.nodes[node as usize].booted_at);
-        Now { mono, wall: self.wall() }
+        let n = &self.nodes[node as usize];
+        Now { mono: Mono(self.now - n.booted_at), wall: Wall(self.wall().0.saturating_add(n.skew)) }
     }
 
     fn wall(&self) -> Wall {
@@ -362,60 +518,6 @@ impl World {
         CardInfo { address: self.address(of), generation: 1, sequence: 1, learned, not_after: FOREVER, places, work: None }
     }
 
-    fn boot(&mut self, node: u32) {
-        let cards = self.nodes[node as usize].disk.cards.iter().map(|(of, learned)| self.card(*of, *learned)).collect();
-        let now = self.now;
-        let n = &mut self.nodes[node as usize];
-        if n.core.is_some() {
-            return;
-        }
-        n.boot += 1;
-        (n.booted_at, n.next_tick) = (now, None);
-        n.met.clear();
-        let address = self.addresses[node as usize];
-        let relay = |relay: &u32| UsedRelay {
-            account: ACCOUNT,
-            peer: names::peer(*relay),
-            addresses: Vec::new(),
-            queue: names::queue_at(node, *relay),
-            granted: n.disk.granted.contains(relay),
-        };
-        let snapshot = Snapshot {
-            accounts: vec![OwnAccount { account: ACCOUNT, address, queue: names::queue(node) }],
-            cards,
-            entries: n.disk.entries.values().cloned().collect(),
-            hosted: n.disk.hosted.values().cloned().collect(),
-            held: n.disk.held.values().cloned().collect(),
-            hosting_clock: n.disk.hosting_clock,
-            relays: n.relays.iter().map(relay).collect(),
-            seen: n.disk.seen.clone(),
-            accepted: Vec::new(),
-            requests: Vec::new(),
-        };
-        let time = self.time(node);
-        let config = self.config.clone();
-        self.nodes[node as usize].core = Some(Box::new(Delivery::restore(config, snapshot, time)));
-        self.note(1, node, 0);
-        self.handle(node, Event::Started);
-    }
-
-    /// The machine is shut down: what was asked to be written is written, nobody is told.
-    fn stop(&mut self, node: u32) {
-        if self.nodes[node as usize].core.is_none() {
-            return;
-        }
-        self.note(2, node, 0);
-        for other in self.nodes[node as usize].peers.clone() {
-            self.part(node, other);
-        }
-        for (_, writes, _) in std::mem::take(&mut self.nodes[node as usize].commits) {
-            self.write(node, writes);
-        }
-        self.nodes[node as usize].core = None;
-        self.transfers.retain(|_, transfer| transfer.from != node && transfer.to != node);
-        self.asks.retain(|_, (from, _)| *from != node);
-    }
-
     fn part(&mut self, one: u32, other: u32) {
         if self.nodes[one as usize].peers.remove(&other) {
             self.nodes[other as usize].peers.remove(&one);
@@ -428,7 +530,7 @@ impl World {
     }
 
     fn connect(&mut self, one: u32, other: u32) -> bool {
-        if one == other || self.nodes[one as usize].core.is_none() || self.nodes[other as usize].core.is_none() {
+        if one == other || !self.is_on(one) || !self.is_on(other) || !self.network.reaches(one, other) {
             return false;
         }
         if self.nodes[one as usize].peers.insert(other) {
@@ -448,28 +550,24 @@ impl World {
     }
 
     fn submit(&mut self, mail: u64) {
-        let Mail { from, to, .. } = self.mails[mail as usize];
-        if self.nodes[from as usize].core.is_some() {
-            self.note(3, from, mail);
-            self.enqueue(from, to, names::Content::Mail(mail), EntryKind::Mail);
+        let Mail { from, to, bytes, .. } = self.mails[mail as usize];
+        if !self.is_on(from) {
+            return;
         }
-    }
-
-    fn enqueue(&mut self, node: u32, to: u32, content: names::Content, kind: EntryKind) {
-        self.serial += 1;
-        let mid = names::mail_id(content, self.serial);
-        let size = match content {
-            names::Content::Mail(mail) => self.mails[mail as usize].bytes,
-            _ => 0,
-        };
-        let progress = Progress { aged_at: self.wall(), ..Progress::default() };
-        let recipient = self.address(to);
-        let disk = &mut self.nodes[node as usize].disk;
-        let id = EntryId(disk.next_entry);
-        disk.next_entry += 1;
-        let entry = Entry { id, account: ACCOUNT, recipient, mid, kind, size, progress };
-        disk.entries.insert(id, entry.clone());
-        self.tell(node, 0, Event::Queued(entry));
+        self.note(3, from, mail);
+        self.serial.set(self.serial.get() + 1);
+        let mid = names::mail_id(names::Content::Mail(mail), self.serial.get());
+        let progress = Progress { aged_at: self.time(from).wall, ..Progress::default() };
+        let (id, kind, recipient) = (EntryId(0), EntryKind::Mail, self.address(to));
+        let entry = Entry { id, account: ACCOUNT, recipient, mid, kind, size: bytes, progress };
+        match self.nodes[from as usize].home.enqueue(entry) {
+            Ok(entry) => {
+                self.mails[mail as usize].accepted = true;
+                self.tell_tale(from, || format!("takes mail {mail} for {to}"));
+                self.tell(from, 0, Event::Queued(entry));
+            }
+            Err(problem) => self.failed(from, problem),
+        }
     }
 
     fn handle(&mut self, node: u32, event: Event) {
@@ -501,5 +599,77 @@ impl World {
 
     fn peer_node(peer: &PeerId) -> u32 {
         names::node_of_peer(peer)
+    }
+
+    /// The oldest commit of a node becomes durable.
+    fn commit(&mut self, node: u32) {
+        if self.nodes[node as usize].commits.is_empty() {
+            return;
+        }
+        let (batch, writes, then) = self.nodes[node as usize].commits.remove(0);
+        match self.write(node, &writes) {
+            Ok(()) => {
+                for effect in then {
+                    self.perform(node, effect);
+                }
+                self.handle(node, Event::Durable(batch));
+            }
+            Err(reason) => {
+                self.handle(node, Event::CommitFailed { batch, reason });
+                self.failed(node, reason);
+            }
+        }
+    }
+
+    /// Makes the writes durable, and sees to what comes of them.
+    fn write(&mut self, node: u32, writes: &[Write]) -> Result<(), kith_protocol::event::CommitProblem> {
+        let mut facts = std::mem::take(&mut self.facts);
+        let (now, wall) = (self.now, self.time(node).wall);
+        let moment = Moment { now, wall, envelopes: &self.envelopes, serial: &self.serial, addresses: &self.addresses };
+        let outcome = self.nodes[node as usize].home.write(writes, &moment, &mut facts);
+        if outcome.is_ok() {
+            if let Some(watch) = &mut self.watch {
+                watch.facts(now, node, &facts, &self.mails);
+            }
+            facts.drain(..).for_each(|fact| self.fact(node, fact));
+        }
+        facts.clear();
+        self.facts = facts;
+        outcome
+    }
+
+    fn fact(&mut self, node: u32, fact: Fact) {
+        let now = self.now;
+        match fact {
+            Fact::Queued(entry) => self.tell(node, 0, Event::Queued(entry)),
+            Fact::Filed(mail) => {
+                self.mails[mail as usize].filed.get_or_insert(now);
+                self.note(5, node, mail);
+                self.tell_tale(node, || format!("files mail {mail}"));
+            }
+            Fact::Ended(number, failed) => {
+                let mail = &mut self.mails[number as usize];
+                (mail.ended, mail.failed) = (Some(now), failed);
+                self.note(6, node, number);
+                self.tell_tale(node, || format!("mail {number} ends, {}", if failed { "failed" } else { "delivered" }));
+            }
+            Fact::Noticed(mail) => {
+                self.mails[mail as usize].notices += 1;
+                self.mails[mail as usize].noticed = Some(now);
+                self.note(4, node, mail);
+            }
+            Fact::Held(bytes) => {
+                self.traffic.held += 1;
+                let load = &mut self.nodes[node as usize].load;
+                load.bytes += bytes;
+                load.peak = load.peak.max(load.bytes);
+            }
+            Fact::Forgot(bytes, kept_ms) => {
+                self.traffic.copy_ms += kept_ms;
+                self.traffic.copies += 1;
+                let load = &mut self.nodes[node as usize].load;
+                load.bytes = load.bytes.saturating_sub(bytes);
+            }
+        }
     }
 }

@@ -17,6 +17,8 @@ mod mailboxes;
 mod outbox;
 mod relay;
 
+use std::sync::Arc;
+
 use rand_core::Rng;
 
 pub use self::config::Config;
@@ -41,7 +43,7 @@ const SOUGHT_MAX: usize = 8;
 /// The delivery core of a node.
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    config: Config,
+    config: Arc<Config>,
     names: Names,
     outbox: Outbox,
     inbox: Inbox,
@@ -58,7 +60,8 @@ pub struct Delivery {
 
 impl Delivery {
     /// Takes up where the snapshot left off. Nothing moves before [`Event::Started`].
-    pub fn restore(config: Config, snapshot: Snapshot, now: Now) -> Self {
+    pub fn restore(config: impl Into<Arc<Config>>, snapshot: Snapshot, now: Now) -> Self {
+        let config = config.into();
         let mut directory = Directory::default();
         for card in snapshot.cards {
             directory.learn(card);

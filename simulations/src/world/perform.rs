@@ -1,14 +1,14 @@
 //! What surrounds a core: effects, and the events that come of them.
 
 use kith_protocol::card::Strangers;
-use kith_protocol::envelope::CELL_BYTES;
 use kith_protocol::event::{
-    Answer, AuditOutcome, Effect, EntryKind, Event, Letter, LetterKind, OfferOutcome, OpenProblem, OwnerAsk, Place, SealProblem,
-    Sealed, Ticket, Way,
+    Answer, AuditOutcome, Effect, EntryKind, Event, Letter, LetterKind, OfferOutcome, OpenProblem, OwnerAsk, Place, PlaceKind,
+    SealProblem, Sealed, Ticket, Way,
 };
 use kith_protocol::hosting::{Reply, Request};
 use kith_protocol::ids::{EntryId, EnvelopeId, Op, PeerId, QueueName, Token};
 
+use super::home::sealed_bytes;
 use super::{ACCOUNT, Happening, Transfer, World};
 use crate::names::{self, Content};
 
@@ -33,16 +33,12 @@ const ASK_BYTES: u64 = 400;
 /// A look-up.
 const LOOKUP_BYTES: u64 = 30_000;
 
-/// The bytes of the envelope of a mail of so many bytes: sealed, filled up.
-pub(super) fn sealed_bytes(mail: u64) -> u64 {
-    let cells = (mail + 3_000).div_ceil(CELL_BYTES);
-    // The next power of two, or one and a half times one.
-    let power = cells.next_power_of_two();
-    let between = power / 4 * 3;
-    CELL_BYTES * if between >= cells && between > 0 { between } else { power }
-}
-
 impl World {
+    fn next_serial(&mut self) -> u64 {
+        self.serial.set(self.serial.get() + 1);
+        self.serial.get()
+    }
+
     fn wait(&mut self, node: u32, mean: u64) -> u64 {
         1 + mean / 2 + self.nodes[node as usize].network.below(mean)
     }
@@ -54,14 +50,17 @@ impl World {
                 self.calendar.put(self.now + wait, Happening::Connect(node, boot, op, Self::peer_node(&peer)));
             }
             Effect::Lookup { op, address } => {
-                self.traffic.control_bytes += LOOKUP_BYTES;
-                let (of, wall, wait) = (names::node_of_address(&address), self.wall(), self.wait(node, LOOKUP_MS));
-                let card = self.card(of, wall);
-                self.nodes[node as usize].disk.cards.insert(of, wall);
-                self.tell(node, wait, Event::Found { op, card: Some(card) });
+                self.traffic.directory_bytes += LOOKUP_BYTES;
+                let (of, wall, wait) = (names::node_of_address(&address), self.time(node).wall, self.wait(node, LOOKUP_MS));
+                let silent = self.network.silent > 0.0 && self.nodes[node as usize].network.chance(self.network.silent);
+                let card = (!silent && !self.network.hidden.contains(&of)).then(|| self.card(of, wall));
+                if card.is_some() {
+                    self.nodes[node as usize].home.learn(of, wall);
+                }
+                self.tell(node, wait, Event::Found { op, card });
             }
             Effect::Publish { op, .. } => {
-                self.traffic.control_bytes += LOOKUP_BYTES;
+                self.traffic.directory_bytes += LOOKUP_BYTES;
                 let wait = self.wait(node, LOOKUP_MS);
                 self.tell(node, wait, Event::Published { op, holders: 20 });
             }
@@ -82,7 +81,7 @@ impl World {
                 self.traffic.control_bytes += ASK_BYTES;
                 let outcome = if !self.nodes[node as usize].peers.contains(&other) {
                     AuditOutcome::Broken
-                } else if self.nodes[other as usize].disk.held.contains_key(&envelope) {
+                } else if self.nodes[other as usize].home.holds(&envelope) {
                     AuditOutcome::Kept
                 } else {
                     AuditOutcome::Missing
@@ -90,9 +89,17 @@ impl World {
                 let wait = self.wait(node, 2 * ONE_WAY_MS);
                 self.tell(node, wait, Event::Audited { op, outcome });
             }
-            Effect::Volunteers { op, .. } => {
-                let wait = self.wait(node, LOOKUP_MS);
-                self.tell(node, wait, Event::VolunteersFound { op, places: Vec::<Place>::new() });
+            Effect::Volunteers { op, address } => {
+                self.traffic.directory_bytes += LOOKUP_BYTES;
+                let (wait, of) = (self.wait(node, LOOKUP_MS), names::node_of_address(&address));
+                let found = self.network.nearest(of).into_iter().filter(|volunteer| *volunteer != node);
+                let place = |volunteer| Place {
+                    peer: names::peer(volunteer),
+                    queue: names::queue_at(of, volunteer),
+                    kind: PlaceKind::Volunteer,
+                    addresses: Vec::new(),
+                };
+                self.tell(node, wait, Event::VolunteersFound { op, places: found.map(place).collect() });
             }
             Effect::Work { op, .. } => self.tell(node, 1000, Event::Worked { op, work: None }),
             Effect::Answer { token, answer } => self.answer(node, token, answer),
@@ -100,7 +107,12 @@ impl World {
                 let result = self.open(node, token);
                 self.tell(node, SEAL_MS, Event::Opened { token, result });
             }
-            Effect::Commit { batch, writes, then } => {
+            Effect::Commit { batch, writes, mut then } => {
+                if self.hasty {
+                    for effect in std::mem::take(&mut then) {
+                        self.perform(node, effect);
+                    }
+                }
                 self.nodes[node as usize].commits.push((batch, writes, then));
                 let (wait, boot) = (self.wait(node, COMMIT_MS), self.nodes[node as usize].boot);
                 self.calendar.put(self.now + wait, Happening::Commit(node, boot));
@@ -110,7 +122,7 @@ impl World {
     }
 
     fn seal(&mut self, node: u32, id: EntryId, ladder: kith_protocol::event::Ladder) -> Result<Sealed, SealProblem> {
-        let Some(entry) = self.nodes[node as usize].disk.entries.get(&id) else {
+        let Some(entry) = self.nodes[node as usize].home.entry(id) else {
             return Err(SealProblem::Permanent("withdrawn".into()));
         };
         let (to, mid) = (names::node_of_address(&entry.recipient), entry.mid);
@@ -120,8 +132,8 @@ impl World {
             EntryKind::Card | EntryKind::Relay(_) => Content::Card,
         };
         let size = sealed_bytes(entry.size);
-        self.serial += 1;
-        let envelope = names::envelope(&names::Sealed { from: node, to, mid, content }, self.serial);
+        let serial = self.next_serial();
+        let envelope = self.envelopes.seal(&names::Sealed { from: node, to, mid, content }, serial, size);
         Ok(Sealed { envelope, size, ladder, card: (1, 1), at_age_ms: 0 })
     }
 
@@ -141,8 +153,7 @@ impl World {
                 return self.tell(node, 2 * wait, Event::Asked { op, reply: Some(Reply::Done) });
             }
         };
-        self.serial += 1;
-        let token = Token(self.serial);
+        let token = Token(self.next_serial());
         self.asks.insert(token, (node, op));
         debug_assert_eq!(queue, names::queue_at(node, other));
         let key = names::queue_key(node, other);
@@ -166,8 +177,7 @@ impl World {
             let outcome = OfferOutcome::Stored { until_s: 1000, signature: [0; 64] };
             return self.tell(node, 2 * wait, Event::Offered { op, outcome });
         }
-        self.serial += 1;
-        let token = Token(self.serial);
+        let token = Token(self.next_serial());
         self.transfers.insert(token, Transfer { from: node, op, to: other, envelope, size });
         self.tell(other, wait, Event::OfferReceived { token, peer: names::peer(node), queue, envelope, size, ticket });
     }
@@ -181,9 +191,10 @@ impl World {
         };
         let wait = self.wait(node, ONE_WAY_MS);
         if answer == Answer::Send {
-            match names::opened(&transfer.envelope).content {
+            match self.envelopes.opened(&transfer.envelope).content {
                 Content::Mail(mail) => {
                     self.traffic.mail_bytes += transfer.size;
+                    self.nodes[transfer.from as usize].load.sent += transfer.size;
                     self.mails[mail as usize].sends += 1;
                 }
                 Content::Receipt(_) | Content::Card => self.traffic.receipt_bytes += transfer.size,
@@ -191,6 +202,11 @@ impl World {
             return self.tell(node, 2 * wait + transfer.size / BYTES_PER_MS, Event::BodyReceived { token });
         }
         self.transfers.remove(&token);
+        if let Some(watch) = &mut self.watch
+            && matches!(answer, Answer::Stored { .. })
+        {
+            watch.answers(self.now, node, &transfer.envelope, self.nodes[node as usize].home.holds(&transfer.envelope));
+        }
         let outcome = match answer {
             Answer::Have => OfferOutcome::Have,
             Answer::Stored { until_s } => OfferOutcome::Stored { until_s, signature: [0; 64] },
@@ -203,7 +219,7 @@ impl World {
 
     fn open(&self, node: u32, token: Token) -> Result<Letter, OpenProblem> {
         let transfer = self.transfers.get(&token).ok_or(OpenProblem::Temporary)?;
-        let sealed = names::opened(&transfer.envelope);
+        let sealed = self.envelopes.opened(&transfer.envelope);
         if sealed.to != node {
             return Err(OpenProblem::NotForUs);
         }
@@ -212,13 +228,13 @@ impl World {
             Content::Receipt(mail) => LetterKind::Receipt(vec![self.mid_of(sealed.from, node, mail)]),
             Content::Card => LetterKind::Card,
         };
-        let disk = &self.nodes[node as usize].disk;
+        let from = self.address(sealed.from);
         Ok(Letter {
             account: ACCOUNT,
-            from: self.address(sealed.from),
+            from,
             mid: sealed.mid,
             kind,
-            known: disk.filed.contains(&sealed.mid),
+            known: self.nodes[node as usize].home.has_filed(&from, &sealed.mid),
             receipt_wanted: true,
             card: None,
         })
@@ -226,24 +242,7 @@ impl World {
 
     /// The name of a mail of ours, as its receipt gives it.
     fn mid_of(&self, recipient: u32, node: u32, mail: u64) -> kith_protocol::ids::MailId {
-        let address = self.address(recipient);
-        let of_mail = |entry: &&kith_protocol::event::Entry| {
-            entry.kind == EntryKind::Mail && entry.recipient == address && names::mail_of(&entry.mid) == mail
-        };
-        let entry = self.nodes[node as usize].disk.entries.values().find(of_mail);
-        entry.map_or(kith_protocol::ids::MailId([0; 16]), |entry| entry.mid)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn envelopes_have_the_sizes_of_the_specification() {
-        let cells: Vec<u64> =
-            [1_u64, 13_000, 13_001, 40_000, 50_000, 90_000, 150_000].map(|mail| sealed_bytes(mail) / CELL_BYTES).into();
-        assert_eq!(cells, [1, 1, 2, 3, 4, 6, 12]);
-        assert!((0..2_000_000).step_by(777).all(|mail| kith_protocol::envelope::is_size(sealed_bytes(mail))));
+        let letter = self.nodes[node as usize].home.letter(&self.address(recipient), mail);
+        letter.unwrap_or(kith_protocol::ids::MailId([0; 16]))
     }
 }

@@ -1,0 +1,176 @@
+//! A disk that keeps what was committed, and never fails: for as many nodes as fit.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use kith_protocol::address::Address;
+use kith_protocol::event::{CommitProblem, Entry, EntryKind, Fate, HeldEnvelope, HostedQueue, Progress, Wall, Write};
+use kith_protocol::ids::{EntryId, EnvelopeId, MailId, QueueName};
+
+use super::ACCOUNT;
+use super::home::{Fact, Home, Kept, Moment};
+use crate::names::{self, Content};
+
+/// For so long a node remembers that it dealt with an envelope, in ms: as the store does.
+const SEEN_MS: u64 = 25 * 3_600_000;
+
+/// What a node has made durable.
+#[derive(Debug, Default)]
+pub(crate) struct Model {
+    last_entry: u64,
+    entries: BTreeMap<EntryId, Entry>,
+    /// When the card of a node was learned.
+    cards: BTreeMap<u32, Wall>,
+    /// Letters that were filed.
+    filed: BTreeSet<MailId>,
+    hosted: BTreeMap<QueueName, HostedQueue>,
+    /// What is kept for others, and since when.
+    held: BTreeMap<EnvelopeId, (HeldEnvelope, u64)>,
+    hosting_clock: (u64, Wall),
+    granted: BTreeSet<u32>,
+    seen: VecDeque<(EnvelopeId, u64)>,
+}
+
+impl Model {
+    /// An empty disk of somebody whose relays have agreed already.
+    pub(crate) fn new(granted: &[u32]) -> Self {
+        Self { granted: granted.iter().copied().collect(), ..Self::default() }
+    }
+
+    fn put(&mut self, entry: Entry) -> Entry {
+        self.last_entry += 1;
+        let entry = Entry { id: EntryId(self.last_entry), ..entry };
+        self.entries.insert(entry.id, entry.clone());
+        entry
+    }
+
+    fn forget(&mut self, envelope: &EnvelopeId, moment: &Moment<'_>, facts: &mut Vec<Fact>) {
+        if let Some((held, since)) = self.held.remove(envelope) {
+            facts.push(Fact::Forgot(held.size, moment.now - since));
+        }
+    }
+
+    fn see(&mut self, envelope: EnvelopeId, now: u64) {
+        self.seen.push_back((envelope, now));
+        while self.seen.front().is_some_and(|(_, at)| at + SEEN_MS < now) {
+            self.seen.pop_front();
+        }
+    }
+
+    fn perform(&mut self, write: &Write, moment: &Moment<'_>, facts: &mut Vec<Fact>) {
+        match write {
+            Write::Progress { entry, progress } => {
+                if let Some(known) = self.entries.get_mut(entry) {
+                    known.progress = progress.clone();
+                }
+            }
+            Write::DelayNotice { entry } => {
+                facts.extend(self.entries.get(entry).map(|entry| Fact::Noticed(names::mail_of(&entry.mid))));
+            }
+            Write::Fate { entry, fate } => {
+                if let Some(entry) = self.entries.remove(entry).filter(|entry| entry.kind == EntryKind::Mail) {
+                    facts.push(Fact::Ended(names::mail_of(&entry.mid), matches!(fate, Fate::Failed(_))));
+                }
+            }
+            Write::Host { rules, .. } => {
+                self.hosted.insert(rules.queue, rules.clone());
+            }
+            Write::Unhost(queue) => {
+                self.hosted.remove(queue);
+                let there = self.held.values().filter(|(held, _)| held.queue == *queue);
+                let gone: Vec<EnvelopeId> = there.map(|(held, _)| held.envelope).collect();
+                gone.iter().for_each(|envelope| self.forget(envelope, moment, facts));
+            }
+            Write::Hold { held, .. } => {
+                if self.held.insert(held.envelope, (held.clone(), moment.now)).is_none() {
+                    facts.push(Fact::Held(held.size));
+                }
+            }
+            Write::Acked { envelope, at_ms } => {
+                if let Some((held, _)) = self.held.get_mut(envelope) {
+                    held.acked_ms.get_or_insert(*at_ms);
+                }
+            }
+            Write::Forget(envelopes) => envelopes.iter().for_each(|envelope| self.forget(envelope, moment, facts)),
+            Write::HostingClock { passed_ms, at } => self.hosting_clock = (*passed_ms, *at),
+            Write::Deposited { .. } => {}
+            Write::Granted { peer, .. } => {
+                self.granted.insert(names::node_of_peer(peer));
+            }
+            Write::File { envelope, receipt, .. } | Write::Absorb { envelope, receipt, .. } => {
+                self.see(*envelope, moment.now);
+                let sealed = moment.envelopes.opened(envelope);
+                self.cards.insert(sealed.from, moment.wall);
+                if let Content::Mail(mail) = sealed.content {
+                    if matches!(write, Write::File { .. }) && self.filed.insert(sealed.mid) {
+                        facts.push(Fact::Filed(mail));
+                    }
+                    if *receipt {
+                        let entry = self.put(receipt_for(moment.address(sealed.from), sealed.mid, moment));
+                        facts.push(Fact::Queued(entry));
+                    }
+                }
+            }
+            Write::Receipt { to, mid, .. } => {
+                let entry = self.put(receipt_for(*to, *mid, moment));
+                facts.push(Fact::Queued(entry));
+            }
+        }
+    }
+}
+
+/// The receipt for a letter, not queued yet.
+pub(crate) fn receipt_for(to: Address, of: MailId, moment: &Moment<'_>) -> Entry {
+    moment.serial.set(moment.serial.get() + 1);
+    let mid = names::mail_id(Content::Receipt(names::mail_of(&of)), moment.serial.get());
+    let progress = Progress { aged_at: moment.wall, ..Progress::default() };
+    Entry { id: EntryId(0), account: ACCOUNT, recipient: to, mid, kind: EntryKind::Receipt(of), size: 0, progress }
+}
+
+impl Home for Model {
+    fn kept(&mut self, _wall: Wall) -> Result<Kept, CommitProblem> {
+        Ok(Kept {
+            entries: self.entries.values().cloned().collect(),
+            hosted: self.hosted.values().cloned().collect(),
+            held: self.held.values().map(|(held, _)| held.clone()).collect(),
+            hosting_clock: self.hosting_clock,
+            granted: self.granted.iter().copied().collect(),
+            seen: self.seen.iter().map(|(envelope, _)| *envelope).collect(),
+            cards: self.cards.iter().map(|(of, learned)| (*of, *learned)).collect(),
+        })
+    }
+
+    fn enqueue(&mut self, entry: Entry) -> Result<Entry, CommitProblem> {
+        Ok(self.put(entry))
+    }
+
+    fn write(&mut self, writes: &[Write], moment: &Moment<'_>, facts: &mut Vec<Fact>) -> Result<(), CommitProblem> {
+        writes.iter().for_each(|write| self.perform(write, moment, facts));
+        Ok(())
+    }
+
+    fn entry(&self, id: EntryId) -> Option<Entry> {
+        self.entries.get(&id).cloned()
+    }
+
+    fn letter(&self, recipient: &Address, mail: u64) -> Option<MailId> {
+        let carries =
+            |entry: &&Entry| entry.kind == EntryKind::Mail && entry.recipient == *recipient && names::mail_of(&entry.mid) == mail;
+        self.entries.values().find(carries).map(|entry| entry.mid)
+    }
+
+    fn has_filed(&self, _from: &Address, mid: &MailId) -> bool {
+        self.filed.contains(mid)
+    }
+
+    fn holds(&self, envelope: &EnvelopeId) -> bool {
+        self.held.contains_key(envelope)
+    }
+
+    fn learn(&mut self, of: u32, wall: Wall) {
+        self.cards.insert(of, wall);
+    }
+
+    fn host(&mut self, rules: HostedQueue) {
+        self.hosted.insert(rules.queue, rules);
+    }
+}

@@ -1,0 +1,127 @@
+//! Machines that are started, shut down, and lose their power.
+
+use std::sync::Arc;
+
+use kith_protocol::delivery::Delivery;
+use kith_protocol::event::{CommitProblem, Event, OwnAccount, Snapshot, UsedRelay};
+
+use super::{ACCOUNT, Happening, World};
+use crate::names;
+
+/// A machine whose store has become unusable is started anew after so long, in ms.
+const MENDED_MS: u64 = 20_000;
+
+impl World {
+    pub(super) fn boot(&mut self, node: u32) {
+        if self.is_on(node) || self.now < self.nodes[node as usize].down_until {
+            return;
+        }
+        let wall = self.time_of_boot(node);
+        let Ok(kept) = self.nodes[node as usize].home.kept(wall) else {
+            self.tell_tale(node, || "cannot open its store".to_owned());
+            return self.down(node, MENDED_MS);
+        };
+        let cards = kept.cards.iter().map(|(of, learned)| self.card(*of, *learned)).collect();
+        let address = self.addresses[node as usize];
+        let n = &mut self.nodes[node as usize];
+        n.boot += 1;
+        (n.booted_at, n.next_tick) = (self.now, None);
+        n.met.clear();
+        let relay = |relay: &u32| UsedRelay {
+            account: ACCOUNT,
+            peer: names::peer(*relay),
+            addresses: Vec::new(),
+            queue: names::queue_at(node, *relay),
+            granted: kept.granted.contains(relay),
+        };
+        let snapshot = Snapshot {
+            accounts: vec![OwnAccount { account: ACCOUNT, address, queue: names::queue(node) }],
+            cards,
+            relays: n.relays.iter().map(relay).collect(),
+            entries: kept.entries,
+            hosted: kept.hosted,
+            held: kept.held,
+            hosting_clock: kept.hosting_clock,
+            seen: kept.seen,
+            accepted: Vec::new(),
+            requests: Vec::new(),
+        };
+        let (time, volunteer) = (self.time(node), self.nodes[node as usize].volunteer);
+        let config = Arc::clone(if volunteer { &self.volunteering } else { &self.config });
+        self.nodes[node as usize].core = Some(Box::new(Delivery::restore(config, snapshot, time)));
+        if volunteer {
+            self.network.volunteer(node, true);
+        }
+        self.note(1, node, 0);
+        self.tell_tale(node, || "starts".to_owned());
+        self.handle(node, Event::Started);
+    }
+
+    fn time_of_boot(&self, node: u32) -> kith_protocol::event::Wall {
+        kith_protocol::event::Wall(self.wall().0.saturating_add(self.nodes[node as usize].skew))
+    }
+
+    /// The machine is shut down: what was asked to be written is written, nobody is told.
+    pub(super) fn stop(&mut self, node: u32) {
+        if !self.is_on(node) {
+            return;
+        }
+        self.note(2, node, 0);
+        self.tell_tale(node, || "is shut down".to_owned());
+        self.leave(node);
+        for (_, writes, _) in std::mem::take(&mut self.nodes[node as usize].commits) {
+            // What cannot be written is lost, as it would be.
+            if self.write(node, &writes).is_err() {
+                break;
+            }
+        }
+        self.gone(node);
+    }
+
+    /// The power fails: what is not durable is lost.
+    pub(super) fn crash(&mut self, node: u32, for_ms: u64) {
+        if !self.is_on(node) {
+            return;
+        }
+        self.note(7, node, for_ms);
+        self.tell_tale(node, || format!("loses its power for {} s", for_ms / 1000));
+        self.leave(node);
+        self.nodes[node as usize].commits.clear();
+        let mut stream = self.nodes[node as usize].network.clone();
+        self.nodes[node as usize].home.crash(&mut |bound| stream.below(bound));
+        self.nodes[node as usize].network = stream;
+        self.gone(node);
+        self.down(node, for_ms);
+    }
+
+    /// The store of a node failed it.
+    pub(super) fn failed(&mut self, node: u32, problem: CommitProblem) {
+        self.tell_tale(node, || format!("cannot write: {problem:?}"));
+        if problem == CommitProblem::Broken {
+            self.crash(node, MENDED_MS);
+        }
+    }
+
+    /// A machine is not started before so much time has passed.
+    pub(super) fn down(&mut self, node: u32, for_ms: u64) {
+        let until = self.now + for_ms.max(1);
+        self.nodes[node as usize].down_until = until;
+        self.calendar.put(until, Happening::Up(node));
+    }
+
+    /// Its connections end.
+    fn leave(&mut self, node: u32) {
+        for other in self.nodes[node as usize].peers.clone() {
+            self.part(node, other);
+        }
+        if self.nodes[node as usize].volunteer {
+            self.network.volunteer(node, false);
+        }
+    }
+
+    fn gone(&mut self, node: u32) {
+        self.nodes[node as usize].core = None;
+        self.transfers.retain(|_, transfer| transfer.from != node && transfer.to != node);
+        self.asks.retain(|_, (from, _)| *from != node);
+    }
+}
