@@ -1,5 +1,8 @@
 //! One self-contained page about a run: what was asked, the figures, delivery over time against both bounds. And the same as JSON.
 
+pub mod chart;
+pub mod index;
+
 use std::fmt::Write as _;
 
 use serde::Serialize;
