@@ -5,6 +5,7 @@
 
 pub mod availability;
 pub mod clock;
+pub mod faults;
 pub mod names;
 pub mod oracle;
 pub mod report;

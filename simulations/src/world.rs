@@ -26,6 +26,7 @@ use crate::clock::Calendar;
 use crate::names;
 use crate::stream::{Purpose, Stream};
 
+pub use home::Ailment;
 use home::{Envelopes, Fact, Home, Moment};
 pub use incident::Incident;
 use model::Model;
@@ -162,7 +163,9 @@ pub(crate) type Tale = Vec<(u64, u32, String)>;
 pub(crate) trait Watch {
     /// Facts of a node's commit that is durable by now.
     fn facts(&mut self, now: u64, node: u32, facts: &[Fact], mails: &[Mail]);
-    /// What a node promises to somebody else.
+    /// What a node finds on its disk when it starts.
+    fn booted(&mut self, now: u64, node: u32, kept: &home::Kept, mails: &[Mail]);
+    /// What a node promises to somebody else: that it keeps an envelope, and whether it does.
     fn answers(&mut self, now: u64, node: u32, envelope: &EnvelopeId, kept: bool);
 }
 
@@ -379,6 +382,11 @@ impl World {
     #[must_use]
     pub fn queued(&self) -> usize {
         self.nodes.iter().filter_map(|node| node.core.as_ref()).map(|core| core.queued()).sum()
+    }
+
+    /// Looks through the disk of a node: the subjects of what is in its inbox.
+    pub(crate) fn inspect(&mut self, node: u32) -> Result<Vec<String>, String> {
+        self.nodes[node as usize].home.inspect()
     }
 
     /// A hash of everything that has happened.

@@ -29,6 +29,9 @@ pub(crate) mod meta {
     pub(crate) const FORMAT: &str = "format";
     /// The number of the body that was stored last. Only grows.
     pub(crate) const BODY: &str = "body";
+    /// The clock that letters are dated by, and the wall time at which it was moved last; both in ms and signed.
+    pub(crate) const LETTERS_CLOCK: &str = "letters/clock";
+    pub(crate) const LETTERS_WALL: &str = "letters/wall";
     /// How far the clock of what is kept for others had come, in ms.
     pub(crate) const HOSTING_PASSED: &str = "hosting/passed";
     /// The wall time of that moment: the bits of a signed number of ms.
@@ -131,7 +134,7 @@ tables! {
 
     /// (account, sender's key, letter) → wall ms when it came: letters that need not be delivered again.
     LETTERS: (u32, [u8; 32], [u8; 16]) => i64 = "letters";
-    /// (wall ms, account, sender's key, letter) → nothing: [`LETTERS`] by age, to forget the oldest.
+    /// (date ms, account, sender's key, letter) → nothing: [`LETTERS`] by age, to forget the oldest.
     LETTERS_BY_AGE: (i64, u32, [u8; 32], [u8; 16]) => () = "letters_by_age";
 
     /// Account → [`crate::account::AccountRow`] in CBOR. Ids ascend and are never reused.

@@ -80,8 +80,26 @@ pub(crate) trait Home: std::fmt::Debug {
     fn learn(&mut self, of: u32, wall: Wall);
     /// The mailbox of somebody is kept here.
     fn host(&mut self, rules: HostedQueue);
-    /// The power fails. `below(n)` gives a number below `n`.
-    fn crash(&mut self, _below: &mut dyn FnMut(u64) -> u64) {}
+    /// The power fails, perhaps while this was being written. `below(n)` gives a number below `n`.
+    fn crash(&mut self, _now: u64, _halfway: Option<(&[Write], &Moment<'_>)>, _below: &mut dyn FnMut(u64) -> u64) {}
+    /// Something is wrong with the disk, or is not any more.
+    fn ail(&mut self, _ailment: Ailment, _below: &mut dyn FnMut(u64) -> u64) {}
+    /// Looks through the whole disk: the subjects of what is in the inbox, or what does not hold.
+    fn inspect(&mut self) -> Result<Vec<String>, String> {
+        Ok(Vec::new())
+    }
+}
+
+/// What is wrong with a disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ailment {
+    /// Nothing.
+    None,
+    /// It is nearly full.
+    Full,
+    /// One of its next operations fails.
+    Failing,
 }
 
 /// What envelopes are called, and what is in them. In the large their names say it; where a store hashes them there is a table.

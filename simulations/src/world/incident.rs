@@ -1,6 +1,7 @@
 //! What may befall machines and networks while they run.
 
 use super::World;
+use super::home::Ailment;
 use super::model::Model;
 
 /// Something that happens to a machine or the network.
@@ -19,10 +20,14 @@ pub enum Incident {
     Split(Vec<u8>),
     /// Everybody reaches everybody again.
     Healed,
+    /// Everybody who is on connects to everybody.
+    Contact,
     /// All connections of a node break.
     Broken(u32),
     /// A node's clock is so many ms ahead of the true time from now on.
     Clock(u32, i64),
+    /// Something is wrong with a node's disk, or is not any more.
+    Disk(u32, Ailment),
     /// A node's network has changed, or it woke up.
     Roused(u32),
     /// A node becomes a liar, or honest again.
@@ -64,6 +69,13 @@ impl World {
                 self.tell_tale(0, || "the network is whole again".to_owned());
                 self.network.split(Vec::new());
             }
+            Incident::Contact => {
+                for one in 0..self.count() {
+                    (one + 1..self.count()).for_each(|other| {
+                        self.connect(one, other);
+                    });
+                }
+            }
             Incident::Broken(node) => {
                 self.tell_tale(node, || "all its connections break".to_owned());
                 for other in self.nodes[node as usize].peers.clone() {
@@ -73,6 +85,11 @@ impl World {
             Incident::Clock(node, skew) => {
                 self.tell_tale(node, || format!("its clock is {} s ahead from now on", skew / 1000));
                 self.nodes[node as usize].skew = skew;
+            }
+            Incident::Disk(node, ailment) => {
+                self.tell_tale(node, || format!("its disk: {ailment:?}"));
+                let n = &mut self.nodes[node as usize];
+                n.home.ail(ailment, &mut |bound| n.network.below(bound));
             }
             Incident::Roused(node) => self.handle(node, kith_protocol::event::Event::NetworkChanged),
             Incident::Lying(node, lies) => self.nodes[node as usize].liar = lies,

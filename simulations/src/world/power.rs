@@ -5,6 +5,7 @@ use std::sync::Arc;
 use kith_protocol::delivery::Delivery;
 use kith_protocol::event::{CommitProblem, Event, OwnAccount, Snapshot, UsedRelay};
 
+use super::home::Moment;
 use super::{ACCOUNT, Happening, World};
 use crate::names;
 
@@ -21,6 +22,9 @@ impl World {
             self.tell_tale(node, || "cannot open its store".to_owned());
             return self.down(node, MENDED_MS);
         };
+        if let Some(watch) = &mut self.watch {
+            watch.booted(self.now, node, &kept, &self.mails);
+        }
         let cards = kept.cards.iter().map(|(of, learned)| self.card(*of, *learned)).collect();
         let address = self.addresses[node as usize];
         let n = &mut self.nodes[node as usize];
@@ -86,10 +90,12 @@ impl World {
         self.note(7, node, for_ms);
         self.tell_tale(node, || format!("loses its power for {} s", for_ms / 1000));
         self.leave(node);
-        self.nodes[node as usize].commits.clear();
-        let mut stream = self.nodes[node as usize].network.clone();
-        self.nodes[node as usize].home.crash(&mut |bound| stream.below(bound));
-        self.nodes[node as usize].network = stream;
+        let writes = self.nodes[node as usize].commits.drain(..).next().map(|(_, writes, _)| writes);
+        let (now, wall) = (self.now, self.time(node).wall);
+        let moment = Moment { now, wall, envelopes: &self.envelopes, serial: &self.serial, addresses: &self.addresses };
+        let halfway = writes.as_ref().map(|writes| (&writes[..], &moment));
+        let n = &mut self.nodes[node as usize];
+        n.home.crash(now, halfway, &mut |bound| n.network.below(bound));
         self.gone(node);
         self.down(node, for_ms);
     }
