@@ -162,6 +162,25 @@ fn push(sessions: &mut Sessions, start: u64, until: u64, end: u64) {
     }
 }
 
+/// When both are on.
+#[must_use]
+pub fn both(one: &[(u64, u64)], other: &[(u64, u64)]) -> Sessions {
+    let (mut sessions, mut at) = (Sessions::new(), other.iter().peekable());
+    for (start, end) in one {
+        while let Some((from, until)) = at.peek() {
+            if (*start).max(*from) < (*end).min(*until) {
+                sessions.push(((*start).max(*from), (*end).min(*until)));
+            }
+            // The one that ends later may meet the next one of the other.
+            if until > end {
+                break;
+            }
+            at.next();
+        }
+    }
+    sessions
+}
+
 /// The first moment from `at` on at which a node with these sessions is on.
 #[must_use]
 pub fn next_on(sessions: &[(u64, u64)], at: u64) -> Option<u64> {
@@ -206,6 +225,14 @@ mod tests {
             assert!(sessions.iter().all(|(start, until)| start < until && *until <= 100 * DAY));
             assert!(sessions.windows(2).all(|pair| pair[0].1 < pair[1].0));
         }
+    }
+
+    #[test]
+    fn both_are_on_when_each_is() {
+        let (one, other) = ([(0, 10), (20, 30), (40, 50)], [(5, 22), (25, 45), (60, 70)]);
+        assert_eq!(both(&one, &other), [(5, 10), (20, 22), (25, 30), (40, 45)]);
+        assert_eq!(both(&other, &one), both(&one, &other));
+        assert!(both(&one, &[]).is_empty());
     }
 
     #[test]

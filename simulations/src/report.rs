@@ -1,4 +1,4 @@
-//! One self-contained page about a run: what was asked, the figures, delivery over time against both bounds. And the same as JSON.
+//! One self-contained page about what was asked: the figures, delivery over time against both bounds, what relays carried. And the same as JSON.
 
 pub mod chart;
 pub mod index;
@@ -7,30 +7,25 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::scenario::Outcome;
+use crate::scenario::goal::Goal;
+use crate::scenario::{Asked, Outcome, Question};
 use crate::statistics::{Delay, Summary, interval};
+use chart::{Axis, Bars, COLOURS, Chart, Heat, Lines, Look, Series};
 
-/// Moments of the horizontal axis, in ms: a minute to thirty days, evenly in the logarithm.
+/// Moments of the curves, in ms: a minute to thirty days, evenly in the logarithm.
 const POINTS: usize = 121;
 const FROM_MS: f64 = 60_000.0;
 const TO_MS: f64 = 30.0 * 86_400_000.0;
-/// The drawing, in pixels, and its margins.
-const WIDTH: f64 = 860.0;
-const HEIGHT: f64 = 360.0;
-const LEFT: f64 = 56.0;
-const BOTTOM: f64 = 40.0;
-const TOP: f64 = 16.0;
-const RIGHT: f64 = 24.0;
+/// Nodes whose load is drawn, at most.
+const LOADS_MAX: usize = 60;
 
 /// A question and what came of it, over some seeds.
 #[derive(Clone, Debug)]
 pub struct Part {
     /// What was asked.
-    pub title: String,
+    pub question: Question,
     /// The runs, a seed each.
     pub runs: Vec<Outcome>,
-    /// A sentence about what was expected, where something was.
-    pub expected: Option<String>,
 }
 
 /// The figures of a part: means and half the widths of their 95 % intervals.
@@ -39,13 +34,17 @@ pub struct Figures {
     /// What was asked.
     pub title: String,
     /// Name, mean, half width.
-    pub rows: Vec<(&'static str, f64, Option<f64>)>,
+    pub rows: Vec<(String, f64, Option<f64>)>,
+    /// What was to be reached, and whether it was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub goals: Vec<(Goal, f64, bool)>,
     /// Each seed's digest.
     pub digests: Vec<String>,
 }
 
 type Field = (&'static str, fn(&Summary) -> f64);
 
+/// The figures and their names. What stands in the list of all runs is among them (`report/index.rs`).
 const FIELDS: &[Field] = &[
     ("mails a run", |s| s.mails as f64),
     ("within 7 days, %", |s| 100.0 * s.within_7d),
@@ -53,34 +52,53 @@ const FIELDS: &[Field] = &[
     ("oracle within 7 days, %", |s| 100.0 * s.oracle_7d),
     ("oracle within 30 days, %", |s| 100.0 * s.oracle_30d),
     ("within a minute of the oracle, %", |s| 100.0 * s.near_oracle),
+    ("within a minute of a perfect server, %", |s| 100.0 * s.near_server),
     ("hours over the oracle, mean", |s| s.over_oracle_h),
+    ("median hours over the oracle", |s| s.over_oracle_p50_h),
     ("hours over a perfect server, mean", |s| s.over_server_h),
     ("hours until half", |s| s.p50_h),
     ("hours until 95 %", |s| s.p95_h),
     ("hours until 99 %", |s| s.p99_h),
+    ("senders told of a delay, %", |s| 100.0 * s.noticed),
+    ("notices after the end", |s| s.noticed_late as f64),
+    ("failed", |s| s.failed as f64),
     ("false bounces", |s| s.false_bounces as f64),
     ("delivered after a bounce", |s| s.late as f64),
     ("whole sends a mail", |s| s.sends),
     ("bytes sent a delivered byte", |s| s.bytes_per_byte),
+    ("bytes sent a byte of envelopes", |s| s.bytes_per_envelope_byte),
+    ("copy-days a mail", |s| s.copy_days),
+    ("control KB a mail a day", |s| s.control_kb_a_day),
+    ("a node keeps at most, MB", |s| s.relay_peak_mb),
 ];
 
 impl Part {
     /// The figures over all seeds.
     #[must_use]
     pub fn figures(&self) -> Figures {
-        let row = |(name, field): &Field| {
-            let values: Vec<f64> = self.runs.iter().map(|run| field(&run.summary)).collect();
+        let row = |name: &str, values: Vec<f64>| {
             let (mean, half) = interval(&values);
-            (*name, mean, half.is_finite().then_some(half))
+            (name.to_owned(), mean, half.is_finite().then_some(half))
+        };
+        let usual = FIELDS.iter().map(|(name, field)| row(name, self.runs.iter().map(|run| field(&run.summary)).collect()));
+        let special = self.runs.first().map_or(&[][..], |run| &run.special).iter().map(|(name, _)| {
+            let of_run = |run: &Outcome| run.special.iter().find(|(other, _)| other == name).map(|(_, value)| *value);
+            row(name, self.runs.iter().filter_map(of_run).collect())
+        });
+        let rows: Vec<_> = usual.chain(special).collect();
+        let reached = |goal: &Goal| {
+            let value = rows.iter().find(|(name, ..)| *name == goal.figure).map_or(f64::NAN, |(_, mean, _)| *mean);
+            (goal.clone(), value, goal.met(value))
         };
         Figures {
-            title: self.title.clone(),
-            rows: FIELDS.iter().map(row).collect(),
+            title: self.question.title.clone(),
+            goals: self.question.goals.iter().map(reached).collect(),
             digests: self.runs.iter().map(|run| run.digest.clone()).collect(),
+            rows,
         }
     }
 
-    fn curve(&self, pick: Pick) -> Curve {
+    fn curve(&self, pick: Pick, name: &str, colour: &'static str, look: Look) -> Series {
         let shares = |run: &Outcome| {
             let mut took: Vec<u64> = run.delays.iter().filter_map(pick).collect();
             took.sort_unstable();
@@ -88,121 +106,250 @@ impl Part {
             moments().map(move |at| took.partition_point(|took| *took as f64 <= at) as f64 / count).collect::<Vec<f64>>()
         };
         let runs: Vec<Vec<f64>> = self.runs.iter().map(shares).collect();
-        (0..POINTS)
-            .map(|point| {
-                let (mean, half) = interval(&runs.iter().filter_map(|run| run.get(point).copied()).collect::<Vec<f64>>());
-                (mean, if half.is_finite() { half } else { 0.0 })
-            })
-            .collect()
+        let (mut points, mut halves) = (Vec::new(), Vec::new());
+        for (place, at) in moments().enumerate() {
+            let (mean, half) = interval(&runs.iter().filter_map(|run| run.get(place).copied()).collect::<Vec<f64>>());
+            points.push((at, mean));
+            halves.push(half);
+        }
+        Series { name: name.to_owned(), colour, look, points, halves }
+    }
+
+    fn charts(&self) -> Vec<Chart> {
+        let x = Axis { label: "time since the mail was sent".to_owned(), ..Axis::time_ms() };
+        let series = vec![
+            self.curve(|delay| delay.oracle, "oracle, same nodes", COLOURS[1], Look::Broad),
+            self.curve(|delay| delay.server, "perfect server", COLOURS[6], Look::Dashed),
+            self.curve(|delay| delay.took, "Kith", COLOURS[0], Look::Solid),
+        ];
+        let title = "Share of the mails that are there".to_owned();
+        let mut charts = vec![Chart::Lines(Lines { title, x, y: Axis::percent(), series })];
+        charts.extend(self.loads());
+        charts
+    }
+
+    /// What the nodes kept for others, those with most first, of the first run.
+    fn loads(&self) -> Option<Chart> {
+        let mut peaks: Vec<f64> = self.runs.first()?.loads.iter().map(|load| load.peak as f64 / 1e6).collect();
+        if peaks.len() < 2 {
+            return None;
+        }
+        peaks.sort_by(|one, other| other.total_cmp(one));
+        let step = peaks.len().div_ceil(LOADS_MAX);
+        let bars = peaks.iter().enumerate().step_by(step).map(|(place, peak)| ((place + 1).to_string(), *peak, None)).collect();
+        let y = Axis::fitting("MB", &[peaks.as_slice(), &[0.0]].concat());
+        let title = "The most that each node kept for others".to_owned();
+        Some(Chart::Bars(Bars { title, x: "nodes, by what they kept".to_owned(), y, bars, colour: COLOURS[2] }))
+    }
+
+    fn figure(&self, name: &str) -> Option<f64> {
+        self.figures().rows.into_iter().find(|(row, ..)| row == name).map(|(_, mean, _)| mean)
     }
 }
 
 /// One of a mail's delays.
 type Pick = fn(&Delay) -> Option<u64>;
 
-/// Mean and half width at each moment.
-type Curve = Vec<(f64, f64)>;
-
 fn moments() -> impl Iterator<Item = f64> {
     (0..POINTS).map(|point| FROM_MS * (TO_MS / FROM_MS).powf(point as f64 / (POINTS - 1) as f64))
 }
 
-fn x(at: f64) -> f64 {
-    LEFT + (WIDTH - LEFT - RIGHT) * (at / FROM_MS).ln() / (TO_MS / FROM_MS).ln()
+/// A map of all questions that have a place on it.
+fn map(parts: &[Part], figure: &str, title: &str) -> Option<Chart> {
+    let mut rows: Vec<String> = Vec::new();
+    let mut columns: Vec<String> = Vec::new();
+    for (row, column) in parts.iter().filter_map(|part| part.question.cell.as_ref()) {
+        if !rows.contains(row) {
+            rows.push(row.clone());
+        }
+        if !columns.contains(column) {
+            columns.push(column.clone());
+        }
+    }
+    if rows.is_empty() {
+        return None;
+    }
+    let value = |row: &String, column: &String| {
+        let here = |part: &&Part| part.question.cell.as_ref() == Some(&(row.clone(), column.clone()));
+        parts.iter().find(here).and_then(|part| part.figure(figure)).map(|percent| percent / 100.0)
+    };
+    let values = rows.iter().map(|row| columns.iter().map(|column| value(row, column)).collect()).collect();
+    let (x, y) = (String::new(), String::new());
+    Some(Chart::Heat(Heat { title: title.to_owned(), x, y, columns, rows, values, unit: "%" }))
 }
 
-fn y(share: f64) -> f64 {
-    TOP + (HEIGHT - TOP - BOTTOM) * (1.0 - share)
+/// What the questions cost against what they bring: a point for each.
+fn costs(parts: &[Part]) -> Option<Chart> {
+    let point = |part: &Part| Some((part.figure("whole sends a mail")?, part.figure("within 7 days, %")? / 100.0));
+    let points: Vec<(String, (f64, f64))> =
+        parts.iter().filter_map(|part| Some((part.question.title.clone(), point(part)?))).collect();
+    let sends: Vec<f64> = points.iter().map(|(_, (sends, _))| *sends).chain([0.0]).collect();
+    let spread = sends.iter().fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(*value), high.max(*value)));
+    if points.len() < 3 || points.len() > COLOURS.len() || spread.1 - spread.0 < 0.2 {
+        return None;
+    }
+    let series = points.into_iter().zip(COLOURS).map(|((name, point), colour)| Series {
+        name,
+        colour,
+        look: Look::Dots,
+        points: vec![point],
+        halves: Vec::new(),
+    });
+    let x = Axis::fitting("whole sends a mail", &sends);
+    let y = Axis { label: "there within 7 days".to_owned(), ..Axis::percent() };
+    Some(Chart::Lines(Lines { title: "What copies cost, and what they bring".to_owned(), x, y, series: series.collect() }))
+}
+
+/// How time, memory and bytes a mail grow with the number of people: points and the exponents of their growth.
+#[must_use]
+pub fn growth(parts: &[Part]) -> Vec<(String, Vec<(f64, f64)>, f64)> {
+    let people = |part: &Part| match &part.question.world {
+        crate::scenario::What::People(people) => Some(f64::from(people.people)),
+        _ => None,
+    };
+    type Measure = fn(&Outcome) -> f64;
+    let measures: [(&str, Measure); 3] = [
+        ("seconds", |run| run.seconds),
+        ("MB of memory", |run| run.memory as f64 / 1e6),
+        ("bytes a mail", |run| (run.traffic.mail_bytes + run.traffic.control_bytes) as f64 / run.summary.mails.max(1) as f64),
+    ];
+    measures
+        .into_iter()
+        .map(|(name, measure)| {
+            let points: Vec<(f64, f64)> =
+                parts.iter().filter_map(|part| Some((people(part)?, measure(part.runs.first()?)))).collect();
+            let exponent = slope(&points);
+            (name.to_owned(), points, exponent)
+        })
+        .collect()
+}
+
+/// The slope of a straight line through the logarithms (least squares).
+fn slope(points: &[(f64, f64)]) -> f64 {
+    let logs: Vec<(f64, f64)> = points.iter().filter(|(x, y)| *x > 0.0 && *y > 0.0).map(|(x, y)| (x.ln(), y.ln())).collect();
+    let count = logs.len() as f64;
+    let mean = |pick: fn(&(f64, f64)) -> f64| logs.iter().map(pick).sum::<f64>() / count.max(1.0);
+    let (x, y) = (mean(|point| point.0), mean(|point| point.1));
+    let (above, below) =
+        logs.iter().fold((0.0, 0.0), |(above, below), (a, b)| (above + (a - x) * (b - y), below + (a - x) * (a - x)));
+    if below > 0.0 { above / below } else { f64::NAN }
+}
+
+fn growth_chart(parts: &[Part]) -> Chart {
+    let grown = growth(parts);
+    let all = || grown.iter().flat_map(|(_, points, _)| points.iter().copied());
+    let bounds = |pick: fn((f64, f64)) -> f64| {
+        let values = all().map(pick).filter(|value| *value > 0.0);
+        let (low, high) = values.fold((f64::MAX, f64::MIN_POSITIVE), |(low, high), value| (low.min(value), high.max(value)));
+        (10_f64.powf(low.log10().floor()), 10_f64.powf(high.log10().ceil()))
+    };
+    let ((from_x, to_x), (from_y, to_y)) = (bounds(|point| point.0), bounds(|point| point.1));
+    let series = grown.iter().zip(COLOURS).map(|((name, points, exponent), colour)| Series {
+        name: format!("{name}: people to the power of {exponent:.2}"),
+        colour,
+        look: Look::Solid,
+        points: points.clone(),
+        halves: Vec::new(),
+    });
+    let series = series.collect();
+    let title = "How it grows with the number of people".to_owned();
+    Chart::Lines(Lines { title, x: Axis::log10("people", from_x, to_x), y: Axis::log10("", from_y, to_y), series })
 }
 
 /// The whole page.
 #[must_use]
-pub fn page(heading: &str, command: &str, parts: &[Part]) -> String {
-    let mut page = String::new();
+pub fn page(asked: &Asked, command: &str, parts: &[Part], stopped: bool) -> String {
+    let mut page = head(&asked.name);
     let _ = write!(
         page,
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{0}</title><style>{STYLE}</style><main><h1>{0}</h1><p>Made by <code>{1}</code>. The lines are means over {2} seeds, the bands their 95 % intervals.</p>",
-        escaped(heading),
-        escaped(command),
-        parts.first().map_or(0, |part| part.runs.len()),
+        "<p>Made by <code>{}</code>. The lines are means over {} seeds, the bands their 95 % intervals.{}</p>",
+        chart::escaped(command),
+        parts.iter().map(|part| part.runs.len()).max().unwrap_or(0),
+        if stopped { " <strong>It was stopped before its end: this is how far it had come.</strong>" } else { "" },
     );
+    let maps = [
+        map(parts, "within 7 days, %", "Share of the mails that are there within 7 days"),
+        map(parts, "within a minute of the oracle, %", "Share of the mails that are there within a minute of the oracle"),
+        costs(parts),
+        (asked.name == "scale").then(|| growth_chart(parts)),
+    ];
+    maps.into_iter().flatten().for_each(|chart| page.push_str(&chart.svg()));
+    let mapped = parts.iter().filter(|part| part.question.cell.is_some()).count();
     for part in parts {
-        let _ = write!(page, "<section><h2>{}</h2>", escaped(&part.title));
-        if let Some(expected) = &part.expected {
-            let _ = write!(page, "<p>{}</p>", escaped(expected));
+        // Of a whole map everything at once is more than anybody reads.
+        let open = if mapped > 6 { "<details><summary>" } else { "<section><h2>" };
+        let close = if mapped > 6 { ("</summary>", "</details>") } else { ("</h2>", "</section>") };
+        let _ = write!(page, "{open}{}{}", chart::escaped(&part.question.title), close.0);
+        if let Some(expected) = &part.question.expected {
+            let _ = write!(page, "<p>{}</p>", chart::escaped(expected));
         }
-        page.push_str(&plot(part));
-        page.push_str(&table(&part.figures()));
-        page.push_str("</section>");
+        let figures = part.figures();
+        page.push_str(&goals(&figures));
+        if mapped <= 6 {
+            part.charts().iter().for_each(|chart| page.push_str(&chart.svg()));
+        }
+        page.push_str(&table(&figures));
+        page.push_str(close.1);
     }
     page.push_str("</main></html>\n");
     page
 }
 
-const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;margin:0;color:#1c1c1c;background:#fff}main{max-width:900px;margin:2em auto;padding:0 1em}svg{width:100%;height:auto}table{border-collapse:collapse;margin:1em 0}td,th{padding:.15em .8em;text-align:left;border-bottom:1px solid #ddd}td.n{text-align:right;font-variant-numeric:tabular-nums}code{background:#f2f2f2;padding:0 .3em}@media(prefers-color-scheme:dark){body{background:#161616;color:#e6e6e6}code{background:#2a2a2a}td,th{border-color:#3a3a3a}svg text{fill:#e6e6e6}}";
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+/// The beginning of a page.
+#[must_use]
+pub fn head(title: &str) -> String {
+    format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{0}</title><style>{STYLE}</style><main><h1>{0}</h1>",
+        chart::escaped(title)
+    )
 }
 
-fn plot(part: &Part) -> String {
-    let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"share delivered over time\">");
-    for percent in (0..=100).step_by(20) {
-        let at = y(f64::from(percent) / 100.0);
+const STYLE: &str = ":root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;margin:0;color:#1c1c1c;background:#fff}main{max-width:900px;margin:2em auto;padding:0 1em}svg{width:100%;height:auto;margin:.5em 0}table{border-collapse:collapse;margin:1em 0}td,th{padding:.15em .8em;text-align:left;border-bottom:1px solid #ddd}td.n{text-align:right;font-variant-numeric:tabular-nums}code{background:#f2f2f2;padding:0 .3em}.met{color:#15803d}.missed{color:#b91c1c}pre{overflow-x:auto;font-size:13px;line-height:1.35}@media(prefers-color-scheme:dark){body{background:#161616;color:#e6e6e6}code{background:#2a2a2a}td,th{border-color:#3a3a3a}.met{color:#4ade80}.missed{color:#f87171}}";
+
+fn goals(figures: &Figures) -> String {
+    if figures.goals.is_empty() {
+        return String::new();
+    }
+    let mut list = String::from("<ul>");
+    for (goal, value, met) in &figures.goals {
+        let (class, word) = if *met { ("met", "reached") } else { ("missed", "missed") };
         let _ = write!(
-            svg,
-            "<path d=\"M{LEFT} {at:.1}H{:.1}\" stroke=\"#8884\"/><text x=\"{:.1}\" y=\"{:.1}\" font-size=\"12\" text-anchor=\"end\">{percent} %</text>",
-            WIDTH - RIGHT,
-            LEFT - 6.0,
-            at + 4.0
+            list,
+            "<li class=\"{class}\">{}: {} – {value:.4}, {word}</li>",
+            chart::escaped(&goal.figure),
+            chart::escaped(&goal.said())
         );
     }
-    for (label, hours) in
-        [("1 min", 1.0 / 60.0), ("10 min", 1.0 / 6.0), ("1 h", 1.0), ("6 h", 6.0), ("1 d", 24.0), ("7 d", 168.0), ("30 d", 720.0)]
-    {
-        let at = x(hours * 3_600_000.0);
-        let _ = write!(
-            svg,
-            "<path d=\"M{at:.1} {TOP}V{:.1}\" stroke=\"#8882\"/><text x=\"{at:.1}\" y=\"{:.1}\" font-size=\"12\" text-anchor=\"middle\">{label}</text>",
-            HEIGHT - BOTTOM,
-            HEIGHT - BOTTOM + 18.0
-        );
-    }
-    let curves: [(&str, &str, Pick); 3] = [
-        ("perfect server", "#9a9a9a", |delay| delay.server),
-        ("oracle, same nodes", "#d97706", |delay| delay.oracle),
-        ("Kith", "#2563eb", |delay| delay.took),
-    ];
-    for (place, (name, colour, pick)) in curves.into_iter().enumerate() {
-        let curve = part.curve(pick);
-        let points: Vec<(f64, (f64, f64))> = moments().zip(curve).collect();
-        let above = points.iter().map(|(at, (mean, half))| format!("{:.1} {:.1}", x(*at), y((mean + half).min(1.0))));
-        let below = points.iter().rev().map(|(at, (mean, half))| format!("{:.1} {:.1}", x(*at), y((mean - half).max(0.0))));
-        let band = above.chain(below).collect::<Vec<_>>().join("L");
-        let line = points.iter().map(|(at, (mean, _))| format!("{:.1} {:.1}", x(*at), y(*mean))).collect::<Vec<_>>().join("L");
-        // Kith often lies on the oracle's line: that one is broad, so that it shows below.
-        let look = match name {
-            "Kith" => "stroke-width=\"2\"",
-            "perfect server" => "stroke-width=\"2\" stroke-dasharray=\"6 4\"",
-            _ => "stroke-width=\"7\" opacity=\".45\"",
-        };
-        let _ = write!(
-            svg,
-            "<path d=\"M{band}Z\" fill=\"{colour}\" opacity=\".15\"/><path d=\"M{line}\" fill=\"none\" stroke=\"{colour}\" {look}/><text x=\"{:.1}\" y=\"{:.1}\" font-size=\"13\" style=\"fill:{colour}\">{name}</text>",
-            LEFT + 12.0,
-            TOP + 18.0 + 18.0 * place as f64
-        );
-    }
-    svg.push_str("</svg>");
-    svg
+    list.push_str("</ul>");
+    list
 }
 
 fn table(figures: &Figures) -> String {
     let mut table = String::from("<table><tr><th>figure</th><th>mean</th><th>± 95 %</th></tr>");
     for (name, mean, half) in &figures.rows {
         let half = half.map_or_else(|| "–".to_owned(), |half| format!("{half:.3}"));
+        let name = chart::escaped(name);
         let _ = write!(table, "<tr><td>{name}</td><td class=\"n\">{mean:.3}</td><td class=\"n\">{half}</td></tr>");
     }
     table.push_str("</table>");
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn growth_is_the_slope_of_the_logarithms() {
+        let points: Vec<(f64, f64)> = [10.0, 100.0, 1000.0].map(|x: f64| (x, 3.0 * x.powf(1.1))).to_vec();
+        assert!((slope(&points) - 1.1).abs() < 1e-9);
+        assert!(slope(&[]).is_nan());
+    }
+
+    #[test]
+    fn every_goal_names_a_figure_that_there_is() {
+        for goal in crate::scenario::goal::all().iter().flat_map(|question| &question.goals) {
+            assert!(FIELDS.iter().any(|(name, _)| *name == goal.figure), "{}", goal.figure);
+        }
+    }
 }

@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use crate::availability::{DAY, HOUR};
 use crate::oracle;
-use crate::world::World;
+use crate::world::home::sealed_bytes;
+use crate::world::{Mail, World};
 
 /// Within so much of the oracle's moment a mail counts as delivered like the oracle would.
 const NEAR_MS: u64 = 60 * 1000;
@@ -35,8 +36,12 @@ pub struct Summary {
     pub oracle_30d: f64,
     /// Of those that the oracle delivers, the share delivered within a minute of it.
     pub near_oracle: f64,
+    /// Of those whose recipients come back, the share delivered within a minute of that.
+    pub near_server: f64,
     /// Mean excess over the oracle, in hours, of what was delivered.
     pub over_oracle_h: f64,
+    /// Its median.
+    pub over_oracle_p50_h: f64,
     /// Mean excess over a perfect server, in hours.
     pub over_server_h: f64,
     /// Hours until half, 95 % and 99 % of what was delivered were there.
@@ -45,35 +50,56 @@ pub struct Summary {
     pub p95_h: f64,
     /// 99 %.
     pub p99_h: f64,
+    /// Mails that senders were told had failed.
+    pub failed: usize,
     /// Mails that senders were told had failed although they had been delivered.
     pub false_bounces: usize,
     /// Mails that were delivered after senders were told that they had failed: a relay came back that was away for a month.
     pub late: usize,
+    /// The share of the mails of which senders were told that they take long.
+    pub noticed: f64,
+    /// Mails of which they were told so after they had been told what became of them.
+    pub noticed_late: usize,
     /// Times that a whole envelope went over a network, for each mail.
     pub sends: f64,
-    /// Bytes of mails on the networks, for each byte of a delivered mail's envelope.
+    /// Bytes of mails on the networks, for each byte of a delivered mail.
     pub bytes_per_byte: f64,
+    /// The same for each byte of its envelope, which is filled up.
+    pub bytes_per_envelope_byte: f64,
+    /// Days for which copies were kept by others, all of a mail together; those that are kept still do not count.
+    pub copy_days: f64,
+    /// Kilobytes of greetings, offers and questions, for each mail and each day that one waits.
+    pub control_kb_a_day: f64,
+    /// The most that a node kept for others, in MB.
+    pub relay_peak_mb: f64,
 }
 
-/// The delays of all mails of a world, with the nodes that the oracle may use: sender, recipient, and the relays of both.
+/// Mails whose bounds are computed, at most: those of more take longer than the run.
+const SAMPLED_MAX: usize = 20_000;
+
+/// The mails of a world that were taken from their senders so far.
+fn accepted(world: &World) -> impl Iterator<Item = &Mail> {
+    world.mails().iter().filter(|mail| mail.accepted)
+}
+
+/// The delays of the mails of a world (of every so manieth where there are very many), with the nodes that the oracle may use: sender, recipient, and the
+/// relays of both.
 #[must_use]
 pub fn delays(world: &World) -> Vec<Delay> {
-    world
-        .mails()
-        .iter()
-        .map(|mail| {
-            let mut nodes = vec![world.sessions(mail.from), world.sessions(mail.to)];
-            let relays = world.relays(mail.from).iter().chain(world.relays(mail.to));
-            // Who throws mail away is no way, for nobody.
-            nodes.extend(relays.filter(|relay| !world.is_liar(**relay)).map(|relay| world.sessions(*relay)));
-            let since = |moment: u64| moment - mail.at;
-            Delay {
-                took: mail.filed.map(since),
-                server: oracle::server(world.sessions(mail.to), mail.at).map(since),
-                oracle: oracle::oracle(&nodes, mail.at).map(since),
-            }
-        })
-        .collect()
+    let step = accepted(world).count().div_ceil(SAMPLED_MAX).max(1);
+    let delay = |mail: &Mail| {
+        let mut nodes = vec![world.sessions(mail.from), world.sessions(mail.to)];
+        let relays = world.relays(mail.from).iter().chain(world.relays(mail.to));
+        // Who throws mail away is no way, for nobody.
+        nodes.extend(relays.filter(|relay| !world.is_liar(**relay)).map(|relay| world.sessions(*relay)));
+        let since = |moment: u64| moment - mail.at;
+        Delay {
+            took: mail.filed.map(since),
+            server: oracle::server(world.sessions(mail.to), mail.at).map(since),
+            oracle: oracle::oracle(&nodes, mail.at).map(since),
+        }
+    };
+    accepted(world).step_by(step).map(delay).collect()
 }
 
 /// Sums up a run.
@@ -83,37 +109,58 @@ pub fn summary(world: &World, delays: &[Delay]) -> Summary {
     let within = |pick: fn(&Delay) -> Option<u64>, ms: u64| {
         delays.iter().filter(|delay| pick(delay).is_some_and(|took| took <= ms)).count() as f64 / count
     };
-    let possible = delays.iter().filter(|delay| delay.oracle.is_some_and(|best| best <= 30 * DAY));
-    let near = |delay: &&Delay| delay.took.zip(delay.oracle).is_some_and(|(took, best)| took <= best + NEAR_MS);
-    let near_oracle = possible.clone().filter(near).count() as f64 / possible.clone().count().max(1) as f64;
+    let near = |pick: fn(&Delay) -> Option<u64>| {
+        let possible = || delays.iter().filter(|delay| pick(delay).is_some_and(|best| best <= 30 * DAY));
+        let near = |delay: &&Delay| delay.took.zip(pick(delay)).is_some_and(|(took, best)| took <= best + NEAR_MS);
+        possible().filter(near).count() as f64 / possible().count().max(1) as f64
+    };
     let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len().max(1) as f64;
     let excess = |pick: fn(&Delay) -> Option<u64>| {
         mean(delays.iter().filter_map(|delay| Some(in_hours(delay.took?.saturating_sub(pick(delay)?)))).collect())
     };
     let mut took: Vec<u64> = delays.iter().filter_map(|delay| delay.took).collect();
     took.sort_unstable();
-    let mails = world.mails();
-    let delivered: u64 = mails.iter().filter(|mail| mail.filed.is_some()).map(|mail| mail.bytes).sum();
+    let mails = accepted(world).count();
+    let each = |sum: f64| sum / mails.max(1) as f64;
+    let counted = |wanted: fn(&Mail) -> bool| accepted(world).filter(|mail| wanted(mail)).count();
+    let filed = || accepted(world).filter(|mail| mail.filed.is_some());
+    let waited: u64 = accepted(world).map(|mail| mail.ended.unwrap_or(world.now()).saturating_sub(mail.at)).sum();
+    let peak = (0..world.count()).map(|node| world.load(node).peak).max().unwrap_or(0);
+    let traffic = world.traffic();
     Summary {
-        mails: delays.len(),
+        mails,
         within_7d: within(|delay| delay.took, 7 * DAY),
         within_30d: within(|delay| delay.took, 30 * DAY),
         oracle_7d: within(|delay| delay.oracle, 7 * DAY),
         oracle_30d: within(|delay| delay.oracle, 30 * DAY),
-        near_oracle,
+        near_oracle: near(|delay| delay.oracle),
+        near_server: near(|delay| delay.server),
         over_oracle_h: excess(|delay| delay.oracle),
+        over_oracle_p50_h: median(delays),
         over_server_h: excess(|delay| delay.server),
         p50_h: in_hours(quantile(&took, 0.5)),
         p95_h: in_hours(quantile(&took, 0.95)),
         p99_h: in_hours(quantile(&took, 0.99)),
-        false_bounces: mails
-            .iter()
-            .filter(|mail| mail.failed && mail.filed.is_some_and(|filed| Some(filed) <= mail.ended))
-            .count(),
-        late: mails.iter().filter(|mail| mail.failed && mail.filed.is_some_and(|filed| Some(filed) > mail.ended)).count(),
-        sends: mails.iter().map(|mail| f64::from(mail.sends)).sum::<f64>() / count,
-        bytes_per_byte: world.traffic().mail_bytes as f64 / delivered.max(1) as f64,
+        failed: counted(|mail| mail.failed),
+        false_bounces: counted(|mail| mail.failed && mail.filed.is_some_and(|filed| Some(filed) <= mail.ended)),
+        late: counted(|mail| mail.failed && mail.filed.is_some_and(|filed| Some(filed) > mail.ended)),
+        noticed: each(counted(|mail| mail.notices > 0) as f64),
+        noticed_late: counted(|mail| mail.noticed.is_some_and(|noticed| mail.ended.is_some_and(|ended| noticed > ended))),
+        sends: each(accepted(world).map(|mail| f64::from(mail.sends)).sum::<f64>()),
+        bytes_per_byte: traffic.mail_bytes as f64 / filed().map(|mail| mail.bytes).sum::<u64>().max(1) as f64,
+        bytes_per_envelope_byte: traffic.mail_bytes as f64
+            / filed().map(|mail| sealed_bytes(mail.bytes)).sum::<u64>().max(1) as f64,
+        copy_days: each(traffic.copy_ms as f64 / DAY as f64),
+        control_kb_a_day: traffic.control_bytes as f64 / 1e3 / (mails as f64 + waited as f64 / DAY as f64).max(1.0),
+        relay_peak_mb: peak as f64 / 1e6,
     }
+}
+
+/// The median of what was delivered over the oracle, in hours.
+fn median(delays: &[Delay]) -> f64 {
+    let mut over: Vec<u64> = delays.iter().filter_map(|delay| Some(delay.took?.saturating_sub(delay.oracle?))).collect();
+    over.sort_unstable();
+    in_hours(quantile(&over, 0.5))
 }
 
 fn in_hours(ms: u64) -> f64 {

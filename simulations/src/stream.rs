@@ -22,6 +22,10 @@ pub enum Purpose {
     Directory = 6,
     /// What fails, and when.
     Faults = 7,
+    /// Whom a person knows.
+    Contacts = 8,
+    /// What kind of router a home has.
+    Router = 9,
 }
 
 /// A stream of random numbers: SplitMix64 (Steele, Lea, Flood, OOPSLA 2014) over a counter.

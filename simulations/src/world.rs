@@ -186,6 +186,8 @@ pub struct World {
     written: usize,
     transfers: BTreeMap<Token, Transfer>,
     asks: BTreeMap<Token, (u32, Op)>,
+    /// Who accepts whose mail.
+    accepted: BTreeSet<(u32, u32)>,
     envelopes: Envelopes,
     serial: Cell<u64>,
     traffic: Traffic,
@@ -253,6 +255,7 @@ impl World {
             written: 0,
             transfers: BTreeMap::new(),
             asks: BTreeMap::new(),
+            accepted: BTreeSet::new(),
             envelopes,
             serial: Cell::new(0),
             traffic: Traffic::default(),
@@ -318,6 +321,16 @@ impl World {
     /// These nodes are behind routers that nobody can call through; the share `punch` of their pairs reach each other all the same.
     pub fn behind(&mut self, behind: Vec<bool>, punch: f64) {
         self.network.behind(behind, punch);
+    }
+
+    /// A person lets somebody's mail in, and has given them stamps.
+    pub fn accepts(&mut self, node: u32, of: u32) {
+        self.accepted.insert((node, of));
+    }
+
+    /// Leaves these mails out of whatever is asked from now on.
+    pub fn forget_mails_from(&mut self, first: usize) {
+        self.mails.truncate(first);
     }
 
     /// The directory does not answer this share of all questions, and never has the cards of these people.

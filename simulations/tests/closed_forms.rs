@@ -15,7 +15,7 @@ fn a_relay_that_is_never_off_is_a_perfect_server() {
 /// Two people who are never off: everything takes seconds.
 #[test]
 fn people_who_are_always_on_have_it_in_seconds() {
-    let pairs = Pairs { pairs: 10, days: 10, writer: Habit::Always, reader: Habit::Always, relays: Vec::new(), liars: 0.0 };
+    let pairs = Pairs { pairs: 10, days: 10, writer: Habit::Always, reader: Habit::Always, ..Pairs::hard(&[]) };
     let run = pairs.run(3);
     assert!(run.delays.len() > 100);
     assert!(run.delays.iter().all(|delay| delay.oracle == Some(0) && delay.took.is_some_and(|took| took < 20_000)));
@@ -26,7 +26,7 @@ fn people_who_are_always_on_have_it_in_seconds() {
 #[test]
 fn the_mean_wait_for_a_machine_that_comes_and_goes_is_the_closed_form() {
     let reader = Habit::Spells { on: 15.0, off: 45.0 };
-    let pairs = Pairs { pairs: 40, days: 20, writer: Habit::Always, reader, relays: Vec::new(), liars: 0.0 };
+    let pairs = Pairs { pairs: 40, days: 20, writer: Habit::Always, reader, ..Pairs::hard(&[]) };
     let run = pairs.run(5);
     let waits: Vec<f64> = run.delays.iter().filter_map(|delay| Some(delay.server? as f64)).collect();
     let mean = waits.iter().sum::<f64>() / waits.len() as f64;

@@ -1,35 +1,16 @@
 //! Pairs of people who write to each other, each pair for itself: how much arrives, and how soon, by when they are on and who keeps mail for them.
-//! Goals: two machines at .95, 99.95 % in 7 days and no more than a minute over the oracle; one, 3.6 hours over a perfect server at most.
 
 use kith_protocol::delivery::Config;
 
-use super::Outcome;
-use crate::availability::{DAY, Habit, Sessions, sessions};
-use crate::statistics;
+use super::habits::{moments, size};
+use super::run::{self, AFTER, Attention, drive};
+use super::{MAILS_A_DAY, Outcome};
+use crate::availability::{DAY, Habit, Sessions, both, sessions};
 use crate::stream::{Purpose, Stream};
 use crate::world::World;
 
-/// Mails of a person a day, in the mean.
-const MAILS_A_DAY: f64 = 2.0;
 /// Relays of a pair, as many as a card may list.
 const RELAYS_MAX: usize = 4;
-/// So long after the last mail a run ends.
-const AFTER_DAYS: u64 = 31;
-
-/// Sizes of mails: the share that is smaller than so many KiB (Shah and Noble, 2007).
-const SIZES: [(f64, u64); 11] = [
-    (0.235, 2),
-    (0.492, 4),
-    (0.676, 8),
-    (0.796, 16),
-    (0.854, 32),
-    (0.905, 64),
-    (0.933, 128),
-    (0.957, 256),
-    (0.972, 512),
-    (0.985, 1024),
-    (0.9996, 2048),
-];
 
 /// Pairs of one kind.
 #[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
@@ -48,6 +29,50 @@ pub struct Pairs {
     /// The share of all relays that say that they store and do not.
     #[serde(default)]
     pub liars: f64,
+    /// How much of the relays' downtime is that of a line and a power supply that they share: 0 for homes of their own, 1 for one home.
+    #[serde(default)]
+    pub shared: f64,
+    /// The reader is away from this day on, for so many days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub away: Option<(u64, u64)>,
+    /// Bytes of every mail; not set: as people write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+}
+
+/// Whether people can have these habits.
+///
+/// # Errors
+/// A sentence about what is out of range.
+pub fn check_habits(habits: &[Habit]) -> Result<(), String> {
+    let fits = |habit: &Habit| match *habit {
+        Habit::Always => true,
+        Habit::Diurnal { hours, centre } => (0.1..=23.9).contains(&hours) && (-24.0..=48.0).contains(&centre),
+        Habit::Random { hours } => (0.1..=23.9).contains(&hours),
+        Habit::Pi { up } => check_share(up).is_ok(),
+        Habit::Phone { times, minutes } => times > 0.0 && minutes > 0.0 && times * minutes < 900.0,
+        Habit::Spells { on, off } => on > 0.0 && off > 0.0 && on + off < 100_000.0,
+    };
+    if habits.iter().all(fits) {
+        return Ok(());
+    }
+    Err("people are on for 0.1 to 23.9 hours a day, phones for less than 900 minutes".to_owned())
+}
+
+/// Whether a machine can be up for this share of the time.
+///
+/// # Errors
+/// A sentence about what is out of range.
+pub fn check_share(up: f64) -> Result<(), String> {
+    if (0.05..=0.999).contains(&up) { Ok(()) } else { Err("machines are up for 0.05 to 0.999 of the time".to_owned()) }
+}
+
+/// Whether this is a share of something.
+///
+/// # Errors
+/// A sentence about what is out of range.
+pub fn check_part(part: f64) -> Result<(), String> {
+    if (0.0..=1.0).contains(&part) { Ok(()) } else { Err(format!("a share is 0 to 1, and not {part}")) }
 }
 
 impl Pairs {
@@ -55,14 +80,30 @@ impl Pairs {
     #[must_use]
     pub fn hard(relays: &[f64]) -> Self {
         let habit = |centre| Habit::Diurnal { hours: 4.0, centre };
-        Self { pairs: 100, days: 60, writer: habit(20.0), reader: habit(11.0), relays: relays.to_vec(), liars: 0.0 }
+        Self {
+            pairs: 100,
+            days: 60,
+            writer: habit(20.0),
+            reader: habit(11.0),
+            relays: relays.to_vec(),
+            liars: 0.0,
+            shared: 0.0,
+            away: None,
+            bytes: None,
+        }
+    }
+
+    /// Two people who are on for so many hours a day, so many hours apart.
+    #[must_use]
+    pub fn apart(hours: f64, apart: f64, relays: &[f64]) -> Self {
+        let habit = |centre| Habit::Diurnal { hours, centre };
+        Self { writer: habit(20.0), reader: habit(20.0 - apart), ..Self::hard(relays) }
     }
 
     /// Two people who are on in the evening, 4 hours a day.
     #[must_use]
     pub fn evening() -> Self {
-        let habit = Habit::Diurnal { hours: 4.0, centre: 20.0 };
-        Self { writer: habit, reader: habit, ..Self::hard(&[]) }
+        Self::apart(4.0, 0.0, &[])
     }
 
     /// Two people with nothing but phones.
@@ -77,63 +118,56 @@ impl Pairs {
     /// # Errors
     /// A sentence about what is out of range.
     pub fn check(&self) -> Result<(), String> {
-        let share = |value: f64| (0.05..=0.999).contains(&value);
-        let habit = |habit: Habit| match habit {
-            Habit::Always => true,
-            Habit::Diurnal { hours, centre } => (0.1..=23.9).contains(&hours) && (-24.0..=48.0).contains(&centre),
-            Habit::Random { hours } => (0.1..=23.9).contains(&hours),
-            Habit::Pi { up } => share(up),
-            Habit::Phone { times, minutes } => times > 0.0 && minutes > 0.0 && times * minutes < 900.0,
-            Habit::Spells { on, off } => on > 0.0 && off > 0.0 && on + off < 100_000.0,
-        };
         if !(1..=100_000).contains(&self.pairs) || !(1..=3650).contains(&self.days) || self.relays.len() > RELAYS_MAX {
             return Err(format!("pairs must be 1 to 100,000, days 1 to 3,650, relays of a pair {RELAYS_MAX} at most"));
         }
-        if !habit(self.writer) || !habit(self.reader) {
-            return Err("people are on for 0.1 to 23.9 hours a day, phones for less than 900 minutes".to_owned());
+        if self.away.is_some_and(|(from, days)| from > 3650 || days > 3650) || self.bytes.is_some_and(|bytes| bytes > 50 << 20) {
+            return Err("people are away for 3,650 days and mails have 50 MiB at most".to_owned());
         }
-        if !self.relays.iter().copied().all(share) || !(0.0..=1.0).contains(&self.liars) {
-            return Err("relays are up for 0.05 to 0.999 of the time, and a share of 0 to 1 of them lies".to_owned());
-        }
-        Ok(())
+        check_habits(&[self.writer, self.reader])?;
+        self.relays.iter().try_for_each(|up| check_share(*up))?;
+        check_part(self.liars).and(check_part(self.shared))
     }
 
-    /// Runs all of them with this seed.
+    /// Runs all of them with this seed, with the usual settings of delivery.
     #[must_use]
     pub fn run(&self, seed: u64) -> Outcome {
-        let world = self.ran(seed);
-        let delays = statistics::delays(&world);
-        Outcome {
-            summary: statistics::summary(&world, &delays),
-            delays,
-            traffic: world.traffic(),
-            digest: world.digest().to_hex().to_string(),
-        }
+        let config = Config { strangers: kith_protocol::card::Strangers::Welcome, ..Config::default() };
+        self.run_with(seed, config, &Attention::none())
     }
 
-    /// The world after the run.
-    #[must_use]
-    pub fn ran(&self, seed: u64) -> World {
-        let mut world = self.world(seed);
-        world.run((self.days + AFTER_DAYS) * DAY);
-        world
+    pub(super) fn run_with(&self, seed: u64, config: Config, attention: &Attention<'_>) -> Outcome {
+        let mut world = self.world(seed, config);
+        drive(&mut world, self.end(), attention);
+        run::outcome(&world, Vec::new())
     }
 
-    fn world(&self, seed: u64) -> World {
-        let end = (self.days + AFTER_DAYS) * DAY;
+    fn end(&self) -> u64 {
+        self.days * DAY + AFTER
+    }
+
+    fn world(&self, seed: u64, config: Config) -> World {
         let group = 2 + u32::try_from(self.relays.len()).unwrap_or(u32::MAX);
         let (mut all, mut relays): (Vec<Sessions>, Vec<Vec<u32>>) = (Vec::new(), Vec::new());
         for first in (0..self.pairs).map(|pair| pair * group) {
-            let habits = [self.writer, self.reader].into_iter().chain(self.relays.iter().map(|up| Habit::Pi { up: *up }));
-            for (node, habit) in (first..).zip(habits) {
-                all.push(sessions(habit, end, &mut Stream::new(seed, node, Purpose::Availability)));
-                let own = if node < first + 2 { (first + 2..first + group).collect() } else { Vec::new() };
-                relays.push(own);
+            let drawn = |node: u32, habit, purpose| sessions(habit, self.end(), &mut Stream::new(seed, node, purpose));
+            all.push(drawn(first, self.writer, Purpose::Availability));
+            all.push(self.unless_away(drawn(first + 1, self.reader, Purpose::Availability)));
+            for (node, up) in (first + 2..).zip(&self.relays) {
+                all.push(match self.shared {
+                    0.0 => drawn(node, Habit::Pi { up: *up }, Purpose::Availability),
+                    // What the home does to all of them, and what each does on its own, make up the whole.
+                    shared => both(
+                        &drawn(first, Habit::Pi { up: libm::pow(*up, shared).min(0.999) }, Purpose::Router),
+                        &drawn(node, Habit::Pi { up: libm::pow(*up, 1.0 - shared).min(0.999) }, Purpose::Availability),
+                    ),
+                });
             }
+            relays.extend((0..group).map(|node| if node < 2 { (first + 2..first + group).collect() } else { Vec::new() }));
         }
         let writers: Vec<(u32, Sessions)> =
             (0..self.pairs).map(|pair| (pair * group, all[(pair * group) as usize].clone())).collect();
-        let mut world = World::new(seed, Config::default(), all, relays);
+        let mut world = World::new(seed, config, all, relays);
         for (writer, on) in writers {
             world.introduce(writer, writer + 1);
             for relay in writer + 2..writer + group {
@@ -143,42 +177,19 @@ impl Pairs {
                 world.introduce(writer, relay);
                 world.introduce(writer + 1, relay);
             }
-            self.write(&mut world, writer, &on, seed);
+            let mut stream = Stream::new(seed, writer, Purpose::Writing);
+            for at in moments(&on, self.days * DAY, MAILS_A_DAY, &mut stream) {
+                let drawn = size(&mut stream);
+                world.plan(at, writer, writer + 1, self.bytes.unwrap_or(drawn));
+            }
         }
         world
     }
 
-    /// People write while they are on.
-    fn write(&self, world: &mut World, writer: u32, on: &Sessions, seed: u64) {
-        let mut stream = Stream::new(seed, writer, Purpose::Writing);
-        let until = self.days * DAY;
-        let total: u64 = on.iter().filter(|(start, _)| *start < until).map(|(start, end)| end - start).sum();
-        let rate = MAILS_A_DAY * self.days as f64 / total.max(1) as f64;
-        for (start, end) in on.iter().filter(|(start, _)| *start < until) {
-            let mut at = *start as f64;
-            loop {
-                at += stream.exponential(1.0 / rate);
-                if at as u64 >= *end {
-                    break;
-                }
-                let bytes = size(&mut stream);
-                world.plan(at as u64, writer, writer + 1, bytes);
-            }
-        }
+    fn unless_away(&self, on: Sessions) -> Sessions {
+        let Some((from, days)) = self.away else { return on };
+        both(&on, &[(0, from * DAY), ((from + days) * DAY, self.end())])
     }
-}
-
-/// Bytes of a mail.
-fn size(stream: &mut Stream) -> u64 {
-    let share = stream.unit();
-    let (mut low, mut from) = (0.0, 512);
-    for (up_to, kib) in SIZES {
-        if share < up_to {
-            return from + ((kib * 1024 - from) as f64 * (share - low) / (up_to - low)) as u64;
-        }
-        (low, from) = (up_to, kib * 1024);
-    }
-    from + stream.below(6 * from)
 }
 
 /// A line of the reference table: an independent model's figures.
@@ -205,30 +216,4 @@ pub fn reference() -> Vec<Reference> {
         line("9 h apart, two Pis at .95", Pairs::hard(&[0.95; 2]), (1.0, 1.0), Some(0.06)),
         line("9 h apart, two Pis at .9", Pairs::hard(&[0.9; 2]), (1.0, 1.0), Some(0.30)),
     ]
-}
-
-/// Two laptops, hours a day by hours apart: the share within 7 days, row by row.
-#[must_use]
-pub fn heat(hours: &[f64], apart: &[f64], pairs: u32, seed: u64) -> Vec<Vec<f64>> {
-    let cell = |h: f64, phase: f64| {
-        let habit = |centre| Habit::Diurnal { hours: h, centre };
-        let all = Pairs { pairs, days: 30, writer: habit(20.0), reader: habit(20.0 - phase), relays: Vec::new(), liars: 0.0 };
-        all.run(seed).summary.within_7d
-    };
-    hours.iter().map(|h| apart.iter().map(|phase| cell(*h, *phase)).collect()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_follow_the_table() {
-        let mut stream = Stream::new(1, 1, Purpose::Writing);
-        let sizes: Vec<u64> = (0..50_000).map(|_| size(&mut stream)).collect();
-        for (share, kib) in SIZES {
-            let seen = sizes.iter().filter(|size| **size < kib * 1024).count() as f64 / sizes.len() as f64;
-            assert!((seen - share).abs() < 0.01, "{kib} KiB: {seen} instead of {share}");
-        }
-    }
 }

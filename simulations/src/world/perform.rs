@@ -168,11 +168,18 @@ impl World {
         if !self.nodes[node as usize].peers.contains(&other) {
             return self.tell(node, wait, Event::Offered { op, outcome: OfferOutcome::Broken });
         }
-        let ticket = match way {
+        let mut ticket = match way {
             Way::Letter { deposit, onward, .. } => Ticket { deposit, onward, ..Ticket::default() },
             Way::Push => Ticket::default(),
             Way::Onward { deposit } => Ticket { deposit, ..Ticket::default() },
         };
+        let sealed = self.envelopes.opened(&envelope);
+        if ticket.deposit && self.accepted.contains(&(sealed.to, sealed.from)) {
+            // A contact has stamps enough.
+            let mut mark = [0; 16];
+            mark[..8].copy_from_slice(&self.next_serial().to_le_bytes());
+            ticket.stamp = Some(mark);
+        }
         if self.nodes[other as usize].liar && ticket.deposit {
             let outcome = OfferOutcome::Stored { until_s: 1000, signature: [0; 64] };
             return self.tell(node, 2 * wait, Event::Offered { op, outcome });

@@ -27,6 +27,8 @@ impl World {
         }
         let cards = kept.cards.iter().map(|(of, learned)| self.card(*of, *learned)).collect();
         let address = self.addresses[node as usize];
+        let of_node = self.accepted.range((node, 0)..=(node, u32::MAX));
+        let accepted = of_node.map(|(_, of)| (ACCOUNT, self.addresses[*of as usize])).collect();
         let n = &mut self.nodes[node as usize];
         n.boot += 1;
         (n.booted_at, n.next_tick) = (self.now, None);
@@ -47,7 +49,7 @@ impl World {
             held: kept.held,
             hosting_clock: kept.hosting_clock,
             seen: kept.seen,
-            accepted: Vec::new(),
+            accepted,
             requests: Vec::new(),
         };
         let (time, volunteer) = (self.time(node), self.nodes[node as usize].volunteer);

@@ -1,5 +1,7 @@
 //! Every duration and bound of delivery, with its default. All durations are in ms.
 
+use serde::{Deserialize, Serialize};
+
 use crate::card::Strangers;
 
 const SECOND: u64 = 1000;
@@ -8,7 +10,8 @@ const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
 /// Durations and bounds. The defaults are what the specification says; tests and impatient people choose others.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Age at which the sender is told that it takes long. 24 h.
     pub delay_notice_ms: u64,
