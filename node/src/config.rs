@@ -74,7 +74,7 @@ const SETTINGS: &[Setting] = &[
     Setting {
         key: "volunteer",
         default: r#""0""#,
-        meaning: "Space for strangers' letters to strangers, small ones for a week each: a size such as \"1 GiB\", \"0\" for none.",
+        meaning: "Space for strangers' letters to strangers, small ones for two weeks each: a size such as \"1 GiB\", \"0\" for none.",
     },
     Setting { key: "size_limit_mib", default: "50", meaning: "The largest mail taken from a mail program, in MiB, 1 to 50." },
     Setting {

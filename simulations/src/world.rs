@@ -49,6 +49,8 @@ enum Happening {
     Off(u32, u32),
     /// A node that was down may come up again, if it is its time.
     Up(u32),
+    /// A node has met somebody in the directory.
+    Neighbour(u32, u32),
     Event(u32, u32, Box<Event>),
     Commit(u32, u32),
     Connect(u32, u32, Op, u32),
@@ -186,6 +188,8 @@ pub struct World {
     written: usize,
     transfers: BTreeMap<Token, Transfer>,
     asks: BTreeMap<Token, (u32, Op)>,
+    /// There is a directory with others in it, and whoever starts meets one of them.
+    crowded: bool,
     /// Who accepts whose mail.
     accepted: BTreeSet<(u32, u32)>,
     envelopes: Envelopes,
@@ -255,6 +259,7 @@ impl World {
             written: 0,
             transfers: BTreeMap::new(),
             asks: BTreeMap::new(),
+            crowded: false,
             accepted: BTreeSet::new(),
             envelopes,
             serial: Cell::new(0),
@@ -321,6 +326,11 @@ impl World {
     /// These nodes are behind routers that nobody can call through; the share `punch` of their pairs reach each other all the same.
     pub fn behind(&mut self, behind: Vec<bool>, punch: f64) {
         self.network.behind(behind, punch);
+    }
+
+    /// Whoever starts meets some node of the directory, beside those that it knows.
+    pub fn crowd(&mut self) {
+        self.crowded = true;
     }
 
     /// A person lets somebody's mail in, and has given them stamps.
@@ -471,6 +481,11 @@ impl World {
                     self.boot(node);
                 }
             }
+            Happening::Neighbour(node, boot) => {
+                if self.runs(node, boot) {
+                    self.meet_somebody(node);
+                }
+            }
             Happening::Event(node, boot, event) => {
                 // The offer's connection may be gone meanwhile.
                 let gone = matches!(&*event, Event::OfferReceived { token, .. } if !self.transfers.contains_key(token));
@@ -490,14 +505,28 @@ impl World {
             }
             Happening::Tick(node, boot) => {
                 if self.runs(node, boot) {
-                    let due = self.nodes[node as usize].next_tick.is_some_and(|at| at <= self.time(node).mono);
-                    if due {
-                        self.nodes[node as usize].next_tick = None;
-                        self.handle(node, Event::Tick);
-                    }
+                    self.tick(node);
                 }
             }
             Happening::Incident(incident) => self.befalls(*incident),
+        }
+    }
+
+    /// A node wakes. What it wanted to wake for may have been put off since: then it sleeps on.
+    fn tick(&mut self, node: u32) {
+        let (now, n) = (self.time(node).mono, &mut self.nodes[node as usize]);
+        if n.next_tick.is_none_or(|at| at > now) {
+            // A later tick than the one that it waits for.
+            return;
+        }
+        n.next_tick = None;
+        match n.core.as_ref().and_then(|core| core.deadline()) {
+            Some(at) if at > now => {
+                n.next_tick = Some(at);
+                self.calendar.put(self.now + (at.0 - now.0), Happening::Tick(node, n.boot));
+            }
+            Some(_) => self.handle(node, Event::Tick),
+            None => {}
         }
     }
 

@@ -66,6 +66,9 @@ pub struct People {
     /// The share of people whose records nobody finds in the directory.
     #[serde(default)]
     pub hidden: f64,
+    /// Bytes of every mail; not set: as people write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
     /// The share of mails that go to somebody whose card the sender has never seen.
     #[serde(default)]
     pub strangers: f64,
@@ -94,6 +97,7 @@ impl People {
             away: 0.0,
             blackout_h: None,
             hidden: 0.0,
+            bytes: None,
             strangers: 0.0,
         }
     }
@@ -126,7 +130,18 @@ impl People {
     /// People without relays, among whom some machines keep mail for anybody; every recipient is away for a week.
     #[must_use]
     pub fn volunteers_only() -> Self {
-        Self { days: 3, after: 31, relays: 0, pis: 0.2, volunteers: 1.0, away: 1.0, a_day: 1.0, behind: 0.0, ..Self::town(500) }
+        Self {
+            days: 3,
+            after: 31,
+            relays: 0,
+            pis: 0.2,
+            volunteers: 1.0,
+            away: 1.0,
+            a_day: 1.0,
+            behind: 0.0,
+            bytes: Some(6_000),
+            ..Self::town(500)
+        }
     }
 
     /// Whether this can be run.
@@ -263,6 +278,9 @@ impl People {
 
     fn network(&self, world: &mut World, nodes: u32, seed: u64) {
         let chance = |node: u32, share: f64, purpose| Stream::new(seed, node, purpose).chance(share);
+        if !self.circle {
+            world.crowd();
+        }
         if self.behind > 0.0 {
             // Whoever runs a machine that is always on has more often arranged for it to be called.
             let share = |node: u32| if node < self.people { self.behind } else { self.behind / 2.0 };
@@ -281,7 +299,8 @@ impl People {
             if self.strangers > 0.0 && stream.chance(self.strangers) {
                 to = Some((person + 1 + u32::try_from(stream.below(u64::from(self.people) - 1)).unwrap_or(0)) % self.people);
             }
-            let bytes = size(&mut stream);
+            let drawn = size(&mut stream);
+            let bytes = self.bytes.unwrap_or(drawn);
             if let Some(to) = to.filter(|to| *to != person) {
                 world.plan(at, person, to, bytes);
             }

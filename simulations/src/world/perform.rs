@@ -39,7 +39,7 @@ impl World {
         self.serial.get()
     }
 
-    fn wait(&mut self, node: u32, mean: u64) -> u64 {
+    pub(super) fn wait(&mut self, node: u32, mean: u64) -> u64 {
         1 + mean / 2 + self.nodes[node as usize].network.below(mean)
     }
 

@@ -12,6 +12,10 @@ use crate::names;
 /// A machine whose store has become unusable is started anew after so long, in ms.
 const MENDED_MS: u64 = 20_000;
 
+/// Until a node that starts has met another one in the directory, in ms, and how many it tries.
+const MEETS_MS: u64 = 1000;
+const MEETS_TRIES: u32 = 32;
+
 impl World {
     pub(super) fn boot(&mut self, node: u32) {
         if self.is_on(node) || self.now < self.nodes[node as usize].down_until {
@@ -58,9 +62,24 @@ impl World {
         if volunteer {
             self.network.volunteer(node, true);
         }
+        if self.crowded {
+            let (wait, boot) = (self.wait(node, MEETS_MS), self.nodes[node as usize].boot);
+            self.calendar.put(self.now + wait, Happening::Neighbour(node, boot));
+        }
         self.note(1, node, 0);
         self.tell_tale(node, || "starts".to_owned());
         self.handle(node, Event::Started);
+    }
+
+    /// The node meets another one in the directory, as every node does after its start.
+    pub(super) fn meet_somebody(&mut self, node: u32) {
+        for _ in 0..MEETS_TRIES {
+            let count = u64::from(self.count());
+            let other = u32::try_from(self.nodes[node as usize].network.below(count)).unwrap_or(0);
+            if self.connect(node, other) {
+                return;
+            }
+        }
     }
 
     fn time_of_boot(&self, node: u32) -> kith_protocol::event::Wall {

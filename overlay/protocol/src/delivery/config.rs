@@ -105,7 +105,7 @@ pub struct Config {
     pub volunteer_count: u32,
     /// Work that volunteers ask for; 0: none. 1,000.
     pub volunteer_effort: u32,
-    /// How long volunteers keep an envelope. 7 d.
+    /// How long volunteers keep an envelope: a week's holiday must not be longer. 14 d.
     pub volunteer_life_ms: u64,
     /// Who may write to the accounts of this node without being accepted.
     pub strangers: Strangers,
@@ -178,7 +178,7 @@ impl Default for Config {
             volunteer_largest: 64_000,
             volunteer_count: 32,
             volunteer_effort: 1_000,
-            volunteer_life_ms: 7 * DAY,
+            volunteer_life_ms: 14 * DAY,
             strangers: Strangers::Welcome,
             stranger_effort: 7_000,
             requests_max: 20,

@@ -243,7 +243,16 @@ impl Outbox {
                 self.greeted(id, peer, cx, road);
             }
         }
+        for id in self.seeking(peer) {
+            self.greeted(id, peer, cx, road);
+        }
         self.show_again(peer, cx);
+    }
+
+    /// Entries that wait for a volunteer to be reached: those stand in no card.
+    fn seeking(&self, peer: PeerId) -> Vec<EntryId> {
+        let seeking = |item: &Item| item.state == State::Connecting && item.volunteers.iter().any(|place| place.peer == peer);
+        self.items.iter().filter(|(_, item)| seeking(item)).map(|(id, _)| *id).collect()
     }
 
     /// What was on its way to that peer is not any more.
@@ -274,10 +283,7 @@ impl Outbox {
                 }
             }
         }
-        // Volunteers stand in no card.
-        let seeking = |item: &Item| item.state == State::Connecting && item.volunteers.iter().any(|place| place.peer == peer);
-        let ids: Vec<EntryId> = self.items.iter().filter(|(_, item)| seeking(item)).map(|(id, _)| *id).collect();
-        for id in ids {
+        for id in self.seeking(peer) {
             self.set_idle(id);
             self.failed_at(id, peer, Problem::Unreachable, cx, road);
         }

@@ -180,6 +180,37 @@ fn volunteers_keep_mail_for_those_without_relays() {
     world.check_all_delivered();
 }
 
+/// Volunteers stand in no card: nobody is connected to them before, and their coming up is what a letter waits for.
+#[test]
+fn volunteers_that_nobody_knows_are_connected_to_and_keep_mail() {
+    const CAROL: usize = 2;
+    let mut world = World::new(7, 11);
+    world.volunteers = vec![3, 4, 5, 6];
+    world.introduce();
+    for node in 0..7 {
+        world.nodes[node]
+            .disk
+            .cards
+            .retain(|address, _| (0..3).any(|known| *address == crate::world::address(known)) && node < 3);
+    }
+    (world.config.volunteer_bytes, world.config.volunteer_effort) = (1 << 20, 0);
+    for node in 0..7 {
+        world.boot(node);
+    }
+    world.run(MINUTE);
+    world.crash(BOB);
+    let entry = world.submit(ANNA, BOB);
+    world.run(MINUTE);
+    assert_eq!(world.copies(ANNA, entry).len(), 3);
+    world.crash(ANNA);
+    world.run(8 * DAY);
+    world.crash(CAROL);
+    world.boot(CAROL);
+    world.boot(BOB);
+    world.run(2 * MINUTE);
+    assert!(world.is_filed(&world.mails[0]), "a week is not too long");
+}
+
 #[test]
 fn a_volunteer_passes_on_at_once_to_an_owner_who_is_there() {
     let mut world = World::new(3, 15);
