@@ -93,6 +93,11 @@ const SETTINGS: &[Setting] = &[
         meaning: "The first timed retry, in seconds; it doubles up to about an hour. What happens on the network retries at once.",
     },
     Setting {
+        key: "pace",
+        default: "1",
+        meaning: "How many times faster than usual the clocks of delivery run, 1 to 10000: for trials, never for mail that matters.",
+    },
+    Setting {
         key: "log",
         default: r#""info""#,
         meaning: "What is logged: error, warn, info, debug, trace, or a filter like kith_network=debug.",
@@ -101,6 +106,9 @@ const SETTINGS: &[Setting] = &[
 
 /// The largest mail that may be configured, in MiB: what an envelope can carry.
 pub const SIZE_LIMIT_MIB_MAX: u64 = kith_protocol::limits::MAIL_BYTES_MAX / (1024 * 1024);
+
+/// The fastest that the clocks of delivery may run.
+const PACE_MAX: u32 = 10_000;
 
 /// A parsed `kith.toml`, which the command line then overrides.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -148,6 +156,8 @@ pub struct Config {
     pub expiry_seconds: u64,
     /// Seconds.
     pub retry_seconds: u64,
+    /// Times faster than usual.
+    pub pace: u32,
     /// Log filter.
     pub log: String,
 }
@@ -252,6 +262,7 @@ impl Default for Config {
             delay_notice_seconds: 24 * 3600,
             expiry_seconds: 30 * 24 * 3600,
             retry_seconds: 300,
+            pace: 1,
             log: "info".into(),
         }
     }
@@ -287,6 +298,9 @@ impl Config {
                 key: "expiry_seconds, delay_notice_seconds, retry_seconds",
                 message: "at least 1".into(),
             });
+        }
+        if !(1..=PACE_MAX).contains(&self.pace) {
+            return Err(ConfigError::Value { key: "pace", message: format!("1 to {PACE_MAX}") });
         }
         for (key, value) in [("hosting", &self.hosting), ("volunteer", &self.volunteer)] {
             bytes_of(value).map_err(|message| ConfigError::Value { key, message })?;
@@ -378,6 +392,13 @@ mod tests {
         std::fs::write(&path, "smpt = \"127.0.0.1:25\"\n").unwrap();
         let error = Config::load(&path).unwrap_err().to_string();
         assert!(error.contains("smpt") && error.contains("kith.toml"), "{error}");
+    }
+
+    #[test]
+    fn clocks_that_stand_or_race_are_refused() {
+        for (pace, fine) in [(0, false), (1, true), (10_000, true), (10_001, false)] {
+            assert_eq!(Config { pace, ..Config::default() }.check().is_ok(), fine, "{pace}");
+        }
     }
 
     #[test]

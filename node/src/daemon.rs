@@ -237,6 +237,7 @@ fn delivery_config(config: &Config) -> kith_protocol::delivery::Config {
         volunteer_bytes: crate::config::bytes_of(&config.volunteer).unwrap_or(0),
         ..usual
     }
+    .paced(config.pace)
 }
 
 fn strangers(config: &Config) -> kith_protocol::card::Strangers {

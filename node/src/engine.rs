@@ -118,6 +118,10 @@ pub struct Counters {
     pub refused: AtomicU64,
     /// Copies that relays did not have although they had said so.
     pub relay_lies: AtomicU64,
+    /// Envelopes that came whole, for this node or for others.
+    pub received: AtomicU64,
+    /// Their bytes.
+    pub received_bytes: AtomicU64,
 }
 
 /// The clocks of this process.
@@ -153,6 +157,8 @@ pub struct Engine {
     counters: Arc<Counters>,
     /// Offers that were taken and are not answered for good: where the body lies once it is complete.
     bodies: BTreeMap<Token, PathBuf>,
+    /// How large the envelopes are that were offered and are not answered for good.
+    sizes: BTreeMap<Token, u64>,
     /// What peers gave this node for nonces: as many as are known to be up or were lately.
     nonces: BTreeMap<PeerId, [u8; 32]>,
     /// Questions of ours to relays, with what is still to be asked.
@@ -227,6 +233,7 @@ impl Engine {
             clock,
             counters,
             bodies: BTreeMap::new(),
+            sizes: BTreeMap::new(),
             nonces: BTreeMap::new(),
             asks: BTreeMap::new(),
             audits: BTreeMap::new(),
@@ -475,6 +482,7 @@ impl Engine {
 
     fn forget_body(&mut self, token: Token) {
         self.mailroom.forget(token);
+        self.sizes.remove(&token);
         if let Some(file) = self.bodies.remove(&token)
             && let Err(error) = std::fs::remove_file(&file)
             && error.kind() != std::io::ErrorKind::NotFound
@@ -521,6 +529,7 @@ impl Engine {
             }
             NetworkEvent::OfferReceived { token, peer, queue, envelope, size, ticket } => {
                 let ticket = self.seen_ticket(&queue, ticket);
+                self.sizes.insert(token, size);
                 self.step(Event::OfferReceived { token, peer, queue, envelope, size, ticket }).await;
             }
             NetworkEvent::AskReceived { token, peer, asked } => self.asked(token, peer, asked).await,
@@ -540,10 +549,15 @@ impl Engine {
                 }
             }
             NetworkEvent::BodyReceived { token, file } => {
+                self.counters.received.fetch_add(1, Ordering::Relaxed);
+                self.counters.received_bytes.fetch_add(self.sizes.remove(&token).unwrap_or(0), Ordering::Relaxed);
                 self.bodies.insert(token, file);
                 self.step(Event::BodyReceived { token }).await;
             }
-            NetworkEvent::BodyBroken { token } => self.step(Event::BodyBroken { token }).await,
+            NetworkEvent::BodyBroken { token } => {
+                self.sizes.remove(&token);
+                self.step(Event::BodyBroken { token }).await;
+            }
             NetworkEvent::Offered { op, outcome } => {
                 if outcome == OfferOutcome::Broken {
                     tracing::debug!("an offer broke off");

@@ -463,6 +463,8 @@ fn status(context: &Context) -> Result<Value, Refusal> {
         fields.insert("duplicates".into(), json!(counters.duplicates.load(Ordering::Relaxed)));
         fields.insert("bogus_receipts".into(), json!(counters.bogus_receipts.load(Ordering::Relaxed)));
         fields.insert("relay_lies".into(), json!(counters.relay_lies.load(Ordering::Relaxed)));
+        fields.insert("received".into(), json!(counters.received.load(Ordering::Relaxed)));
+        fields.insert("received_bytes".into(), json!(counters.received_bytes.load(Ordering::Relaxed)));
         fields.insert("refused_offers".into(), json!(counters.refused.load(Ordering::Relaxed)));
     }
     Ok(status)

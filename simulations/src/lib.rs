@@ -6,6 +6,7 @@
 pub mod availability;
 pub mod clock;
 pub mod faults;
+pub mod lab;
 pub mod names;
 pub mod oracle;
 pub mod report;

@@ -8,8 +8,21 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use command::{Arguments, Mistake};
+use kith_simulations::lab;
 
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|word| word == "lab") {
+        return match lab::command(std::env::args_os().skip(1)) {
+            Ok(summary) => {
+                print!("{summary}");
+                ExitCode::SUCCESS
+            }
+            Err(problem) => {
+                eprintln!("simulate: {problem}");
+                ExitCode::from(problem.exit_code())
+            }
+        };
+    }
     let arguments = Arguments::parse();
     match command::run(&arguments) {
         Ok(code) => code,

@@ -31,6 +31,7 @@ use home::{Envelopes, Fact, Home, Moment};
 pub use incident::Incident;
 use model::Model;
 use network::Network;
+pub use perform::Timing;
 
 pub(crate) const ACCOUNT: AccountId = AccountId(1);
 /// The wall clock at the beginning, in ms since 1970.
@@ -177,6 +178,7 @@ pub struct World {
     config: Arc<Config>,
     /// That of those who keep letters for anybody.
     volunteering: Arc<Config>,
+    timing: Timing,
     calendar: Calendar<Happening>,
     nodes: Vec<Node>,
     addresses: Vec<Address>,
@@ -249,6 +251,7 @@ impl World {
             now: 0,
             volunteering: Arc::new(Config { volunteer_bytes: VOLUNTEERED_BYTES, volunteer_effort: 0, ..config.clone() }),
             config: Arc::new(config),
+            timing: Timing::default(),
             calendar,
             addresses: (0..).take(relays.len()).map(names::address).collect(),
             nodes: (0..).zip(relays.into_iter().zip(homes)).map(node).collect(),
@@ -292,6 +295,11 @@ impl World {
                 self.nodes[relay as usize].home.host(rules);
             }
         }
+    }
+
+    /// Things take as long as this says, from now on.
+    pub fn takes(&mut self, timing: Timing) {
+        self.timing = timing;
     }
 
     /// How many nodes there are.

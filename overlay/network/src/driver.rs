@@ -364,7 +364,10 @@ impl Driver {
         }
         let goodbye = async {
             while self.swarm.network_info().num_peers() > 0 {
-                self.swarm.next().await;
+                // Peers dial whom they lose: whoever is back already is sent away, too, or the end would take all the time that it may.
+                if let SwarmEvent::ConnectionEstablished { peer_id, .. } = self.swarm.select_next_some().await {
+                    self.swarm.disconnect_peer_id(peer_id).ok();
+                }
             }
         };
         timeout(SHUTDOWN_MAX, goodbye).await.ok();

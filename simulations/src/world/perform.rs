@@ -33,6 +33,36 @@ const ASK_BYTES: u64 = 400;
 /// A look-up.
 const LOOKUP_BYTES: u64 = 30_000;
 
+/// How long things take, in ms. The defaults are homes on the Internet; whoever compares with real machines says what those need.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timing {
+    /// Half of a round trip, give or take its half.
+    pub one_way_ms: u64,
+    /// Until a connection stands, or is known not to come about.
+    pub dial_ms: u64,
+    /// A synced commit.
+    pub commit_ms: u64,
+    /// Sealing, and opening.
+    pub seal_ms: u64,
+    /// A look-up in the directory.
+    pub lookup_ms: u64,
+    /// What a machine sends, in bytes a ms; at least 1.
+    pub bytes_per_ms: u64,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            one_way_ms: ONE_WAY_MS,
+            dial_ms: DIAL_MS,
+            commit_ms: COMMIT_MS,
+            seal_ms: SEAL_MS,
+            lookup_ms: LOOKUP_MS,
+            bytes_per_ms: BYTES_PER_MS,
+        }
+    }
+}
+
 impl World {
     fn next_serial(&mut self) -> u64 {
         self.serial.set(self.serial.get() + 1);
@@ -46,12 +76,13 @@ impl World {
     pub(super) fn perform(&mut self, node: u32, effect: Effect) {
         match effect {
             Effect::Connect { op, peer, .. } => {
-                let (wait, boot) = (self.wait(node, DIAL_MS), self.nodes[node as usize].boot);
+                let (wait, boot) = (self.wait(node, self.timing.dial_ms), self.nodes[node as usize].boot);
                 self.calendar.put(self.now + wait, Happening::Connect(node, boot, op, Self::peer_node(&peer)));
             }
             Effect::Lookup { op, address } => {
                 self.traffic.directory_bytes += LOOKUP_BYTES;
-                let (of, wall, wait) = (names::node_of_address(&address), self.time(node).wall, self.wait(node, LOOKUP_MS));
+                let (of, wall, wait) =
+                    (names::node_of_address(&address), self.time(node).wall, self.wait(node, self.timing.lookup_ms));
                 let silent = self.network.silent > 0.0 && self.nodes[node as usize].network.chance(self.network.silent);
                 let card = (!silent && !self.network.hidden.contains(&of)).then(|| self.card(of, wall));
                 if card.is_some() {
@@ -61,18 +92,18 @@ impl World {
             }
             Effect::Publish { op, .. } => {
                 self.traffic.directory_bytes += LOOKUP_BYTES;
-                let wait = self.wait(node, LOOKUP_MS);
+                let wait = self.wait(node, self.timing.lookup_ms);
                 self.tell(node, wait, Event::Published { op, holders: 20 });
             }
             Effect::Seal { op, entry, ladder } => {
                 let result = self.seal(node, entry, ladder);
-                self.tell(node, SEAL_MS, Event::Sealed { op, entry, result });
+                self.tell(node, self.timing.seal_ms, Event::Sealed { op, entry, result });
             }
             Effect::Offer { op, peer, queue, envelope, size, way } => self.offer(node, op, &peer, (queue, envelope, size), way),
             Effect::Ask { op, peer, queue, what, .. } => self.ask(node, op, &peer, queue, what),
             Effect::Reply { token, reply } => {
                 if let Some((from, op)) = self.asks.remove(&token) {
-                    let wait = self.wait(node, ONE_WAY_MS);
+                    let wait = self.wait(node, self.timing.one_way_ms);
                     self.tell(from, wait, Event::Asked { op, reply: Some(reply) });
                 }
             }
@@ -86,12 +117,12 @@ impl World {
                 } else {
                     AuditOutcome::Missing
                 };
-                let wait = self.wait(node, 2 * ONE_WAY_MS);
+                let wait = self.wait(node, 2 * self.timing.one_way_ms);
                 self.tell(node, wait, Event::Audited { op, outcome });
             }
             Effect::Volunteers { op, address } => {
                 self.traffic.directory_bytes += LOOKUP_BYTES;
-                let (wait, of) = (self.wait(node, LOOKUP_MS), names::node_of_address(&address));
+                let (wait, of) = (self.wait(node, self.timing.lookup_ms), names::node_of_address(&address));
                 let found = self.network.nearest(of).into_iter().filter(|volunteer| *volunteer != node);
                 let place = |volunteer| Place {
                     peer: names::peer(volunteer),
@@ -105,7 +136,7 @@ impl World {
             Effect::Answer { token, answer } => self.answer(node, token, answer),
             Effect::Open { token, .. } => {
                 let result = self.open(node, token);
-                self.tell(node, SEAL_MS, Event::Opened { token, result });
+                self.tell(node, self.timing.seal_ms, Event::Opened { token, result });
             }
             Effect::Commit { batch, writes, mut then } => {
                 if self.hasty {
@@ -114,7 +145,7 @@ impl World {
                     }
                 }
                 self.nodes[node as usize].commits.push((batch, writes, then));
-                let (wait, boot) = (self.wait(node, COMMIT_MS), self.nodes[node as usize].boot);
+                let (wait, boot) = (self.wait(node, self.timing.commit_ms), self.nodes[node as usize].boot);
                 self.calendar.put(self.now + wait, Happening::Commit(node, boot));
             }
             Effect::Discard(_) | Effect::Drop(_) | Effect::Count(_) => {}
@@ -139,7 +170,7 @@ impl World {
 
     fn ask(&mut self, node: u32, op: Op, peer: &PeerId, queue: QueueName, what: OwnerAsk) {
         let other = Self::peer_node(peer);
-        let wait = self.wait(node, ONE_WAY_MS);
+        let wait = self.wait(node, self.timing.one_way_ms);
         self.traffic.control_bytes += ASK_BYTES;
         if !self.nodes[node as usize].peers.contains(&other) {
             return self.tell(node, wait, Event::Asked { op, reply: None });
@@ -163,7 +194,7 @@ impl World {
     fn offer(&mut self, node: u32, op: Op, peer: &PeerId, what: (QueueName, EnvelopeId, u64), way: Way) {
         let (queue, envelope, size) = what;
         let other = Self::peer_node(peer);
-        let wait = self.wait(node, ONE_WAY_MS);
+        let wait = self.wait(node, self.timing.one_way_ms);
         self.traffic.control_bytes += OFFER_BYTES;
         if !self.nodes[node as usize].peers.contains(&other) {
             return self.tell(node, wait, Event::Offered { op, outcome: OfferOutcome::Broken });
@@ -196,7 +227,7 @@ impl World {
             }
             return;
         };
-        let wait = self.wait(node, ONE_WAY_MS);
+        let wait = self.wait(node, self.timing.one_way_ms);
         if answer == Answer::Send {
             match self.envelopes.opened(&transfer.envelope).content {
                 Content::Mail(mail) => {
@@ -206,7 +237,7 @@ impl World {
                 }
                 Content::Receipt(_) | Content::Card => self.traffic.receipt_bytes += transfer.size,
             }
-            return self.tell(node, 2 * wait + transfer.size / BYTES_PER_MS, Event::BodyReceived { token });
+            return self.tell(node, 2 * wait + transfer.size / self.timing.bytes_per_ms.max(1), Event::BodyReceived { token });
         }
         self.transfers.remove(&token);
         if let Some(watch) = &mut self.watch

@@ -192,3 +192,112 @@ impl Default for Config {
         }
     }
 }
+
+/// What a network needs however fast the clocks run, in ms: for a connection to stand and an offer to be answered among machines that are not far away.
+const DIRECT_WAIT_MIN: u64 = 300;
+/// The same for two relays, one after the other.
+const RELAY_WAIT_MIN: u64 = 1_000;
+/// Nobody who is away is dialled more often than this, in ms.
+const REST_MIN: u64 = 500;
+/// A town that gets its power back is not to shout at once, in ms.
+const GREETING_GAP_MIN: u64 = 25;
+/// The largest envelope over a quick line, in ms.
+const RECEPTION_MIN: u64 = 60 * SECOND;
+
+impl Config {
+    /// The same with clocks that run so many times faster: a day of a trial in minutes. Every duration that follows people and their machines, which
+    /// come and go, is divided, and is 1 ms at least. What follows the network is as fast as the network is, whatever the clocks say: budgets for
+    /// connections, look-ups and publications stay, and waits for others' answers shrink to what those need and no further. Bounds that count
+    /// something stay; a minute in which deposits are counted is a minute.
+    #[must_use]
+    pub fn paced(self, pace: u32) -> Self {
+        let people = |ms: u64| if ms == 0 { 0 } else { (ms / u64::from(pace.max(1))).max(1) };
+        // A duration that was shorter all along stays as short.
+        let network = |ms: u64, least: u64| people(ms).max(least.min(ms));
+        Self {
+            delay_notice_ms: people(self.delay_notice_ms),
+            expiry_ms: people(self.expiry_ms),
+            grace_ms: people(self.grace_ms),
+            reseal_after_ms: people(self.reseal_after_ms),
+            envelope_life_ms: people(self.envelope_life_ms),
+            reoffer_after_ms: people(self.reoffer_after_ms),
+            retry_near_ms: network(self.retry_near_ms, REST_MIN),
+            retry_first_ms: people(self.retry_first_ms),
+            retry_max_ms: people(self.retry_max_ms),
+            retry_steady_ms: people(self.retry_steady_ms),
+            card_fresh_ms: people(self.card_fresh_ms),
+            card_look_ms: people(self.card_look_ms),
+            lookup_again_ms: network(self.lookup_again_ms, REST_MIN),
+            publish_every_ms: people(self.publish_every_ms),
+            publish_spread_ms: people(self.publish_spread_ms),
+            publish_retry_ms: network(self.publish_retry_ms, REST_MIN),
+            connect_rest_ms: network(self.connect_rest_ms, REST_MIN),
+            greeting_gap_ms: network(self.greeting_gap_ms, GREETING_GAP_MIN),
+            persist_first_ms: people(self.persist_first_ms),
+            persist_every_ms: people(self.persist_every_ms),
+            receipt_repeat_ms: people(self.receipt_repeat_ms),
+            reception_max_ms: network(self.reception_max_ms, RECEPTION_MIN),
+            direct_wait_ms: network(self.direct_wait_ms, DIRECT_WAIT_MIN),
+            relay_wait_ms: network(self.relay_wait_ms, RELAY_WAIT_MIN),
+            audit_first_ms: people(self.audit_first_ms),
+            audit_after_ms: people(self.audit_after_ms),
+            volunteer_check_ms: people(self.volunteer_check_ms),
+            grace_copy_ms: people(self.grace_copy_ms),
+            relay_retry_ms: network(self.relay_retry_ms, REST_MIN),
+            relay_refresh_ms: people(self.relay_refresh_ms),
+            volunteer_collect_ms: people(self.volunteer_collect_ms),
+            volunteer_life_ms: people(self.volunteer_life_ms),
+            ..self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usual_pace_changes_nothing() {
+        assert_eq!(Config::default().paced(1), Config::default());
+        assert_eq!(Config::default().paced(0), Config::default());
+    }
+
+    #[test]
+    fn what_people_wait_for_is_divided() {
+        let paced = Config::default().paced(600);
+        assert_eq!((paced.delay_notice_ms, paced.expiry_ms, paced.retry_first_ms), (144_000, 4_320_000, 500));
+        assert_eq!((paced.reseal_after_ms, paced.grace_copy_ms, paced.audit_first_ms), (144_000, 144_000, 100));
+        let hurried = Config { grace_ms: 7, ..Config::default() }.paced(10_000);
+        assert_eq!(hurried.grace_ms, 1);
+    }
+
+    #[test]
+    fn what_the_network_needs_stays() {
+        let (usual, paced) = (Config::default(), Config::default().paced(10_000));
+        let budgets = |config: &Config| {
+            [
+                config.connect_timeout_ms,
+                config.lookup_budget_ms,
+                config.lookup_missing_ms,
+                config.publish_budget_ms,
+                config.start_wait_ms,
+            ]
+        };
+        assert_eq!(budgets(&paced), budgets(&usual));
+        let waits = [paced.direct_wait_ms, paced.relay_wait_ms, paced.connect_rest_ms, paced.greeting_gap_ms];
+        assert_eq!(waits, [DIRECT_WAIT_MIN, RELAY_WAIT_MIN, REST_MIN, GREETING_GAP_MIN]);
+        assert!(paced.direct_wait_ms < paced.relay_wait_ms);
+        let quick = Config { connect_rest_ms: 20, ..usual }.paced(600);
+        assert_eq!(quick.connect_rest_ms, 20);
+    }
+
+    #[test]
+    fn what_is_counted_stays() {
+        let (usual, paced) = (Config::default(), Config::default().paced(600));
+        assert_eq!((paced.relay_copies, paced.deposits_per_minute), (usual.relay_copies, usual.deposits_per_minute));
+        assert_eq!(
+            (paced.seals_max, paced.offers_max, paced.requests_max),
+            (usual.seals_max, usual.offers_max, usual.requests_max)
+        );
+    }
+}
