@@ -60,6 +60,7 @@ impl Notice {
     fn action(&self) -> &'static str {
         match self {
             Self::Delayed(_) => "delayed",
+            Self::Failed(Problem::NoReceipt) => "relayed",
             Self::Failed(_) => "failed",
             Self::Delivered => "delivered",
         }
@@ -68,6 +69,7 @@ impl Notice {
     fn subject(&self, typed: &str) -> String {
         match self {
             Self::Delayed(_) => format!("Not delivered yet: your mail to {typed}"),
+            Self::Failed(Problem::NoReceipt) => format!("Not confirmed: your mail to {typed}"),
             Self::Failed(_) => format!("Not delivered: your mail to {typed}"),
             Self::Delivered => format!("Delivered: your mail to {typed}"),
         }
@@ -85,13 +87,13 @@ impl Notice {
                 }
                 Problem::Refused(_) => "5.1.1",
                 Problem::Sealing(_) => "5.6.0",
+                Problem::NoReceipt => "2.1.9",
                 Problem::NoCard
                 | Problem::CardExpired
                 | Problem::NoPlace
                 | Problem::Unreachable
                 | Problem::Later(_)
                 | Problem::Broken
-                | Problem::NoReceipt
                 | Problem::Waiting => "5.4.7",
             },
         }
@@ -118,6 +120,10 @@ fn plain_words(report: &Report<'_>) -> String {
             entry.typed,
             problem.as_ref().map_or_else(|| "The other side could not be reached so far.".to_owned(), because),
             spoken(report.expiry_ms),
+        ),
+        Notice::Failed(Problem::NoReceipt) => format!(
+            "Their node took your mail to {}, and has not confirmed for {waited}\r\nthat it is in the mailbox. Most likely it is: your node stops asking.\r\n\r\nAsk them another way before you send it again.\r\n",
+            entry.typed,
         ),
         Notice::Failed(problem) => format!(
             "Your mail to {} could not be delivered, and your node has given up after\r\n{waited}. Nobody else was told.\r\n\r\n{}\r\n\r\nPerhaps the address is no longer in use, or the other node has been off all\r\nthe time. Ask them another way, then send it again.\r\n",
@@ -263,6 +269,17 @@ mod tests {
         let entry = QueueEntry { ret_full: true, ..entry() };
         let bytes = composed(&entry, &Notice::Failed(Problem::NoReceipt), Some(b"Subject: x\r\n\r\nthe body\r\n"));
         assert!(String::from_utf8_lossy(&bytes).contains("the body\r\n"));
+    }
+
+    /// Their node said that it has the mail: nobody is told that it failed.
+    #[test]
+    fn what_their_node_took_is_not_said_to_have_failed() {
+        let bytes = composed(&entry(), &Notice::Failed(Problem::NoReceipt), None);
+        let text = String::from_utf8_lossy(&bytes);
+        for wanted in ["Action: relayed", "Status: 2.1.9", "Subject: Not confirmed"] {
+            assert!(text.contains(wanted), "{wanted}: {text}");
+        }
+        assert!(!text.contains("failed"), "{text}");
     }
 
     #[test]

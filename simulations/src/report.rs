@@ -62,6 +62,7 @@ const FIELDS: &[Field] = &[
     ("senders told of a delay, %", |s| 100.0 * s.noticed),
     ("notices after the end", |s| s.noticed_late as f64),
     ("failed", |s| s.failed as f64),
+    ("taken and not confirmed", |s| s.unconfirmed as f64),
     ("false bounces", |s| s.false_bounces as f64),
     ("delivered after a bounce", |s| s.late as f64),
     ("whole sends a mail", |s| s.sends),

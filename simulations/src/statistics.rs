@@ -52,6 +52,8 @@ pub struct Summary {
     pub p99_h: f64,
     /// Mails that senders were told had failed.
     pub failed: usize,
+    /// Mails of which senders were told that the other node took them and did not confirm them.
+    pub unconfirmed: usize,
     /// Mails that senders were told had failed although they had been delivered.
     pub false_bounces: usize,
     /// Mails that were delivered after senders were told that they had failed: a relay came back that was away for a month.
@@ -142,6 +144,7 @@ pub fn summary(world: &World, delays: &[Delay]) -> Summary {
         p95_h: in_hours(quantile(&took, 0.95)),
         p99_h: in_hours(quantile(&took, 0.99)),
         failed: counted(|mail| mail.failed),
+        unconfirmed: counted(|mail| mail.unconfirmed),
         false_bounces: counted(|mail| mail.failed && mail.filed.is_some_and(|filed| Some(filed) <= mail.ended)),
         late: counted(|mail| mail.failed && mail.filed.is_some_and(|filed| Some(filed) > mail.ended)),
         noticed: each(counted(|mail| mail.notices > 0) as f64),

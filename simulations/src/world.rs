@@ -27,7 +27,7 @@ use crate::names;
 use crate::stream::{Purpose, Stream};
 
 pub use home::Ailment;
-use home::{Envelopes, Fact, Home, Moment};
+use home::{Ending, Envelopes, Fact, Home, Moment};
 pub use incident::Incident;
 use model::Model;
 use network::Network;
@@ -119,6 +119,8 @@ pub struct Mail {
     pub ended: Option<u64>,
     /// The sender was told that it failed.
     pub failed: bool,
+    /// The sender was told that their node took it and did not confirm it.
+    pub unconfirmed: bool,
     /// Delay notices.
     pub notices: u32,
     /// When the last of them was written.
@@ -368,6 +370,7 @@ impl World {
             filed: None,
             ended: None,
             failed: false,
+            unconfirmed: false,
             notices: 0,
             noticed: None,
             sends: 0,
@@ -705,11 +708,12 @@ impl World {
                 self.note(5, node, mail);
                 self.tell_tale(node, || format!("files mail {mail}"));
             }
-            Fact::Ended(number, failed) => {
+            Fact::Ended(number, ending) => {
                 let mail = &mut self.mails[number as usize];
-                (mail.ended, mail.failed) = (Some(now), failed);
+                (mail.ended, mail.failed) = (Some(now), ending == Ending::Failed);
+                mail.unconfirmed = ending == Ending::Unconfirmed;
                 self.note(6, node, number);
-                self.tell_tale(node, || format!("mail {number} ends, {}", if failed { "failed" } else { "delivered" }));
+                self.tell_tale(node, || format!("mail {number} ends: {ending:?}"));
             }
             Fact::Noticed(mail) => {
                 self.mails[mail as usize].notices += 1;

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::sync::OnceLock;
 
 use kith_protocol::address::Address;
-use kith_protocol::event::{CommitProblem, Entry, EntryKind, Fate, HeldEnvelope, HostedQueue, Progress, Wall, Write};
+use kith_protocol::event::{CommitProblem, Entry, EntryKind, HeldEnvelope, HostedQueue, Progress, Wall, Write};
 use kith_protocol::ids::{AccountId, EntryId, EnvelopeId, MailId};
 use kith_store::account::PasswordHash;
 use kith_store::blob::Staged;
@@ -16,7 +16,7 @@ use kith_store::queue::{Notify, QueueEntry, QueuedRecipient, Submission};
 use kith_store::{Options, Store, StoreError, Transaction};
 
 use crate::names::{self, Content};
-use crate::world::home::{Ailment, Fact, Home, Kept, Moment};
+use crate::world::home::{Ailment, Ending, Fact, Home, Kept, Moment};
 use crate::world::model::receipt_for;
 
 /// The page cache of a store here, in bytes.
@@ -181,12 +181,12 @@ impl StoreHome {
             }
             Write::Fate { entry, fate } => {
                 if let Some(entry) = self.store()?.queue_entry(*entry)? {
-                    let failed = matches!(fate, Fate::Failed(_));
+                    let ending = Ending::of(fate);
                     if entry.kind == EntryKind::Mail {
-                        if failed {
+                        if ending != Ending::Delivered {
                             steps.push(Step::Notice(self.filing(b"Subject: failed\r\n\r\n", moment.wall)?));
                         }
-                        facts.push(Fact::Ended(names::mail_of(&entry.mid), failed));
+                        facts.push(Fact::Ended(names::mail_of(&entry.mid), ending));
                     }
                     steps.push(Step::Remove(entry.id));
                 }

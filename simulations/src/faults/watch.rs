@@ -9,7 +9,7 @@ use kith_protocol::ids::EnvelopeId;
 
 use crate::availability::DAY;
 use crate::names;
-use crate::world::home::{Fact, Kept};
+use crate::world::home::{Ending, Fact, Kept};
 use crate::world::{Mail, Watch};
 
 /// Nobody is told that a mail failed before it has waited for so long, in ms: 30 days, less what clocks that were set may take away.
@@ -88,15 +88,15 @@ impl Watch for Ledger {
                         self.breach(now, node, Kind::Twice, format!("mail {mail} is filed again"));
                     }
                 }
-                Fact::Ended(mail, failed) => {
+                Fact::Ended(mail, ending) => {
                     if !self.ended.insert(*mail) {
                         self.breach(now, node, Kind::TwoFates, format!("mail {mail} ends again"));
                     }
-                    if !failed && !self.filed.contains(mail) {
-                        self.breach(now, node, Kind::Untrue, format!("mail {mail} is said to be delivered, and is not"));
+                    if *ending != Ending::Failed && !self.filed.contains(mail) {
+                        self.breach(now, node, Kind::Untrue, format!("mail {mail} is said to have arrived, and has not"));
                     }
                     let waited = mails.get(usize::try_from(*mail).unwrap_or(usize::MAX)).map_or(0, |mail| now - mail.at);
-                    if *failed && waited < EARLIEST_FAILURE_MS {
+                    if *ending != Ending::Delivered && waited < EARLIEST_FAILURE_MS {
                         self.breach(now, node, Kind::Early, format!("mail {mail} fails after {} h", waited / 3_600_000));
                     }
                 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use kith_protocol::address::Address;
 use kith_protocol::envelope::CELL_BYTES;
-use kith_protocol::event::{CommitProblem, Entry, HeldEnvelope, HostedQueue, Wall, Write};
+use kith_protocol::event::{CommitProblem, Entry, Fate, HeldEnvelope, HostedQueue, Problem, Wall, Write};
 use kith_protocol::ids::{EntryId, EnvelopeId, MailId};
 
 use crate::names::{self, Sealed};
@@ -31,14 +31,33 @@ pub(crate) enum Fact {
     Queued(Entry),
     /// A mail is in the mailbox.
     Filed(u64),
-    /// A mail's entry has ended, in failure or not.
-    Ended(u64, bool),
+    /// A mail's entry has ended.
+    Ended(u64, Ending),
     /// The sender was told that a mail takes long.
     Noticed(u64),
     /// A copy of so many bytes is kept for somebody.
     Held(u64),
     /// It is kept no more: its bytes, and for how many ms it was there.
     Forgot(u64, u64),
+}
+
+/// What the sender is told at the end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ending {
+    Delivered,
+    /// Their node took it, and did not confirm it.
+    Unconfirmed,
+    Failed,
+}
+
+impl Ending {
+    pub(crate) fn of(fate: &Fate) -> Self {
+        match fate {
+            Fate::Delivered | Fate::HandedOver => Self::Delivered,
+            Fate::Failed(Problem::NoReceipt) => Self::Unconfirmed,
+            Fate::Failed(_) => Self::Failed,
+        }
+    }
 }
 
 /// The moment of a commit, and what it needs of the world.

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use kith_protocol::address::Address;
-use kith_protocol::event::{CommitProblem, Entry, EntryKind, Fate, HeldEnvelope, HostedQueue, Progress, Wall, Write};
+use kith_protocol::event::{CommitProblem, Entry, EntryKind, HeldEnvelope, HostedQueue, Progress, Wall, Write};
 use kith_protocol::ids::{EntryId, EnvelopeId, MailId, QueueName};
 
 use super::ACCOUNT;
-use super::home::{Fact, Home, Kept, Moment};
+use super::home::{Ending, Fact, Home, Kept, Moment};
 use crate::names::{self, Content};
 
 /// For so long a node remembers that it dealt with an envelope, in ms: as the store does.
@@ -68,7 +68,7 @@ impl Model {
             }
             Write::Fate { entry, fate } => {
                 if let Some(entry) = self.entries.remove(entry).filter(|entry| entry.kind == EntryKind::Mail) {
-                    facts.push(Fact::Ended(names::mail_of(&entry.mid), matches!(fate, Fate::Failed(_))));
+                    facts.push(Fact::Ended(names::mail_of(&entry.mid), Ending::of(fate)));
                 }
             }
             Write::Host { rules, .. } => {

@@ -188,7 +188,9 @@ impl Item {
 
     /// Remembers what went wrong; people can see it in the queue, so a change is written.
     pub(super) fn note(&mut self, problem: Problem) {
-        if self.progress.last_problem.as_ref() != Some(&problem) {
+        // What their node took it has: whatever goes wrong later is not the reason.
+        let taken = self.progress.last_problem == Some(Problem::NoReceipt);
+        if !taken && self.progress.last_problem.as_ref() != Some(&problem) {
             self.progress.last_problem = Some(problem);
             self.dirty = true;
         }
