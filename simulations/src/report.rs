@@ -64,6 +64,7 @@ const FIELDS: &[Field] = &[
     ("failed", |s| s.failed as f64),
     ("taken and not confirmed", |s| s.unconfirmed as f64),
     ("false bounces", |s| s.false_bounces as f64),
+    ("of them avoidable", |s| s.avoidable_bounces as f64),
     ("delivered after a bounce", |s| s.late as f64),
     ("whole sends a mail", |s| s.sends),
     ("bytes sent a delivered byte", |s| s.bytes_per_byte),

@@ -56,6 +56,8 @@ pub struct Summary {
     pub unconfirmed: usize,
     /// Mails that senders were told had failed although they had been delivered.
     pub false_bounces: usize,
+    /// Those of them whose receipt an oracle would have brought back in time.
+    pub avoidable_bounces: usize,
     /// Mails that were delivered after senders were told that they had failed: a relay came back that was away for a month.
     pub late: usize,
     /// The share of the mails of which senders were told that they take long.
@@ -146,6 +148,7 @@ pub fn summary(world: &World, delays: &[Delay]) -> Summary {
         failed: counted(|mail| mail.failed),
         unconfirmed: counted(|mail| mail.unconfirmed),
         false_bounces: counted(|mail| mail.failed && mail.filed.is_some_and(|filed| Some(filed) <= mail.ended)),
+        avoidable_bounces: accepted(world).filter(|mail| is_avoidable(world, mail)).count(),
         late: counted(|mail| mail.failed && mail.filed.is_some_and(|filed| Some(filed) > mail.ended)),
         noticed: each(counted(|mail| mail.notices > 0) as f64),
         noticed_late: counted(|mail| mail.noticed.is_some_and(|noticed| mail.ended.is_some_and(|ended| noticed > ended))),
@@ -157,6 +160,15 @@ pub fn summary(world: &World, delays: &[Delay]) -> Summary {
         control_kb_a_day: traffic.control_bytes as f64 / 1e3 / (mails as f64 + waited as f64 / DAY as f64).max(1.0),
         relay_peak_mb: peak as f64 / 1e6,
     }
+}
+
+/// A mail that arrived and was said to have failed, although there was a way for its receipt.
+fn is_avoidable(world: &World, mail: &Mail) -> bool {
+    let (Some(filed), Some(ended), true) = (mail.filed, mail.ended, mail.failed) else { return false };
+    let mut nodes = vec![world.sessions(mail.to), world.sessions(mail.from)];
+    let relays = world.relays(mail.from).iter().chain(world.relays(mail.to));
+    nodes.extend(relays.filter(|relay| !world.is_liar(**relay)).map(|relay| world.sessions(*relay)));
+    filed <= ended && oracle::oracle(&nodes, filed).is_some_and(|back| back + NEAR_MS < ended)
 }
 
 /// The median of what was delivered over the oracle, in hours.
