@@ -199,6 +199,7 @@ fn many() {
         strangers: Strangers::Closed,
         tag: [0; 16],
         effort: 0,
+        siblings: Vec::new(),
     };
     store.write(move |transaction| transaction.host(&rules, None)).unwrap();
     let begun = Instant::now();

@@ -293,6 +293,7 @@ impl World {
                     strangers: self.config.strangers,
                     tag: [0; 16],
                     effort: 0,
+                    siblings: Vec::new(),
                 };
                 self.nodes[relay as usize].home.host(rules);
             }

@@ -6,8 +6,9 @@ use kith_network::Source;
 use kith_protocol::blinding::week_of;
 use kith_protocol::card::Strangers;
 use kith_protocol::event::{AuditOutcome, Event, OwnerAsk, Place, PlaceKind, UsedRelay};
-use kith_protocol::hosting::{MARKS_MAX, RECORDS_MAX, Request, challenge_answer, challenged, volunteer_queue};
+use kith_protocol::hosting::{MARKS_MAX, RECORDS_MAX, Request, SIBLINGS_MAX, challenge_answer, challenged, volunteer_queue};
 use kith_protocol::ids::{AccountId, EnvelopeId, Op, PeerId, QueueName, Token};
+use kith_protocol::limits::PLACE_ADDRESSES_MAX;
 use kith_protocol::record::check_stored;
 use kith_protocol::secret::Secret;
 use kith_protocol::stamp;
@@ -69,11 +70,22 @@ impl Room {
             OwnerAsk::Marks => self.marks(asking)?,
             OwnerAsk::Records => self.records_ahead(asking.account)?,
             OwnerAsk::Leave => vec![Request::Leave],
+            OwnerAsk::Siblings => vec![Request::Siblings { places: self.siblings(asking)? }],
         };
         let here = self.network.peer_id();
         let Some(identity) = self.identities.get(&asking.account) else { return Ok(VecDeque::new()) };
         let prove = |request: &Request| identity.ask(&asking.queue, request, &asking.peer, &here, &asking.nonce, now.wall);
         requests.iter().map(|request| prove(request).map(Message::Ask)).collect()
+    }
+
+    /// The account's other relays, for one of them.
+    fn siblings(&mut self, asking: &Asking) -> Result<Vec<Place>, StoreError> {
+        let others = |relay: &UsedRelay| relay.account == asking.account && relay.peer != asking.peer && relay.granted;
+        let place = |UsedRelay { peer, queue, mut addresses, .. }: UsedRelay| {
+            addresses.truncate(PLACE_ADDRESSES_MAX);
+            Place { peer, queue, kind: PlaceKind::Relay, addresses }
+        };
+        Ok(self.used_relays()?.into_iter().filter(others).take(SIBLINGS_MAX).map(place).collect())
     }
 
     /// The marks of all stamps of the coming weeks, for one relay. Where strangers are welcome no stamps are needed.

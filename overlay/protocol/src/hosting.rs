@@ -15,9 +15,10 @@ use serde_bytes::{ByteArray, ByteBuf};
 use crate::card::Strangers;
 use crate::codec::{self, EncodeError};
 use crate::contexts;
+use crate::event::{Place, PlaceKind};
 use crate::ids::{EnvelopeId, PeerId, QueueName};
 use crate::keys::{Operations, QueueKey, queue_name};
-use crate::limits::RECORD_BYTES_MAX;
+use crate::limits::{PLACE_ADDRESS_BYTES_MAX, PLACE_ADDRESSES_MAX, RECORD_BYTES_MAX};
 use crate::signed::{self, SIGNATURE_BYTES};
 use crate::wire::{GROUP_BYTES, groups};
 
@@ -29,6 +30,9 @@ pub const MARK_BYTES: usize = 16;
 pub const MARKS_MAX: usize = 3 * 1024;
 /// Records in one request.
 pub const RECORDS_MAX: usize = 4;
+
+/// Other relays of a mailbox, as many as a card lists and some.
+pub const SIBLINGS_MAX: usize = 8;
 
 /// What the owner of a mailbox asks of the node that keeps it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -63,6 +67,11 @@ pub enum Request {
     },
     /// Keep nothing any more: what is there may be thrown away.
     Leave,
+    /// The other relays of this mailbox, with its queue at each: what waits here may be passed on to them, and they may leave letters here.
+    Siblings {
+        /// At most [`SIBLINGS_MAX`].
+        places: Vec<Place>,
+    },
 }
 
 /// What a relay grants.
@@ -132,6 +141,8 @@ struct RequestFields {
     marks: Option<ByteBuf>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     records: Option<Vec<(ByteBuf, ByteBuf)>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    siblings: Option<Vec<Place>>,
 }
 
 impl From<&Request> for RequestFields {
@@ -147,6 +158,7 @@ impl From<&Request> for RequestFields {
             }
             Request::Records { records } => Self { kind: 3, records: Some(records.clone()), ..none },
             Request::Leave => Self { kind: 4, ..none },
+            Request::Siblings { places } => Self { kind: 5, siblings: Some(places.clone()), ..none },
         }
     }
 }
@@ -159,6 +171,7 @@ impl RequestFields {
             2 => Request::Marks { week: self.week?, part: self.part?, marks: self.marks? },
             3 => Request::Records { records: self.records? },
             4 => Request::Leave,
+            5 => Request::Siblings { places: self.siblings? },
             _ => return None,
         })
     }
@@ -174,6 +187,16 @@ impl Request {
             Self::Records { records } => {
                 records.len() <= RECORDS_MAX
                     && records.iter().all(|(key, record)| key.len() == 32 && record.len() <= RECORD_BYTES_MAX)
+            }
+            Self::Siblings { places } => {
+                let hints = |place: &Place| {
+                    place.addresses.len() <= PLACE_ADDRESSES_MAX
+                        && place
+                            .addresses
+                            .iter()
+                            .all(|hint| hint.len() <= PLACE_ADDRESS_BYTES_MAX && hint.bytes().all(|byte| byte.is_ascii_graphic()))
+                };
+                places.len() <= SIBLINGS_MAX && places.iter().all(|place| place.kind == PlaceKind::Relay && hints(place))
             }
             Self::Host { .. } | Self::Collect { .. } | Self::Leave => true,
         }

@@ -30,7 +30,17 @@ fn queue(number: u8) -> QueueName {
 /// A mailbox for so many cells.
 fn mailbox(number: u8, cells: u64, strangers: Strangers) -> HostedQueue {
     let (queue, key) = (queue(number), [number; 32]);
-    HostedQueue { queue, key, bytes: cells * CELL, count: 512, largest: 4 * CELL, strangers, tag: TAG, effort: EFFORT }
+    HostedQueue {
+        queue,
+        key,
+        bytes: cells * CELL,
+        count: 512,
+        largest: 4 * CELL,
+        strangers,
+        tag: TAG,
+        effort: EFFORT,
+        siblings: Vec::new(),
+    }
 }
 
 fn stamped(number: u64) -> Ticket {

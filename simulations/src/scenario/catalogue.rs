@@ -40,7 +40,8 @@ pub fn questions(name: &str, wishes: &Wishes) -> Option<Vec<Question>> {
         "correlated-home" => correlated(up),
         "friends-only" => vec![
             Question::new("ten friends, each other's relays", What::People(People::friends())),
-            Question::new("the same, relays do not pass mail on to each other", What::People(People::friends())),
+            Question::new("the same, relays do not pass mail on to each other", What::People(People::friends()))
+                .with("pass_on_below_ms", 0),
         ],
         "retry-policy" => retry_policy(up),
         "phones" => vec![Question::pairs(format!("two phones, one Pi at {up}"), Pairs::phones(&pis(1)))],

@@ -78,7 +78,7 @@ impl People {
     /// Ten friends with laptops, at mixed hours, and nothing that is always on.
     #[must_use]
     pub fn friends() -> Self {
-        let hours = [(2.0, 8.0), (3.0, 11.0), (4.0, 14.0), (4.0, 17.0), (4.0, 20.0), (6.0, 22.0)];
+        let hours = [(4.0, 9.0), (8.0, 13.0), (4.0, 20.0), (6.0, 17.0), (5.0, 22.0), (3.0, 12.0), (8.0, 15.0), (4.0, 19.0)];
         let habits = hours.map(|(hours, centre)| Share { share: 1.0, habit: Habit::Diurnal { hours, centre } });
         Self {
             people: 10,

@@ -179,6 +179,16 @@ impl World {
             OwnerAsk::Host => Request::Host { token: [0; 32] },
             OwnerAsk::Collect => Request::Collect { strangers: Strangers::Welcome, tag: [0; 16], effort: 0 },
             OwnerAsk::Leave => Request::Leave,
+            OwnerAsk::Siblings => {
+                let others = self.nodes[node as usize].relays.iter().filter(|relay| **relay != other);
+                let place = |relay: &u32| Place {
+                    peer: names::peer(*relay),
+                    queue: names::queue_at(node, *relay),
+                    kind: PlaceKind::Relay,
+                    addresses: Vec::new(),
+                };
+                Request::Siblings { places: others.map(place).collect() }
+            }
             // What is not a matter of delivery is answered at once.
             OwnerAsk::Marks | OwnerAsk::Records => {
                 return self.tell(node, 2 * wait, Event::Asked { op, reply: Some(Reply::Done) });

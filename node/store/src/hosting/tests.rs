@@ -42,6 +42,7 @@ fn rules(number: u8) -> HostedQueue {
         strangers: Strangers::Work,
         tag: [3; 16],
         effort: 20,
+        siblings: Vec::new(),
     }
 }
 

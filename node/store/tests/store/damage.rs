@@ -61,6 +61,7 @@ fn keep_for_others(store: &Store) {
         strangers: Strangers::Welcome,
         tag: [0; 16],
         effort: 0,
+        siblings: Vec::new(),
     };
     let letters = [filing_of(store, &[5; 700]).blob, filing_of(store, &[6; 70_000]).blob];
     store

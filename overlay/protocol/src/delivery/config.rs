@@ -91,6 +91,8 @@ pub struct Config {
     pub relay_refresh_ms: u64,
     /// Volunteers near our own key are asked for letters at this interval. 1 h.
     pub volunteer_collect_ms: u64,
+    /// A machine that has been up for less than this passes what it keeps on to its owners' other relays; 0: it never does. 20 h.
+    pub pass_on_below_ms: u64,
     /// Bytes kept for others in all. 4 GiB.
     pub hosting_bytes_max: u64,
     /// Deposits of one peer in a minute. 60.
@@ -171,6 +173,7 @@ impl Default for Config {
             relay_retry_ms: MINUTE,
             relay_refresh_ms: 6 * HOUR,
             volunteer_collect_ms: HOUR,
+            pass_on_below_ms: 20 * HOUR,
             hosting_bytes_max: 4 << 30,
             deposits_per_minute: 60,
             deposit_bytes_per_minute: 20 << 20,

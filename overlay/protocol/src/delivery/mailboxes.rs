@@ -127,6 +127,7 @@ impl Mailboxes {
             mailbox.todo = vec![OwnerAsk::Leave];
             mailbox.due = now;
         }
+        self.outdated(account, OwnerAsk::Siblings, now);
     }
 
     pub(crate) fn account_removed(&mut self, account: AccountId) {
@@ -244,21 +245,23 @@ impl Mailboxes {
                 if what == OwnerAsk::Host {
                     mailbox.relay.granted = true;
                     granted(&mailbox.relay, grant, cx);
+                    let account = mailbox.relay.account;
+                    self.outdated(account, OwnerAsk::Siblings, cx.now.mono);
                 }
             }
             (OwnerAsk::Leave, Some(Reply::Done | Reply::Unknown)) => {
                 let key = mailbox.key();
                 self.all.remove(&key);
             }
-            (OwnerAsk::Marks | OwnerAsk::Records, Some(Reply::Done)) => mailbox.done(what, cx),
+            (OwnerAsk::Siblings | OwnerAsk::Marks | OwnerAsk::Records, Some(Reply::Done)) => mailbox.done(what, cx),
             (_, _) if mailbox.volunteer => {
                 // Nothing is there, or nobody: the next search will tell.
                 let key = mailbox.key();
                 self.all.remove(&key);
             }
             // It hosted us once and does so no more: ask to be hosted anew.
-            (OwnerAsk::Collect | OwnerAsk::Marks | OwnerAsk::Records, Some(Reply::Unknown)) => {
-                mailbox.todo = vec![OwnerAsk::Host, OwnerAsk::Collect, OwnerAsk::Marks, OwnerAsk::Records];
+            (OwnerAsk::Collect | OwnerAsk::Siblings | OwnerAsk::Marks | OwnerAsk::Records, Some(Reply::Unknown)) => {
+                mailbox.todo = vec![OwnerAsk::Host, OwnerAsk::Collect, OwnerAsk::Siblings, OwnerAsk::Marks, OwnerAsk::Records];
                 mailbox.put_off(cx);
             }
             _ => mailbox.put_off(cx),
@@ -293,7 +296,7 @@ impl Mailboxes {
 
 /// What is to be asked of a relay, from the beginning.
 fn plan(relay: &UsedRelay) -> Vec<OwnerAsk> {
-    let usual = [OwnerAsk::Collect, OwnerAsk::Marks, OwnerAsk::Records];
+    let usual = [OwnerAsk::Collect, OwnerAsk::Siblings, OwnerAsk::Marks, OwnerAsk::Records];
     if relay.granted { usual.to_vec() } else { [&[OwnerAsk::Host][..], &usual].concat() }
 }
 

@@ -10,6 +10,7 @@
 
 mod asked;
 mod keep;
+mod pass;
 mod push;
 
 pub(crate) use keep::Deposit;
@@ -68,6 +69,13 @@ struct Queue {
     waiting: BTreeSet<(u64, EnvelopeId)>,
 }
 
+impl Queue {
+    /// The owner has named this peer as another relay of the mailbox.
+    fn is_sibling(&self, peer: &PeerId) -> bool {
+        self.rules.siblings.iter().any(|place| place.peer == *peer)
+    }
+}
+
 /// A letter that is kept.
 #[derive(Clone, Debug)]
 struct Kept {
@@ -78,6 +86,8 @@ struct Kept {
     rest: Mono,
     acking: bool,
     forgetting: bool,
+    /// The owner's other relays that have it, or do not want it.
+    passed: BTreeSet<PeerId>,
 }
 
 #[derive(Clone, Debug)]
@@ -116,6 +126,10 @@ pub(crate) struct Relay {
     incoming: BTreeMap<Token, Incoming>,
     batches: BTreeMap<BatchId, Batch>,
     offers: BTreeMap<Op, (EnvelopeId, PeerId)>,
+    /// Something has changed about who lacks what.
+    pass_due: bool,
+    /// Offers to the owners' other relays.
+    passing: BTreeMap<Op, (EnvelopeId, PeerId)>,
     pushing: BTreeMap<PeerId, usize>,
     /// Whom letters are carried on to, and which.
     onward: BTreeMap<PeerId, BTreeSet<EnvelopeId>>,
@@ -148,6 +162,8 @@ impl Relay {
             incoming: BTreeMap::new(),
             batches: BTreeMap::new(),
             offers: BTreeMap::new(),
+            pass_due: true,
+            passing: BTreeMap::new(),
             pushing: BTreeMap::new(),
             onward: BTreeMap::new(),
             rates: BTreeMap::new(),
@@ -234,9 +250,14 @@ impl Relay {
             }
             if held.acked_ms.is_none() && !matches!(held.kind, HeldKind::Onward(_)) {
                 queue.waiting.insert((held.since_ms, held.envelope));
+                if queue.owner.is_none() && !queue.rules.siblings.is_empty() {
+                    // Another relay of theirs may be there to have it too.
+                    self.pass_due = true;
+                    self.sweep_at = Mono(0);
+                }
             }
         }
-        let kept = Kept { held, offered: None, rest: Mono(0), acking: false, forgetting: false };
+        let kept = Kept { held, offered: None, rest: Mono(0), acking: false, forgetting: false, passed: BTreeSet::new() };
         self.kept.insert(kept.held.envelope, kept);
     }
 
@@ -284,6 +305,7 @@ impl Relay {
 
     /// A peer is up: what is to be carried on to it can go.
     pub(crate) fn peer_up(&mut self, peer: PeerId) {
+        self.pass_due = true;
         for envelope in self.onward.get(&peer).into_iter().flatten() {
             if let Some(kept) = self.kept.get_mut(envelope) {
                 kept.rest = Mono(0);
@@ -298,6 +320,7 @@ impl Relay {
         }
         self.watchers.retain(|_, watcher| watcher != peer);
         self.incoming.retain(|_, incoming| incoming.peer != *peer || incoming.writing);
+        self.unpass(peer);
         let broken: Vec<Op> = self.offers.iter().filter(|(_, (_, to))| to == peer).map(|(op, _)| *op).collect();
         for op in broken {
             self.unpush(op);

@@ -29,6 +29,9 @@ pub struct HostedQueue {
     pub tag: [u8; 16],
     /// How much work strangers do.
     pub effort: u32,
+    /// The owner's other relays: what waits here may be passed on to them, and they may leave letters here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub siblings: Vec<Place>,
 }
 
 /// Why a letter of somebody else is kept.
@@ -151,4 +154,6 @@ pub enum OwnerAsk {
     Records,
     /// To keep nothing any more.
     Leave,
+    /// To know the account's other relays.
+    Siblings,
 }

@@ -19,6 +19,13 @@ fn requests() -> impl Strategy<Value = Request> {
     let marks = proptest::collection::btree_set(any::<[u8; MARK_BYTES]>(), 0..40);
     let record = (any::<[u8; 32]>(), proptest::collection::vec(any::<u8>(), 0..200))
         .prop_map(|(key, record)| (ByteBuf::from(key.to_vec()), ByteBuf::from(record)));
+    let hints = proptest::collection::vec("[!-~]{1,60}", 0..=PLACE_ADDRESSES_MAX);
+    let siblings = (any::<[u8; 32]>(), any::<[u8; 16]>(), hints).prop_map(|(peer, queue, addresses)| Place {
+        peer: PeerId(peer),
+        queue: QueueName(queue),
+        kind: PlaceKind::Relay,
+        addresses,
+    });
     prop_oneof![
         any::<[u8; 32]>().prop_map(|token| Request::Host { token }),
         (strangers, any::<[u8; 16]>(), any::<u32>()).prop_map(|(strangers, tag, effort)| Request::Collect {
@@ -33,6 +40,7 @@ fn requests() -> impl Strategy<Value = Request> {
         }),
         proptest::collection::vec(record, 0..=RECORDS_MAX).prop_map(|records| Request::Records { records }),
         Just(Request::Leave),
+        proptest::collection::vec(siblings, 0..=SIBLINGS_MAX).prop_map(|places| Request::Siblings { places }),
     ]
 }
 

@@ -117,8 +117,9 @@ fn a_relay_restored_from_an_older_disk_loses_nothing_for_good() {
     world.crash(BOB);
     world.submit(ANNA, BOB);
     world.run(10 * SECOND);
+    // Both at once: one alone would have it from the other.
+    [2, 3].into_iter().for_each(|relay| world.crash(relay));
     for (relay, disk) in [2, 3].into_iter().zip(before) {
-        world.crash(relay);
         world.nodes[relay].disk = disk;
         world.boot(relay);
     }
@@ -177,6 +178,33 @@ fn volunteers_keep_mail_for_those_without_relays() {
     world.crash(BOB);
     world.boot(ANNA);
     world.run(2 * MINUTE);
+    world.check_all_delivered();
+}
+
+/// Bob's two relays are laptops. Anna meets the one, Bob meets the other, and they meet each other.
+#[test]
+fn relays_that_are_seldom_on_pass_on_to_each_other_what_waits() {
+    let mut world = World::new(4, 5);
+    world.relays[BOB] = vec![2, 3];
+    world.introduce();
+    for node in [ANNA, BOB, 2, 3] {
+        world.boot(node);
+    }
+    world.run(5 * MINUTE);
+    [BOB, 3].into_iter().for_each(|node| world.crash(node));
+    let entry = world.submit(ANNA, BOB);
+    world.run(5 * MINUTE);
+    assert_eq!(world.copies(ANNA, entry), [(peer(2), PlaceKind::Relay)]);
+    world.crash(ANNA);
+    world.boot(3);
+    world.run(5 * MINUTE);
+    world.crash(2);
+    world.boot(BOB);
+    world.run(5 * MINUTE);
+    assert!(world.is_filed(&world.mails[0]), "the second relay had it from the first one");
+    world.boot(ANNA);
+    world.boot(2);
+    world.run(5 * MINUTE);
     world.check_all_delivered();
 }
 

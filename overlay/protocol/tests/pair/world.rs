@@ -625,6 +625,16 @@ impl World {
             OwnerAsk::Host => Request::Host { token: [0; 32] },
             OwnerAsk::Collect => Request::Collect { strangers: Strangers::Welcome, tag: [0; 16], effort: 0 },
             OwnerAsk::Leave => Request::Leave,
+            OwnerAsk::Siblings => {
+                let others = self.relays[node].iter().filter(|relay| **relay != other);
+                let place = |relay: &usize| Place {
+                    peer: peer(*relay),
+                    queue: relay_queue(node, *relay),
+                    kind: PlaceKind::Relay,
+                    addresses: Vec::new(),
+                };
+                Request::Siblings { places: others.map(place).collect() }
+            }
             OwnerAsk::Marks | OwnerAsk::Records => {
                 return self.tell(node, wait, Event::Asked { op, reply: Some(Reply::Done) });
             }

@@ -36,6 +36,7 @@ impl Relay {
                     strangers: Strangers::Closed,
                     tag: [0; 16],
                     effort: 0,
+                    siblings: Vec::new(),
                 });
                 let rules = HostedQueue { bytes: grant.bytes, count: grant.count, largest: grant.largest, ..base };
                 self.rule(token, peer, rules, Some(ticket), cx);
@@ -65,6 +66,18 @@ impl Relay {
                 }
                 let write = Write::Deposited { queue: name, request };
                 cx.commit(vec![write], vec![Effect::Reply { token, reply: Reply::Done }]);
+            }
+            (Request::Siblings { .. }, Some(known)) if known.bytes == 0 => {
+                cx.emit(Effect::Reply { token, reply: Reply::Unknown });
+            }
+            (Request::Siblings { places }, Some(known)) if known.siblings == places => {
+                cx.emit(Effect::Reply { token, reply: Reply::Done });
+            }
+            (Request::Siblings { places }, Some(known)) => {
+                let rules = HostedQueue { siblings: places, ..known };
+                let done = Effect::Reply { token, reply: Reply::Done };
+                let batch = cx.commit(vec![Write::Host { rules: rules.clone(), ticket: None }], vec![done]);
+                self.batches.insert(batch, Batch::Host(peer, Box::new(rules)));
             }
             (Request::Leave, Some(_)) => {
                 let batch = cx.commit(vec![Write::Unhost(name)], vec![Effect::Reply { token, reply: Reply::Done }]);
@@ -141,6 +154,7 @@ impl Relay {
                 strangers: Strangers::Closed,
                 tag: [0; 16],
                 effort: 0,
+                siblings: Vec::new(),
             });
         }
         let watcher = self.watchers.get(&held.queue);

@@ -59,7 +59,7 @@ impl Relay {
             return Self::later(token, reason, after_s, cx);
         }
         let welcome = self.queues.get(&queue).is_some_and(|queue| queue.rules.strangers == Strangers::Welcome);
-        let ours = self.queues.get(&queue).is_some_and(|queue| queue.owner == Some(peer));
+        let ours = self.queues.get(&queue).is_some_and(|queue| queue.owner == Some(peer) || queue.is_sibling(&peer));
         if !welcome
             && !ours
             && ticket.stamp.is_none()
@@ -148,6 +148,10 @@ impl Relay {
                 (true, true) => Entry::Full,
                 (true, false) => Entry::As(HeldKind::Onward(ticket.onward.clone())),
             };
+        }
+        if queue.is_sibling(&peer) {
+            // It was let in there, by the owner's rules.
+            return if full { Entry::Full } else { Entry::As(HeldKind::Contact) };
         }
         let spent = |stamp: &[u8; 16]| {
             self.incoming.values().any(|incoming| incoming.held.queue == *name && incoming.stamp.as_ref() == Some(stamp))
@@ -317,6 +321,7 @@ impl Relay {
         let more = gone.len() == FORGET_BATCH_MAX;
         self.forget(gone, cx);
         self.reach_out(connections, cx);
+        self.reach_siblings(connections, cx);
         more
     }
 }

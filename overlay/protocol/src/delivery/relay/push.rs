@@ -42,6 +42,7 @@ impl Relay {
         for (name, peer) in owned {
             self.pump_queue(name, peer, cx);
         }
+        self.pass_on(connections, cx);
         let reachable: Vec<PeerId> = self.onward.keys().copied().filter(|peer| connections.is_up(peer)).collect();
         for peer in reachable {
             let envelopes: BTreeSet<EnvelopeId> = self.onward.get(&peer).cloned().unwrap_or_default();
@@ -134,6 +135,9 @@ impl Relay {
 
     /// The answer to an offer. False if it was not this machine's.
     pub(crate) fn offered(&mut self, op: Op, outcome: OfferOutcome, cx: &mut Context<'_>) -> bool {
+        if self.passed(op, outcome) {
+            return true;
+        }
         let Some((envelope, _)) = self.unpush(op) else { return false };
         let clock = self.clock();
         let Some(kept) = self.kept.get_mut(&envelope) else { return true };
