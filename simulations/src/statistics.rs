@@ -72,7 +72,7 @@ pub struct Summary {
     pub bytes_per_envelope_byte: f64,
     /// Days for which copies were kept by others, all of a mail together; those that are kept still do not count.
     pub copy_days: f64,
-    /// Kilobytes of greetings, offers and questions, for each mail and each day that one waits.
+    /// Kilobytes of offers and questions, for each mail and each day that one waits.
     pub control_kb_a_day: f64,
     /// The most that a node kept for others, in MB.
     pub relay_peak_mb: f64,

@@ -136,8 +136,10 @@ pub struct Traffic {
     pub mail_bytes: u64,
     /// Bytes of envelopes of receipts.
     pub receipt_bytes: u64,
-    /// Bytes of greetings, offers, questions to relays.
+    /// Bytes of offers, and of questions to relays.
     pub control_bytes: u64,
+    /// Bytes of connections that were made, until both sides have greeted.
+    pub connection_bytes: u64,
     /// Bytes of look-ups and publications.
     pub directory_bytes: u64,
     /// Connections made.
@@ -598,7 +600,7 @@ impl World {
         if self.nodes[one as usize].peers.insert(other) {
             self.nodes[other as usize].peers.insert(one);
             self.traffic.connections += 1;
-            self.traffic.control_bytes += perform::CONNECTION_BYTES;
+            self.traffic.connection_bytes += perform::CONNECTION_BYTES;
             for (node, of) in [(one, other), (other, one)] {
                 let boot = self.nodes[of as usize].boot;
                 if self.nodes[node as usize].met.insert(of, boot) != Some(boot) {

@@ -128,6 +128,8 @@ pub(crate) struct Relay {
     offers: BTreeMap<Op, (EnvelopeId, PeerId)>,
     /// Something has changed about who lacks what.
     pass_due: bool,
+    /// Something came that will be passed on soon.
+    fresh: bool,
     /// Offers to the owners' other relays.
     passing: BTreeMap<Op, (EnvelopeId, PeerId)>,
     pushing: BTreeMap<PeerId, usize>,
@@ -163,6 +165,7 @@ impl Relay {
             batches: BTreeMap::new(),
             offers: BTreeMap::new(),
             pass_due: true,
+            fresh: false,
             passing: BTreeMap::new(),
             pushing: BTreeMap::new(),
             onward: BTreeMap::new(),
@@ -252,7 +255,7 @@ impl Relay {
                 queue.waiting.insert((held.since_ms, held.envelope));
                 if queue.owner.is_none() && !queue.rules.siblings.is_empty() {
                     // Another relay of theirs may be there to have it too.
-                    self.pass_due = true;
+                    self.fresh = true;
                     self.sweep_at = Mono(0);
                 }
             }
@@ -351,10 +354,12 @@ impl Relay {
         }
         if self.sweep_at <= cx.now.mono {
             let more = self.sweep(connections, cx);
-            self.sweep_at = cx.after(match (more, self.onward.is_empty()) {
+            self.pass_due = true;
+            let soon = std::mem::take(&mut self.fresh) || !self.onward.is_empty();
+            self.sweep_at = cx.after(match (more, soon) {
                 (true, _) => SWEEP_AGAIN_MS,
-                (false, true) => SWEEP_MS,
-                (false, false) => REACH_MS,
+                (false, true) => REACH_MS,
+                (false, false) => SWEEP_MS,
             });
         }
     }

@@ -12,6 +12,8 @@ use super::Relay;
 
 /// Relays that are dialled in one round for what waits here.
 const DIALLED_MAX: usize = 8;
+/// So long after a letter came it is passed on at the earliest, in ms: its sender leaves it elsewhere too, and should not meet us there.
+const SETTLED_MS: u64 = 50 * 1000;
 /// Letters that are on their way to other relays at once.
 const PASSING_MAX: usize = 64;
 
@@ -27,13 +29,14 @@ impl Relay {
             .queues
             .values()
             .filter(|queue| queue.owner.is_none() && !queue.waiting.is_empty() && !queue.rules.siblings.is_empty());
-        let mut found = Vec::new();
+        let (mut found, clock) = (Vec::new(), self.clock());
         for queue in absent {
             for place in queue.rules.siblings.iter().filter(|place| up(&place.peer)) {
                 let lacks = |envelope: &&EnvelopeId| {
                     let kept = self.kept.get(*envelope);
                     kept.is_some_and(|kept| {
-                        kept.held.kind == HeldKind::Contact && !kept.forgetting && !kept.passed.contains(&place.peer)
+                        let settled = clock.saturating_sub(kept.held.since_ms) >= SETTLED_MS;
+                        settled && kept.held.kind == HeldKind::Contact && !kept.forgetting && !kept.passed.contains(&place.peer)
                     })
                 };
                 let lacking = queue.waiting.iter().map(|(_, envelope)| envelope).filter(lacks);
