@@ -202,9 +202,12 @@ fn costs(parts: &[Part]) -> Option<Chart> {
     Some(Chart::Lines(Lines { title: "What copies cost, and what they bring".to_owned(), x, y, series: series.collect() }))
 }
 
+/// What grew: its name, its value for each number of people, and the exponent.
+pub type Growth = (String, Vec<(f64, f64)>, f64);
+
 /// How time, memory and bytes a mail grow with the number of people: points and the exponents of their growth.
 #[must_use]
-pub fn growth(parts: &[Part]) -> Vec<(String, Vec<(f64, f64)>, f64)> {
+pub fn growth(parts: &[Part]) -> Vec<Growth> {
     let people = |part: &Part| match &part.question.world {
         crate::scenario::What::People(people) => Some(f64::from(people.people)),
         _ => None,
@@ -258,6 +261,29 @@ fn growth_chart(parts: &[Part]) -> Chart {
     Chart::Lines(Lines { title, x: Axis::log10("people", from_x, to_x), y: Axis::log10("", from_y, to_y), series })
 }
 
+/// What all questions show together.
+fn overall(asked: &Asked, parts: &[Part]) -> Vec<Chart> {
+    let charts = [
+        map(parts, "within 7 days, %", "Share of the mails that are there within 7 days"),
+        map(parts, "within a minute of the oracle, %", "Share of the mails that are there within a minute of the oracle"),
+        costs(parts),
+        (asked.name == "scale").then(|| growth_chart(parts)),
+    ];
+    charts.into_iter().flatten().collect()
+}
+
+/// The drawings of the page as files of their own: what all questions show together, then those of each.
+#[must_use]
+pub fn plots(asked: &Asked, parts: &[Part]) -> Vec<String> {
+    let alone = |chart: Chart| {
+        let look = "<svg xmlns=\"http://www.w3.org/2000/svg\" font-family=\"system-ui,sans-serif\" color=\"#1c1c1c\" style=\"background:#fff\" ";
+        chart.svg().replacen("<svg ", look, 1)
+    };
+    let mapped = parts.iter().any(|part| part.question.cell.is_some());
+    let each = parts.iter().filter(|_| !mapped).flat_map(Part::charts);
+    overall(asked, parts).into_iter().chain(each).map(alone).collect()
+}
+
 /// The whole page.
 #[must_use]
 pub fn page(asked: &Asked, command: &str, parts: &[Part], stopped: bool) -> String {
@@ -269,13 +295,7 @@ pub fn page(asked: &Asked, command: &str, parts: &[Part], stopped: bool) -> Stri
         parts.iter().map(|part| part.runs.len()).max().unwrap_or(0),
         if stopped { " <strong>It was stopped before its end: this is how far it had come.</strong>" } else { "" },
     );
-    let maps = [
-        map(parts, "within 7 days, %", "Share of the mails that are there within 7 days"),
-        map(parts, "within a minute of the oracle, %", "Share of the mails that are there within a minute of the oracle"),
-        costs(parts),
-        (asked.name == "scale").then(|| growth_chart(parts)),
-    ];
-    maps.into_iter().flatten().for_each(|chart| page.push_str(&chart.svg()));
+    overall(asked, parts).iter().for_each(|chart| page.push_str(&chart.svg()));
     let mapped = parts.iter().filter(|part| part.question.cell.is_some()).count();
     for part in parts {
         // Of a whole map everything at once is more than anybody reads.

@@ -705,7 +705,7 @@ impl World {
     fn fact(&mut self, node: u32, fact: Fact) {
         let now = self.now;
         match fact {
-            Fact::Queued(entry) => self.tell(node, 0, Event::Queued(entry)),
+            Fact::Queued(entry) => self.tell(node, 0, Event::Queued(*entry)),
             Fact::Filed(mail) => {
                 self.mails[mail as usize].filed.get_or_insert(now);
                 self.note(5, node, mail);

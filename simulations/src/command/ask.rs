@@ -42,6 +42,9 @@ fn save(asked: &Asked, parts: &[Part], stopped: bool, out: &Path) -> Result<(), 
     write(out, "summary.json", &json)?;
     write(out, "scenario.toml", again.as_bytes())?;
     write(out, "digest.txt", digests.as_bytes())?;
+    for (number, plot) in (1..).zip(report::plots(asked, parts)) {
+        write(out, &format!("plot-{number}.svg"), plot.as_bytes())?;
+    }
     println!("{}", out.join("report.html").display());
     Ok(())
 }

@@ -27,7 +27,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Mistake> {
     let seeds: Vec<u64> = (0..count).map(|number| first.saturating_add(number)).collect();
     let mut checks = closed_forms(&seeds);
     for line in reference() {
-        show(&line.name.to_owned());
+        show(line.name);
         let pairs = Pairs { pairs: arguments.pairs.unwrap_or(60), days: arguments.days.unwrap_or(60), ..line.pairs.clone() };
         let runs: Vec<_> = seeds.iter().map(|seed| pairs.run(*seed).summary).collect();
         let shares = [

@@ -235,7 +235,7 @@ impl StoreHome {
             match (step, done) {
                 (Step::Letter(_, mid, _), Done::Filed) => facts.push(Fact::Filed(names::mail_of(&mid))),
                 (Step::Enqueue(entry), Done::Queued(id)) => {
-                    facts.push(Fact::Queued(Self::core_entry(QueueEntry { id, ..*entry })));
+                    facts.push(Fact::Queued(Box::new(Self::core_entry(QueueEntry { id, ..*entry }))));
                 }
                 _ => {}
             }

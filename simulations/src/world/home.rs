@@ -28,7 +28,7 @@ pub(crate) struct Kept {
 #[derive(Debug)]
 pub(crate) enum Fact {
     /// A letter of the node's own was queued.
-    Queued(Entry),
+    Queued(Box<Entry>),
     /// A mail is in the mailbox.
     Filed(u64),
     /// A mail's entry has ended.

@@ -106,13 +106,13 @@ impl Model {
                     }
                     if *receipt {
                         let entry = self.put(receipt_for(moment.address(sealed.from), sealed.mid, moment));
-                        facts.push(Fact::Queued(entry));
+                        facts.push(Fact::Queued(Box::new(entry)));
                     }
                 }
             }
             Write::Receipt { to, mid, .. } => {
                 let entry = self.put(receipt_for(*to, *mid, moment));
-                facts.push(Fact::Queued(entry));
+                facts.push(Fact::Queued(Box::new(entry)));
             }
         }
     }
