@@ -173,7 +173,10 @@ fn map(parts: &[Part], figure: &str, title: &str) -> Option<Chart> {
     }
     let value = |row: &String, column: &String| {
         let here = |part: &&Part| part.question.cell.as_ref() == Some(&(row.clone(), column.clone()));
-        parts.iter().find(here).and_then(|part| part.figure(figure)).map(|percent| percent / 100.0)
+        let part = parts.iter().find(here)?;
+        // Where an oracle delivers nothing, nothing is near it.
+        let meant = !figure.contains("oracle") || part.figure("oracle within 30 days, %")? > 0.0;
+        part.figure(figure).filter(|_| meant).map(|percent| percent / 100.0)
     };
     let values = rows.iter().map(|row| columns.iter().map(|column| value(row, column)).collect()).collect();
     let (x, y) = (String::new(), String::new());
@@ -182,7 +185,7 @@ fn map(parts: &[Part], figure: &str, title: &str) -> Option<Chart> {
 
 /// What the questions cost against what they bring: a point for each.
 fn costs(parts: &[Part]) -> Option<Chart> {
-    let point = |part: &Part| Some((part.figure("whole sends a mail")?, part.figure("within 7 days, %")? / 100.0));
+    let point = |part: &Part| Some((part.figure("whole sends a mail")?, part.figure("hours over a perfect server, mean")?));
     let points: Vec<(String, (f64, f64))> =
         parts.iter().filter_map(|part| Some((part.question.title.clone(), point(part)?))).collect();
     let sends: Vec<f64> = points.iter().map(|(_, (sends, _))| *sends).chain([0.0]).collect();
@@ -190,6 +193,11 @@ fn costs(parts: &[Part]) -> Option<Chart> {
     if points.len() < 3 || points.len() > COLOURS.len() || spread.1 - spread.0 < 0.2 {
         return None;
     }
+    let x = Axis::fitting("whole sends a mail", &sends);
+    let y = Axis::fitting(
+        "hours over a perfect server",
+        &points.iter().map(|(_, (_, hours))| *hours).chain([0.0]).collect::<Vec<f64>>(),
+    );
     let series = points.into_iter().zip(COLOURS).map(|((name, point), colour)| Series {
         name,
         colour,
@@ -197,8 +205,6 @@ fn costs(parts: &[Part]) -> Option<Chart> {
         points: vec![point],
         halves: Vec::new(),
     });
-    let x = Axis::fitting("whole sends a mail", &sends);
-    let y = Axis { label: "there within 7 days".to_owned(), ..Axis::percent() };
     Some(Chart::Lines(Lines { title: "What copies cost, and what they bring".to_owned(), x, y, series: series.collect() }))
 }
 
@@ -290,9 +296,12 @@ pub fn page(asked: &Asked, command: &str, parts: &[Part], stopped: bool) -> Stri
     let mut page = head(&asked.name);
     let _ = write!(
         page,
-        "<p>Made by <code>{}</code>. The lines are means over {} seeds, the bands their 95 % intervals.{}</p>",
+        "<p>Made by <code>{}</code>. {}{}</p>",
         chart::escaped(command),
-        parts.iter().map(|part| part.runs.len()).max().unwrap_or(0),
+        match parts.iter().map(|part| part.runs.len()).max().unwrap_or(0) {
+            1 => "One seed.".to_owned(),
+            seeds => format!("The lines are means over {seeds} seeds, the bands their 95 % intervals."),
+        },
         if stopped { " <strong>It was stopped before its end: this is how far it had come.</strong>" } else { "" },
     );
     overall(asked, parts).iter().for_each(|chart| page.push_str(&chart.svg()));

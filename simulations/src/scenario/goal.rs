@@ -41,7 +41,8 @@ impl Goal {
     /// The goal as a person would say it.
     #[must_use]
     pub fn said(&self) -> String {
-        let bound = |word: &str, value: Option<f64>| value.map(|value| format!("{word} {value}"));
+        let bound =
+            |word: &str, value: Option<f64>| value.map(|value| format!("{word} {}", (value * 10_000.0).round() / 10_000.0));
         [bound("at least", self.least), bound("at most", self.most)].into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 }
