@@ -35,10 +35,25 @@ impl<T> Ord for Item<T> {
     }
 }
 
+/// No place of the store.
+const NONE: u32 = u32::MAX;
+
+/// A place of the store: what waits there, or nothing, and the next place of the same bucket, or of those that are free.
+#[derive(Debug)]
+struct Slot<T> {
+    item: Option<Item<T>>,
+    next: u32,
+}
+
 /// A calendar of things to come, in ms. Ties go in the order in which they were put in.
 #[derive(Debug)]
 pub struct Calendar<T> {
-    ring: Vec<Vec<Item<T>>>,
+    /// The first place of each bucket.
+    ring: Vec<u32>,
+    /// What is in the ring, wherever there was room: buckets are chains through it, so that none of them grows and shrinks.
+    store: Vec<Slot<T>>,
+    /// The first free place.
+    free: u32,
     /// Which buckets of the ring have something, a bit each: nights are empty.
     filled: Vec<u64>,
     /// The bucket that is being emptied, latest first.
@@ -53,7 +68,9 @@ pub struct Calendar<T> {
 impl<T> Default for Calendar<T> {
     fn default() -> Self {
         Self {
-            ring: (0..BUCKETS).map(|_| Vec::new()).collect(),
+            ring: vec![NONE; BUCKETS],
+            store: Vec::new(),
+            free: NONE,
             filled: vec![0; BUCKETS / 64],
             current: Vec::new(),
             bucket: 0,
@@ -111,7 +128,16 @@ impl<T> Calendar<T> {
 
     fn fill(&mut self, bucket: u64, item: Item<T>) {
         let place = (bucket % BUCKETS as u64) as usize;
-        self.ring[place].push(item);
+        let slot = Slot { item: Some(item), next: self.ring[place] };
+        self.ring[place] = if self.free == NONE {
+            self.store.push(slot);
+            u32::try_from(self.store.len() - 1).unwrap_or(NONE)
+        } else {
+            let found = self.free;
+            self.free = self.store[found as usize].next;
+            self.store[found as usize] = slot;
+            found
+        };
         self.filled[place / 64] |= 1 << (place % 64);
         self.near += 1;
     }
@@ -139,9 +165,14 @@ impl<T> Calendar<T> {
         }
         let place = (bucket % BUCKETS as u64) as usize;
         self.filled[place / 64] &= !(1 << (place % 64));
-        let slot = &mut self.ring[place];
-        self.near -= slot.len();
-        std::mem::swap(&mut self.current, slot);
+        let mut next = std::mem::replace(&mut self.ring[place], NONE);
+        while let Some(slot) = self.store.get_mut(next as usize) {
+            self.current.extend(slot.item.take());
+            let here = std::mem::replace(&mut next, slot.next);
+            slot.next = self.free;
+            self.free = here;
+            self.near -= 1;
+        }
         self.current.sort_unstable_by(|a, b| b.cmp(a));
     }
 }

@@ -369,8 +369,8 @@ impl Home for StoreHome {
         self.store().is_ok_and(|store| store.known_letter(self.account, from, mid).unwrap_or(false))
     }
 
-    fn holds(&self, envelope: &EnvelopeId) -> bool {
-        self.store().is_ok_and(|store| store.held_letter(envelope).is_ok_and(|held| held.is_some()))
+    fn holds(&self, envelope: &EnvelopeId) -> Option<bool> {
+        Some(self.store().ok()?.held_letter(envelope).ok()?.is_some())
     }
 
     fn learn(&mut self, of: u32, wall: Wall) {

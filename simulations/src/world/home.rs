@@ -93,8 +93,8 @@ pub(crate) trait Home: std::fmt::Debug {
     fn letter(&self, recipient: &Address, mail: u64) -> Option<MailId>;
     /// Whether a letter of that name was filed.
     fn has_filed(&self, from: &Address, mid: &MailId) -> bool;
-    /// Whether this envelope is kept for somebody.
-    fn holds(&self, envelope: &EnvelopeId) -> bool;
+    /// Whether this envelope is kept for somebody; `None`: the disk cannot be read.
+    fn holds(&self, envelope: &EnvelopeId) -> Option<bool>;
     /// A card is known from now on.
     fn learn(&mut self, of: u32, wall: Wall);
     /// The mailbox of somebody is kept here.

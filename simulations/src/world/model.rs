@@ -162,8 +162,8 @@ impl Home for Model {
         self.filed.contains(mid)
     }
 
-    fn holds(&self, envelope: &EnvelopeId) -> bool {
-        self.held.contains_key(envelope)
+    fn holds(&self, envelope: &EnvelopeId) -> Option<bool> {
+        Some(self.held.contains_key(envelope))
     }
 
     fn learn(&mut self, of: u32, wall: Wall) {

@@ -110,12 +110,11 @@ impl World {
             Effect::Audit { op, peer, envelope, .. } => {
                 let other = Self::peer_node(&peer);
                 self.traffic.control_bytes += ASK_BYTES;
-                let outcome = if !self.nodes[node as usize].peers.contains(&other) {
-                    AuditOutcome::Broken
-                } else if self.nodes[other as usize].home.holds(&envelope) {
-                    AuditOutcome::Kept
-                } else {
-                    AuditOutcome::Missing
+                let there = self.nodes[node as usize].peers.contains(&other);
+                let outcome = match self.nodes[other as usize].home.holds(&envelope).filter(|_| there) {
+                    Some(true) => AuditOutcome::Kept,
+                    Some(false) => AuditOutcome::Missing,
+                    None => AuditOutcome::Broken,
                 };
                 let wait = self.wait(node, 2 * self.timing.one_way_ms);
                 self.tell(node, wait, Event::Audited { op, outcome });
@@ -253,7 +252,9 @@ impl World {
         if let Some(watch) = &mut self.watch
             && matches!(answer, Answer::Stored { .. })
         {
-            watch.answers(self.now, node, &transfer.envelope, self.nodes[node as usize].home.holds(&transfer.envelope));
+            let holds = self.nodes[node as usize].home.holds(&transfer.envelope);
+            // What cannot be read now is not gone.
+            watch.answers(self.now, node, &transfer.envelope, holds.unwrap_or(true));
         }
         let outcome = match answer {
             Answer::Have => OfferOutcome::Have,
