@@ -5,8 +5,8 @@ use std::collections::BinaryHeap;
 
 /// Width of a bucket, in ms; a power of two.
 const BUCKET_MS: u64 = 16;
-/// Buckets of the ring: a quarter of an hour.
-const BUCKETS: usize = 1 << 16;
+/// Buckets of the ring: more than two hours, so that hourly timers are in it.
+const BUCKETS: usize = 1 << 19;
 
 #[derive(Debug)]
 struct Item<T> {

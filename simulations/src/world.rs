@@ -193,7 +193,11 @@ pub struct World {
     agenda: Vec<u32>,
     written: usize,
     transfers: BTreeMap<Token, Transfer>,
+    /// The same by the node of either side: breaking off must not look at everybody's.
+    under_way: BTreeSet<(u32, Token)>,
     asks: BTreeMap<Token, (u32, Op)>,
+    /// The same by who asked.
+    asked: BTreeSet<(u32, Token)>,
     /// There is a directory with others in it, and whoever starts meets one of them.
     crowded: bool,
     /// Who accepts whose mail.
@@ -265,7 +269,9 @@ impl World {
             agenda: Vec::new(),
             written: 0,
             transfers: BTreeMap::new(),
+            under_way: BTreeSet::new(),
             asks: BTreeMap::new(),
+            asked: BTreeSet::new(),
             crowded: false,
             accepted: BTreeSet::new(),
             envelopes,
@@ -585,12 +591,27 @@ impl World {
     fn part(&mut self, one: u32, other: u32) {
         if self.nodes[one as usize].peers.remove(&other) {
             self.nodes[other as usize].peers.remove(&one);
-            self.transfers.retain(|_, transfer| {
-                (transfer.from, transfer.to) != (one, other) && (transfer.from, transfer.to) != (other, one)
-            });
+            self.break_off(one, other);
             self.tell(one, 0, Event::PeerDown(names::peer(other)));
             self.tell(other, 0, Event::PeerDown(names::peer(one)));
         }
+    }
+
+    /// What was on its way between these two is not any more.
+    fn break_off(&mut self, one: u32, other: u32) {
+        let of_one = self.under_way.range((one, Token(0))..=(one, Token(u64::MAX))).map(|(_, token)| *token);
+        let between =
+            |token: &Token| self.transfers.get(token).is_some_and(|transfer| transfer.from == other || transfer.to == other);
+        let broken: Vec<Token> = of_one.filter(between).collect();
+        for token in broken {
+            self.end_transfer(token);
+        }
+    }
+
+    fn end_transfer(&mut self, token: Token) {
+        let Some(transfer) = self.transfers.remove(&token) else { return };
+        self.under_way.remove(&(transfer.from, token));
+        self.under_way.remove(&(transfer.to, token));
     }
 
     fn connect(&mut self, one: u32, other: u32) -> bool {

@@ -103,6 +103,7 @@ impl World {
             Effect::Ask { op, peer, queue, what, .. } => self.ask(node, op, &peer, queue, what),
             Effect::Reply { token, reply } => {
                 if let Some((from, op)) = self.asks.remove(&token) {
+                    self.asked.remove(&(from, token));
                     let wait = self.wait(node, self.timing.one_way_ms);
                     self.tell(from, wait, Event::Asked { op, reply: Some(reply) });
                 }
@@ -195,6 +196,7 @@ impl World {
         };
         let token = Token(self.next_serial());
         self.asks.insert(token, (node, op));
+        self.asked.insert((node, token));
         debug_assert_eq!(queue, names::queue_at(node, other));
         let key = names::queue_key(node, other);
         self.tell(other, wait, Event::AskReceived { token, peer: names::peer(node), key, request, grant: None });
@@ -226,6 +228,7 @@ impl World {
         }
         let token = Token(self.next_serial());
         self.transfers.insert(token, Transfer { from: node, op, to: other, envelope, size });
+        self.under_way.extend([(node, token), (other, token)]);
         self.tell(other, wait, Event::OfferReceived { token, peer: names::peer(node), queue, envelope, size, ticket });
     }
 
@@ -248,7 +251,7 @@ impl World {
             }
             return self.tell(node, 2 * wait + transfer.size / self.timing.bytes_per_ms.max(1), Event::BodyReceived { token });
         }
-        self.transfers.remove(&token);
+        self.end_transfer(token);
         if let Some(watch) = &mut self.watch
             && matches!(answer, Answer::Stored { .. })
         {

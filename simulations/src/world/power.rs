@@ -1,9 +1,11 @@
 //! Machines that are started, shut down, and lose their power.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kith_protocol::delivery::Delivery;
 use kith_protocol::event::{CommitProblem, Event, OwnAccount, Snapshot, UsedRelay};
+use kith_protocol::ids::Token;
 
 use super::home::Moment;
 use super::{ACCOUNT, Happening, World};
@@ -146,9 +148,18 @@ impl World {
         }
     }
 
+    fn tokens(index: &BTreeSet<(u32, Token)>, node: u32) -> Vec<Token> {
+        index.range((node, Token(0))..=(node, Token(u64::MAX))).map(|(_, token)| *token).collect()
+    }
+
     fn gone(&mut self, node: u32) {
         self.nodes[node as usize].core = None;
-        self.transfers.retain(|_, transfer| transfer.from != node && transfer.to != node);
-        self.asks.retain(|_, (from, _)| *from != node);
+        for token in Self::tokens(&self.under_way, node) {
+            self.end_transfer(token);
+        }
+        for token in Self::tokens(&self.asked, node) {
+            self.asks.remove(&token);
+            self.asked.remove(&(node, token));
+        }
     }
 }
