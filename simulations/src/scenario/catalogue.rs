@@ -179,12 +179,9 @@ fn holiday(up: f64) -> Vec<Question> {
 }
 
 fn flood() -> Vec<Question> {
-    let flood = |strangers| What::Flood(Flood { strangers, a_day: 200, days: 10 });
+    let flood = |strangers| What::Flood(Flood { strangers, a_day: 20, days: 4 });
     let work = |question: Question| question.with("strangers", "Work").with("stranger_effort", 0);
-    vec![
-        work(Question::new("nobody floods", flood(0))),
-        work(Question::new("two hundred strangers, 200 mails a day each", flood(200))),
-    ]
+    vec![work(Question::new("nobody floods", flood(0))), work(Question::new("ten strangers, 20 mails a day each", flood(10)))]
 }
 
 fn sybil_key() -> Vec<Question> {
