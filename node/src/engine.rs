@@ -157,8 +157,6 @@ pub struct Engine {
     counters: Arc<Counters>,
     /// Offers that were taken and are not answered for good: where the body lies once it is complete.
     bodies: BTreeMap<Token, PathBuf>,
-    /// How large the envelopes are that were offered and are not answered for good.
-    sizes: BTreeMap<Token, u64>,
     /// What peers gave this node for nonces: as many as are known to be up or were lately.
     nonces: BTreeMap<PeerId, [u8; 32]>,
     /// Questions of ours to relays, with what is still to be asked.
@@ -233,7 +231,6 @@ impl Engine {
             clock,
             counters,
             bodies: BTreeMap::new(),
-            sizes: BTreeMap::new(),
             nonces: BTreeMap::new(),
             asks: BTreeMap::new(),
             audits: BTreeMap::new(),
@@ -482,7 +479,6 @@ impl Engine {
 
     fn forget_body(&mut self, token: Token) {
         self.mailroom.forget(token);
-        self.sizes.remove(&token);
         if let Some(file) = self.bodies.remove(&token)
             && let Err(error) = std::fs::remove_file(&file)
             && error.kind() != std::io::ErrorKind::NotFound
@@ -529,7 +525,6 @@ impl Engine {
             }
             NetworkEvent::OfferReceived { token, peer, queue, envelope, size, ticket } => {
                 let ticket = self.seen_ticket(&queue, ticket);
-                self.sizes.insert(token, size);
                 self.step(Event::OfferReceived { token, peer, queue, envelope, size, ticket }).await;
             }
             NetworkEvent::AskReceived { token, peer, asked } => self.asked(token, peer, asked).await,
@@ -550,14 +545,12 @@ impl Engine {
             }
             NetworkEvent::BodyReceived { token, file } => {
                 self.counters.received.fetch_add(1, Ordering::Relaxed);
-                self.counters.received_bytes.fetch_add(self.sizes.remove(&token).unwrap_or(0), Ordering::Relaxed);
+                let size = std::fs::metadata(&file).map_or(0, |found| found.len());
+                self.counters.received_bytes.fetch_add(size, Ordering::Relaxed);
                 self.bodies.insert(token, file);
                 self.step(Event::BodyReceived { token }).await;
             }
-            NetworkEvent::BodyBroken { token } => {
-                self.sizes.remove(&token);
-                self.step(Event::BodyBroken { token }).await;
-            }
+            NetworkEvent::BodyBroken { token } => self.step(Event::BodyBroken { token }).await,
             NetworkEvent::Offered { op, outcome } => {
                 if outcome == OfferOutcome::Broken {
                     tracing::debug!("an offer broke off");

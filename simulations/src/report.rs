@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::scenario::goal::Goal;
 use crate::scenario::{Asked, Outcome, Question};
 use crate::statistics::{Delay, Summary, interval};
+pub use chart::escaped;
 use chart::{Axis, Bars, COLOURS, Chart, Heat, Lines, Look, Series};
 
 /// Moments of the curves, in ms: a minute to thirty days, evenly in the logarithm.

@@ -1,7 +1,7 @@
 //! Nodes in virtual time: the core that ships, and what surrounds it. Networks, disks and the directory are modelled, decisions are not.
 //!
 //! A node that is on can connect to any other one that is on and that routers and partitions let it reach (`world/network.rs`). A disk keeps what was
-//! committed (`world/model.rs`), or is the store that ships (`faults.rs`). What takes how long is at the top of `world/perform.rs`.
+//! committed (`world/model.rs`), or is the store that ships (`faults/store.rs`). What takes how long is at the top of `world/perform.rs`.
 
 pub(crate) mod home;
 mod incident;
@@ -148,10 +148,6 @@ pub struct Traffic {
     pub events: u64,
     /// How long copies were kept by others, in ms, all together: of those that are gone again.
     pub copy_ms: u64,
-    /// How many copies that were.
-    pub copies: u64,
-    /// Copies that were accepted by others in all.
-    pub held: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -419,12 +415,6 @@ impl World {
     #[must_use]
     pub fn load(&self, node: u32) -> Load {
         self.nodes[node as usize].load
-    }
-
-    /// Letters in the queues of all nodes that are on.
-    #[must_use]
-    pub fn queued(&self) -> usize {
-        self.nodes.iter().filter_map(|node| node.core.as_ref()).map(|core| core.queued()).sum()
     }
 
     /// Looks through the disk of a node: the subjects of what is in its inbox.
@@ -745,14 +735,12 @@ impl World {
                 self.note(4, node, mail);
             }
             Fact::Held(bytes) => {
-                self.traffic.held += 1;
                 let load = &mut self.nodes[node as usize].load;
                 load.bytes += bytes;
                 load.peak = load.peak.max(load.bytes);
             }
             Fact::Forgot(bytes, kept_ms) => {
                 self.traffic.copy_ms += kept_ms;
-                self.traffic.copies += 1;
                 let load = &mut self.nodes[node as usize].load;
                 load.bytes = load.bytes.saturating_sub(bytes);
             }

@@ -8,7 +8,7 @@ use kith_protocol::card::Strangers;
 use kith_protocol::event::{AuditOutcome, Event, OwnerAsk, Place, PlaceKind, UsedRelay};
 use kith_protocol::hosting::{MARKS_MAX, RECORDS_MAX, Request, SIBLINGS_MAX, challenge_answer, challenged, volunteer_queue};
 use kith_protocol::ids::{AccountId, EnvelopeId, Op, PeerId, QueueName, Token};
-use kith_protocol::limits::PLACE_ADDRESSES_MAX;
+use kith_protocol::limits::{PLACE_ADDRESS_BYTES_MAX, PLACE_ADDRESSES_MAX};
 use kith_protocol::record::check_stored;
 use kith_protocol::secret::Secret;
 use kith_protocol::stamp;
@@ -81,7 +81,10 @@ impl Room {
     /// The account's other relays, for one of them.
     fn siblings(&mut self, asking: &Asking) -> Result<Vec<Place>, StoreError> {
         let others = |relay: &UsedRelay| relay.account == asking.account && relay.peer != asking.peer && relay.granted;
+        let hint = |text: &String| text.len() <= PLACE_ADDRESS_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic());
         let place = |UsedRelay { peer, queue, mut addresses, .. }: UsedRelay| {
+            // One that cannot be told must not keep the others from being told.
+            addresses.retain(hint);
             addresses.truncate(PLACE_ADDRESSES_MAX);
             Place { peer, queue, kind: PlaceKind::Relay, addresses }
         };

@@ -121,10 +121,10 @@ fn save(out: &Path, found: &Swarm, seconds: f64, tales: &[(u64, Plan, Verdict)])
     for (seed, plan, verdict) in tales {
         let _ = write!(page, "<section><h2>Seed {seed}</h2><pre>");
         for line in lines(verdict) {
-            let _ = writeln!(page, "{}", escaped(&line));
+            let _ = writeln!(page, "{}", report::escaped(&line));
         }
         for breach in &verdict.breaches {
-            let _ = writeln!(page, "{}", escaped(&format!("BROKEN {:?}: {}", breach.kind, breach.what)));
+            let _ = writeln!(page, "{}", report::escaped(&format!("BROKEN {:?}: {}", breach.kind, breach.what)));
         }
         page.push_str("</pre></section>");
         let text = toml::to_string(plan).map_err(|error| failed(error.to_string()))?;
@@ -136,8 +136,4 @@ fn save(out: &Path, found: &Swarm, seconds: f64, tales: &[(u64, Plan, Verdict)])
     write(out, "digest.txt", (found.digest.clone() + "\n").as_bytes())?;
     println!("{}", out.join("report.html").display());
     Ok(())
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

@@ -11,7 +11,7 @@ pub(in crate::report) mod tests;
 
 pub use axis::Axis;
 pub use bars::Bars;
-pub(in crate::report) use canvas::escaped;
+pub use canvas::escaped;
 pub use heat::Heat;
 pub use lines::{Lines, Look, Series};
 

@@ -12,7 +12,7 @@ const TITLE: f64 = 15.0;
 const TITLE_LINE: f64 = 20.0;
 
 /// Text for HTML, in and out of attributes.
-pub(in crate::report) fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {

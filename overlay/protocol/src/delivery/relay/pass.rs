@@ -3,12 +3,14 @@
 //! The owner has named them to each other ([`crate::hosting::Request::Siblings`]). A machine that has been up for long stays up, and passes nothing on: the
 //! sender has seen to as many copies as are needed. What strangers left is not passed on either: it has its place in one mailbox, and not in all.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::event::{Effect, HeldKind, OfferOutcome, Place, Way};
 use crate::ids::{EnvelopeId, Op, PeerId, QueueName};
 
 use super::super::connections::Connections;
 use super::super::context::Context;
-use super::Relay;
+use super::{Queue, Relay};
 
 /// Relays that are dialled in one round for what waits here.
 const DIALLED_MAX: usize = 8;
@@ -23,40 +25,38 @@ impl Relay {
         cx.now.mono.0 < cx.config.pass_on_below_ms
     }
 
-    /// Letters of absent owners that another relay of theirs does not have yet: which, and the place.
-    fn to_pass(&self, up: impl Fn(&PeerId) -> bool) -> Vec<(EnvelopeId, Place)> {
-        let absent = self
-            .queues
-            .values()
-            .filter(|queue| queue.owner.is_none() && !queue.waiting.is_empty() && !queue.rules.siblings.is_empty());
-        let (mut found, clock) = (Vec::new(), self.clock());
-        for queue in absent {
-            for place in queue.rules.siblings.iter().filter(|place| up(&place.peer)) {
-                let lacks = |envelope: &&EnvelopeId| {
-                    let kept = self.kept.get(*envelope);
-                    kept.is_some_and(|kept| {
-                        let settled = clock.saturating_sub(kept.held.since_ms) >= SETTLED_MS;
-                        settled && kept.held.kind == HeldKind::Contact && !kept.forgetting && !kept.passed.contains(&place.peer)
-                    })
-                };
-                let lacking = queue.waiting.iter().map(|(_, envelope)| envelope).filter(lacks);
-                found.extend(lacking.map(|envelope| (*envelope, place.clone())));
-            }
-        }
-        found
+    /// What waits for an absent owner and that other relay of theirs does not have yet, for all that is known here.
+    fn lacking<'a>(&'a self, queue: &'a Queue, place: &'a Place) -> impl Iterator<Item = EnvelopeId> + 'a {
+        let clock = self.clock();
+        let lacks = move |envelope: &EnvelopeId| {
+            self.kept.get(envelope).is_some_and(|kept| {
+                let settled = clock.saturating_sub(kept.held.since_ms) >= SETTLED_MS;
+                settled && kept.held.kind == HeldKind::Contact && !kept.forgetting && !kept.passed.contains(&place.peer)
+            })
+        };
+        queue.waiting.iter().map(|(_, envelope)| *envelope).filter(lacks)
+    }
+
+    /// The mailboxes of absent owners, with each of their other relays.
+    fn siblings(&self) -> impl Iterator<Item = (&Queue, &Place)> {
+        let absent = self.queues.values().filter(|queue| queue.owner.is_none() && !queue.waiting.is_empty());
+        absent.flat_map(|queue| queue.rules.siblings.iter().map(move |place| (queue, place)))
     }
 
     /// Offers what waits to other relays of its owners that are there.
     pub(super) fn pass_on(&mut self, connections: &Connections, cx: &mut Context<'_>) {
-        if !self.pass_due || !Self::is_passing_by(cx) || self.passing.len() >= PASSING_MAX {
+        let room = PASSING_MAX.saturating_sub(self.passing.len());
+        if !self.pass_due || !Self::is_passing_by(cx) || room == 0 {
             return;
         }
         self.pass_due = false;
-        for (envelope, Place { peer, queue, .. }) in self.to_pass(|peer| connections.is_up(peer)) {
-            let going = self.passing.values().any(|under_way| *under_way == (envelope, peer));
-            if !going && self.passing.len() < PASSING_MAX {
-                self.pass(envelope, peer, queue, cx);
-            }
+        let going: BTreeSet<(EnvelopeId, PeerId)> = self.passing.values().copied().collect();
+        let there = self.siblings().filter(|(_, place)| connections.is_up(&place.peer));
+        let lacking =
+            there.flat_map(|(queue, place)| self.lacking(queue, place).map(move |envelope| (envelope, place.peer, place.queue)));
+        let next: Vec<_> = lacking.filter(|(envelope, peer, _)| !going.contains(&(*envelope, *peer))).take(room).collect();
+        for (envelope, peer, queue) in next {
+            self.pass(envelope, peer, queue, cx);
         }
     }
 
@@ -72,11 +72,10 @@ impl Relay {
         if !Self::is_passing_by(cx) {
             return;
         }
-        let mut places: Vec<Place> = self.to_pass(|_| true).into_iter().map(|(_, place)| place).collect();
-        places.sort_unstable_by_key(|place| place.peer);
-        places.dedup_by_key(|place| place.peer);
-        places.retain(|place| !connections.is_up(&place.peer));
-        for place in places.iter().take(DIALLED_MAX) {
+        let away = self.siblings().filter(|(_, place)| !connections.is_up(&place.peer));
+        let wanted = away.filter(|(queue, place)| self.lacking(queue, place).next().is_some());
+        let places: BTreeMap<PeerId, &Place> = wanted.map(|(_, place)| (place.peer, place)).collect();
+        for place in places.into_values().take(DIALLED_MAX) {
             connections.want(place.peer, &place.addresses, cx);
         }
     }
@@ -86,13 +85,10 @@ impl Relay {
         let Some((envelope, peer)) = self.passing.remove(&op) else { return false };
         // Others may wait for their turn.
         self.pass_due |= self.passing.len() + 1 >= PASSING_MAX;
-        let done = match outcome {
-            OfferOutcome::Have | OfferOutcome::Stored { .. } | OfferOutcome::Refused(_) => true,
-            // Full or busy: it is asked again when it has been away, or this machine.
-            OfferOutcome::Later { .. } => true,
-            OfferOutcome::Broken => false,
-        };
-        if done && let Some(kept) = self.kept.get_mut(&envelope) {
+        // Whoever is full or refuses is not asked again before this machine starts anew.
+        if outcome != OfferOutcome::Broken
+            && let Some(kept) = self.kept.get_mut(&envelope)
+        {
             kept.passed.insert(peer);
         }
         true
