@@ -49,6 +49,8 @@ pub struct Config {
     pub publish_spread_ms: u64,
     /// First try again of a publication that too few hold; doubles up to the interval. 1 min.
     pub publish_retry_ms: u64,
+    /// The same of a publication that nobody holds: the first peer is there, but not yet in the table. 5 s.
+    pub publish_unheld_ms: u64,
     /// A publication that has not answered by then has failed. 2 min.
     pub publish_budget_ms: u64,
     /// So many other nodes holding a record are enough. 3.
@@ -152,6 +154,7 @@ impl Default for Config {
             publish_every_ms: 6 * HOUR,
             publish_spread_ms: HOUR,
             publish_retry_ms: MINUTE,
+            publish_unheld_ms: 5 * SECOND,
             publish_budget_ms: 2 * MINUTE,
             publish_holders_min: 3,
             start_wait_ms: 5 * SECOND,
@@ -282,6 +285,7 @@ mod tests {
                 config.connect_timeout_ms,
                 config.lookup_budget_ms,
                 config.lookup_missing_ms,
+                config.publish_unheld_ms,
                 config.publish_budget_ms,
                 config.start_wait_ms,
             ]

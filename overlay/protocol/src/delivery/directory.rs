@@ -214,7 +214,8 @@ impl Directory {
             let spread = cx.config.publish_spread_ms;
             every.saturating_sub(spread) + cx.below(2 * spread + 1)
         } else {
-            let doubled = cx.config.publish_retry_ms.saturating_mul(1 << publication.failures.min(16));
+            let first = if holders == 0 { cx.config.publish_unheld_ms } else { cx.config.publish_retry_ms };
+            let doubled = first.saturating_mul(1 << publication.failures.min(16));
             publication.failures = publication.failures.saturating_add(1);
             // Without peers the next one to appear starts it.
             if alone { every } else { cx.jittered(doubled.min(every)) }
@@ -315,7 +316,7 @@ mod tests {
     fn a_publication_that_too_few_hold_is_tried_again_soon() {
         let (mut directory, config) = (Directory::default(), Config::default());
         with_context(0, |cx| directory.publish(AccountId(1), 0, cx));
-        for (holders, least, most) in [(0, 50_000, 70_000), (2, 100_000, 140_000), (3, 5 * 3_600_000, 7 * 3_600_000)] {
+        for (holders, least, most) in [(0, 4_000, 6_000), (2, 100_000, 140_000), (3, 5 * 3_600_000, 7 * 3_600_000)] {
             let start = directory.deadline().unwrap().0;
             let (_, effects) = with_context(start, |cx| directory.pump(cx));
             let [Effect::Publish { op, .. }] = effects[..] else { panic!("one publication: {effects:?}") };
