@@ -54,9 +54,10 @@ fn within_bounds(outcome: Result<(), StoreError>) -> Result<(), StoreError> {
 /// Where a person's node may be found, as far as their card says.
 fn hints(store: &Store, address: &Address, node: &PeerId) -> Vec<String> {
     let card = store.card(address).ok().flatten();
-    let places = card.as_ref().and_then(identity::card_info).map(|info| info.places).unwrap_or_default();
-    let place = places.into_iter().find(|place| place.peer == *node && place.kind == PlaceKind::Home);
-    place.map(|place| place.addresses).unwrap_or_default()
+    let info = card.as_ref().and_then(identity::card_info);
+    let place =
+        info.iter().flat_map(|info| info.places.iter()).find(|place| place.peer == *node && place.kind == PlaceKind::Home);
+    place.map(|place| place.addresses.clone()).unwrap_or_default()
 }
 
 /// What a contact calls itself here.

@@ -1,5 +1,8 @@
 //! Names that say what they stand for, so that no table of a million of them is needed.
 
+use std::collections::HashMap;
+
+use ed25519_dalek::SigningKey;
 use kith_protocol::address::Address;
 use kith_protocol::ids::{EnvelopeId, MailId, PeerId, QueueName};
 use kith_protocol::keys::queue_name;
@@ -25,25 +28,56 @@ pub fn node_of_peer(peer: &PeerId) -> u32 {
     number(peer.as_bytes())
 }
 
-/// A person's address: a real key as far as anybody can tell, whose first bytes are the node's number.
+/// A person's address: that of a real key.
 #[must_use]
 pub fn address(node: u32) -> Address {
-    let mut bytes = [0x0a; 32];
-    bytes[..4].copy_from_slice(&node.to_le_bytes());
-    for nonce in 0_u32.. {
-        bytes[4..8].copy_from_slice(&nonce.to_le_bytes());
-        // About every second number is a point of the curve.
-        if let Ok(address) = Address::from_key(bytes) {
-            return address;
-        }
-    }
-    unreachable!("some number is a point")
+    let mut secret = [b'a'; 32];
+    secret[..4].copy_from_slice(&node.to_le_bytes());
+    Address::of_secret(&SigningKey::from_bytes(&secret))
 }
 
-/// The node of an address.
-#[must_use]
-pub fn node_of_address(address: &Address) -> u32 {
-    number(address.key())
+/// Everybody's address, and whose it is: keys do not say.
+#[derive(Debug)]
+pub struct Addresses {
+    all: Vec<Address>,
+    /// By the first bytes of the key, which are random. Only looked up, never walked through.
+    nodes: HashMap<u64, u32>,
+}
+
+impl Addresses {
+    /// Those of so many nodes. Making a key takes some 20 µs: all cores share it.
+    #[must_use]
+    pub fn of(count: u32) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let part = (count as usize).div_ceil(cores).max(1);
+        let numbers: Vec<u32> = (0..count).collect();
+        let parts: Vec<Vec<Address>> = std::thread::scope(|scope| {
+            let make = |part: &[u32]| part.iter().copied().map(address).collect();
+            let running: Vec<_> = numbers.chunks(part).map(|part| scope.spawn(move || make(part))).collect();
+            running.into_iter().map(|part| part.join().unwrap_or_default()).collect()
+        });
+        let all = parts.concat();
+        let nodes = (0..).zip(&all).map(|(node, address)| (start(address), node)).collect();
+        Self { all, nodes }
+    }
+
+    /// The address of a node.
+    #[must_use]
+    pub fn of_node(&self, node: u32) -> Address {
+        self.all.get(node as usize).copied().unwrap_or_else(|| address(node))
+    }
+
+    /// The node of an address; the last number there is for one that is nobody's.
+    #[must_use]
+    pub fn node(&self, address: &Address) -> u32 {
+        self.nodes.get(&start(address)).copied().unwrap_or(u32::MAX)
+    }
+}
+
+fn start(address: &Address) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&address.key()[..8]);
+    u64::from_le_bytes(bytes)
 }
 
 /// A person's queue at the own node.
@@ -154,8 +188,11 @@ mod tests {
     fn names_say_what_they_stand_for() {
         for node in [0, 1, 77, 1_000_000] {
             assert_eq!(node_of_peer(&peer(node)), node);
-            assert_eq!(node_of_address(&address(node)), node);
         }
+        let addresses = Addresses::of(100);
+        assert!(
+            (0..100).all(|node| addresses.node(&addresses.of_node(node)) == node && addresses.of_node(node) == address(node))
+        );
         for content in [Content::Mail(12_345_678_901), Content::Receipt(3), Content::Card] {
             let sealed = Sealed { from: 5, to: 900_000, mid: mail_id(content, 99), content };
             assert_eq!(opened(&envelope(&sealed, 4)), sealed);

@@ -98,7 +98,7 @@ pub fn delays(world: &World) -> Vec<Delay> {
         nodes.extend(relays.filter(|relay| !world.is_liar(**relay)).map(|relay| world.sessions(*relay)));
         let since = |moment: u64| moment - mail.at;
         Delay {
-            took: mail.filed.map(since),
+            took: mail.filed().map(since),
             server: oracle::server(world.sessions(mail.to), mail.at).map(since),
             oracle: oracle::oracle(&nodes, mail.at).map(since),
         }
@@ -127,8 +127,8 @@ pub fn summary(world: &World, delays: &[Delay]) -> Summary {
     let mails = accepted(world).count();
     let each = |sum: f64| sum / mails.max(1) as f64;
     let counted = |wanted: fn(&Mail) -> bool| accepted(world).filter(|mail| wanted(mail)).count();
-    let filed = || accepted(world).filter(|mail| mail.filed.is_some());
-    let waited: u64 = accepted(world).map(|mail| mail.ended.unwrap_or(world.now()).saturating_sub(mail.at)).sum();
+    let filed = || accepted(world).filter(|mail| mail.filed().is_some());
+    let waited: u64 = accepted(world).map(|mail| mail.ended().unwrap_or(world.now()).saturating_sub(mail.at)).sum();
     let peak = (0..world.count()).map(|node| world.load(node).peak).max().unwrap_or(0);
     let traffic = world.traffic();
     Summary {
@@ -147,15 +147,15 @@ pub fn summary(world: &World, delays: &[Delay]) -> Summary {
         p99_h: in_hours(quantile(&took, 0.99)),
         failed: counted(|mail| mail.failed),
         unconfirmed: counted(|mail| mail.unconfirmed),
-        false_bounces: counted(|mail| mail.failed && mail.filed.is_some_and(|filed| Some(filed) <= mail.ended)),
+        false_bounces: counted(|mail| mail.failed && mail.filed().is_some_and(|filed| Some(filed) <= mail.ended())),
         avoidable_bounces: accepted(world).filter(|mail| is_avoidable(world, mail)).count(),
-        late: counted(|mail| mail.failed && mail.filed.is_some_and(|filed| Some(filed) > mail.ended)),
+        late: counted(|mail| mail.failed && mail.filed().is_some_and(|filed| Some(filed) > mail.ended())),
         noticed: each(counted(|mail| mail.notices > 0) as f64),
-        noticed_late: counted(|mail| mail.noticed.is_some_and(|noticed| mail.ended.is_some_and(|ended| noticed > ended))),
+        noticed_late: counted(|mail| mail.noticed_late),
         sends: each(accepted(world).map(|mail| f64::from(mail.sends)).sum::<f64>()),
-        bytes_per_byte: traffic.mail_bytes as f64 / filed().map(|mail| mail.bytes).sum::<u64>().max(1) as f64,
+        bytes_per_byte: traffic.mail_bytes as f64 / filed().map(|mail| mail.bytes()).sum::<u64>().max(1) as f64,
         bytes_per_envelope_byte: traffic.mail_bytes as f64
-            / filed().map(|mail| sealed_bytes(mail.bytes)).sum::<u64>().max(1) as f64,
+            / filed().map(|mail| sealed_bytes(mail.bytes())).sum::<u64>().max(1) as f64,
         copy_days: each(traffic.copy_ms as f64 / DAY as f64),
         control_kb_a_day: traffic.control_bytes as f64 / 1e3 / (mails as f64 + waited as f64 / DAY as f64).max(1.0),
         relay_peak_mb: peak as f64 / 1e6,
@@ -164,7 +164,7 @@ pub fn summary(world: &World, delays: &[Delay]) -> Summary {
 
 /// A mail that arrived and was said to have failed, although there was a way for its receipt.
 fn is_avoidable(world: &World, mail: &Mail) -> bool {
-    let (Some(filed), Some(ended), true) = (mail.filed, mail.ended, mail.failed) else { return false };
+    let (Some(filed), Some(ended), true) = (mail.filed(), mail.ended(), mail.failed) else { return false };
     let mut nodes = vec![world.sessions(mail.to), world.sessions(mail.from)];
     let relays = world.relays(mail.from).iter().chain(world.relays(mail.to));
     nodes.extend(relays.filter(|relay| !world.is_liar(**relay)).map(|relay| world.sessions(*relay)));

@@ -5,6 +5,7 @@
 
 pub(crate) mod home;
 mod incident;
+mod mail;
 pub(crate) mod model;
 mod network;
 mod perform;
@@ -23,12 +24,13 @@ use kith_protocol::ids::{AccountId, BatchId, EntryId, EnvelopeId, Op, PeerId, To
 
 use crate::availability::{Sessions, next_on};
 use crate::clock::Calendar;
-use crate::names;
+use crate::names::{self, Addresses};
 use crate::stream::{Purpose, Stream};
 
 pub use home::Ailment;
-use home::{Ending, Envelopes, Fact, Home, Moment};
+use home::{Envelopes, Fact, Home, Moment};
 pub use incident::Incident;
+pub use mail::Mail;
 use model::Model;
 use network::Network;
 pub use perform::Timing;
@@ -100,35 +102,6 @@ pub struct Load {
     pub sent: u64,
 }
 
-/// A mail and what became of it; times in ms since the beginning.
-#[derive(Clone, Debug)]
-pub struct Mail {
-    /// The sender.
-    pub from: u32,
-    /// The recipient.
-    pub to: u32,
-    /// When it was submitted.
-    pub at: u64,
-    /// Its bytes, as the mail program sent it.
-    pub bytes: u64,
-    /// The sender's node has taken it.
-    pub accepted: bool,
-    /// When it was in the recipient's mailbox.
-    pub filed: Option<u64>,
-    /// When the sender had the receipt, or was told that it failed.
-    pub ended: Option<u64>,
-    /// The sender was told that it failed.
-    pub failed: bool,
-    /// The sender was told that their node took it and did not confirm it.
-    pub unconfirmed: bool,
-    /// Delay notices.
-    pub notices: u32,
-    /// When the last of them was written.
-    pub noticed: Option<u64>,
-    /// Times that its whole envelope went over a network.
-    pub sends: u32,
-}
-
 /// What went over the networks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
 pub struct Traffic {
@@ -181,7 +154,9 @@ pub struct World {
     timing: Timing,
     calendar: Calendar<Happening>,
     nodes: Vec<Node>,
-    addresses: Vec<Address>,
+    addresses: Addresses,
+    /// What everybody's card lists.
+    places: Vec<Arc<[Place]>>,
     sessions: Vec<Sessions>,
     network: Network,
     mails: Vec<Mail>,
@@ -209,6 +184,17 @@ pub struct World {
     pub(crate) tale: Option<Tale>,
     /// A fault of the program, to see that it is found: what a commit promises is said before it is durable.
     pub(crate) hasty: bool,
+}
+
+fn places(of: u32, relays: &[u32]) -> Arc<[Place]> {
+    let home = Place { peer: names::peer(of), queue: names::queue(of), kind: PlaceKind::Home, addresses: Vec::new() };
+    let relays = relays.iter().map(|relay| Place {
+        peer: names::peer(*relay),
+        queue: names::queue_at(of, *relay),
+        kind: PlaceKind::Relay,
+        addresses: Vec::new(),
+    });
+    std::iter::once(home).chain(relays).collect()
 }
 
 impl World {
@@ -257,7 +243,8 @@ impl World {
             config: Arc::new(config),
             timing: Timing::default(),
             calendar,
-            addresses: (0..).take(relays.len()).map(names::address).collect(),
+            addresses: Addresses::of(u32::try_from(relays.len()).unwrap_or(u32::MAX)),
+            places: (0..).zip(&relays).map(|(node, relays)| places(node, relays)).collect(),
             nodes: (0..).zip(relays.into_iter().zip(homes)).map(node).collect(),
             sessions,
             network: Network::new(seed),
@@ -284,10 +271,13 @@ impl World {
         world
     }
 
-    /// Relays have agreed before the run begins.
+    /// Relays have agreed before the run begins, and were told of each other then.
     fn host_all(&mut self) {
         for owner in 0..self.count() {
+            let places = Arc::clone(&self.places[owner as usize]);
             for relay in self.nodes[owner as usize].relays.clone() {
+                let peer = names::peer(relay);
+                let others = places.iter().filter(|place| place.kind == PlaceKind::Relay && place.peer != peer);
                 let rules = HostedQueue {
                     queue: names::queue_at(owner, relay),
                     key: names::queue_key(owner, relay),
@@ -297,7 +287,7 @@ impl World {
                     strangers: self.config.strangers,
                     tag: [0; 16],
                     effort: 0,
-                    siblings: Vec::new(),
+                    siblings: others.cloned().collect(),
                 };
                 self.nodes[relay as usize].home.host(rules);
             }
@@ -366,20 +356,7 @@ impl World {
 
     /// A person will send a mail of so many bytes at that moment, if the node is on then. All mails are planned before the run begins.
     pub fn plan(&mut self, at: u64, from: u32, to: u32, bytes: u64) {
-        self.mails.push(Mail {
-            from,
-            to,
-            at,
-            bytes,
-            accepted: false,
-            filed: None,
-            ended: None,
-            failed: false,
-            unconfirmed: false,
-            notices: 0,
-            noticed: None,
-            sends: 0,
-        });
+        self.mails.push(Mail::planned(at, from, to, bytes));
     }
 
     /// Something will happen to the network or a machine.
@@ -567,14 +544,7 @@ impl World {
 
     /// The card of a node.
     fn card(&self, of: u32, learned: Wall) -> CardInfo {
-        let home = Place { peer: names::peer(of), queue: names::queue(of), kind: PlaceKind::Home, addresses: Vec::new() };
-        let relays = self.nodes[of as usize].relays.iter().map(|relay| Place {
-            peer: names::peer(*relay),
-            queue: names::queue_at(of, *relay),
-            kind: PlaceKind::Relay,
-            addresses: Vec::new(),
-        });
-        let places = std::iter::once(home).chain(relays).collect();
+        let places = Arc::clone(&self.places[of as usize]);
         CardInfo { address: self.address(of), generation: 1, sequence: 1, learned, not_after: FOREVER, places, work: None }
     }
 
@@ -625,7 +595,8 @@ impl World {
     }
 
     fn submit(&mut self, mail: u64) {
-        let Mail { from, to, bytes, .. } = self.mails[mail as usize];
+        let Mail { from, to, .. } = self.mails[mail as usize];
+        let bytes = self.mails[mail as usize].bytes();
         if !self.is_on(from) {
             return;
         }
@@ -669,7 +640,7 @@ impl World {
     }
 
     fn address(&self, node: u32) -> Address {
-        self.addresses[node as usize]
+        self.addresses.of_node(node)
     }
 
     fn peer_node(peer: &PeerId) -> u32 {
@@ -718,20 +689,17 @@ impl World {
         match fact {
             Fact::Queued(entry) => self.tell(node, 0, Event::Queued(*entry)),
             Fact::Filed(mail) => {
-                self.mails[mail as usize].filed.get_or_insert(now);
+                self.mails[mail as usize].is_filed(now);
                 self.note(5, node, mail);
                 self.tell_tale(node, || format!("files mail {mail}"));
             }
             Fact::Ended(number, ending) => {
-                let mail = &mut self.mails[number as usize];
-                (mail.ended, mail.failed) = (Some(now), ending == Ending::Failed);
-                mail.unconfirmed = ending == Ending::Unconfirmed;
+                self.mails[number as usize].ends(now, ending);
                 self.note(6, node, number);
                 self.tell_tale(node, || format!("mail {number} ends: {ending:?}"));
             }
             Fact::Noticed(mail) => {
-                self.mails[mail as usize].notices += 1;
-                self.mails[mail as usize].noticed = Some(now);
+                self.mails[mail as usize].is_noticed();
                 self.note(4, node, mail);
             }
             Fact::Held(bytes) => {

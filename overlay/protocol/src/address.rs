@@ -132,6 +132,12 @@ impl Address {
         if sound { Ok(Self(key)) } else { Err(AddressError::Key) }
     }
 
+    /// The address of a secret key that is at hand. Nothing needs to be checked: the base point's multiples by clamped scalars are torsion-free, and none is
+    /// the identity.
+    pub fn of_secret(secret: &ed25519_dalek::SigningKey) -> Self {
+        Self(secret.verifying_key().to_bytes())
+    }
+
     /// The raw public key.
     pub fn key(&self) -> &[u8; 32] {
         &self.0

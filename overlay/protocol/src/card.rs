@@ -411,7 +411,7 @@ impl Card {
             sequence: self.body.sequence,
             learned,
             not_after: self.body.not_after,
-            places: self.places(),
+            places: self.places().into(),
             work: self.body.work.map(|work| (work.tag, work.effort)),
         }
     }

@@ -62,10 +62,6 @@ impl Delivery {
     /// Takes up where the snapshot left off. Nothing moves before [`Event::Started`].
     pub fn restore(config: impl Into<Arc<Config>>, snapshot: Snapshot, now: Now) -> Self {
         let config = config.into();
-        let mut directory = Directory::default();
-        for card in snapshot.cards {
-            directory.learn(card);
-        }
         let mut inbox = Inbox::restore(snapshot.seen, snapshot.accepted, snapshot.requests);
         for own in &snapshot.accounts {
             inbox.account_added(own);
@@ -81,7 +77,7 @@ impl Delivery {
             config,
             names: Names::default(),
             inbox,
-            directory,
+            directory: Directory::restore(snapshot.cards),
             connections: Connections::default(),
             accounts: snapshot.accounts.iter().map(|own| own.account).collect(),
             started: false,
@@ -203,7 +199,11 @@ impl Core<'_> {
             Event::BodyBroken { token } => self.inbox.broken(token, cx),
             Event::RelayUsed(relay) => road.mailboxes.used(relay, cx.now.mono),
             Event::RelayLeft { account, peer } => road.mailboxes.left(account, peer, cx.now.mono),
-            Event::Asked { op, reply } => road.mailboxes.asked(op, reply, cx),
+            Event::Asked { op, reply } => {
+                if let Some(account) = road.mailboxes.asked(op, reply, cx) {
+                    self.outbox.carrier_ready(account, cx, road);
+                }
+            }
             Event::AskReceived { token, peer, key, request, grant } => self.relay.asked(token, peer, key, request, grant, cx),
             Event::HostingEnded(queue) => self.relay.end(queue, cx),
             Event::Audited { op, outcome } => self.outbox.audited(op, outcome, cx, road),
@@ -306,6 +306,7 @@ impl Core<'_> {
 
     /// Everything is worth another try, and everybody a greeting.
     fn rouse(&mut self) {
+        self.relay.wake_all();
         self.road.directory.forget_failures();
         self.road.connections.forget_failures();
         self.road.mailboxes.wake_all(self.cx.now.mono);

@@ -280,6 +280,8 @@ pub enum OfferOutcome {
         until_s: u32,
         /// Its signature.
         signature: [u8; 64],
+        /// It says that it is on for some hours only: more copies are needed.
+        seldom: bool,
     },
     /// Not now; try again after this many seconds.
     Later {
@@ -526,6 +528,8 @@ pub enum Answer {
     Stored {
         /// Seconds.
         until_s: u32,
+        /// This machine may be off soon, for all that is known.
+        seldom: bool,
     },
     /// We have it. Only ever after a commit, or for a body that opened to nothing (silence on the wire: the sender can't tell).
     Have,

@@ -111,7 +111,7 @@ impl Master {
 
     /// The account's address.
     pub fn address(&self) -> Address {
-        Address::from_key(self.signing.verifying_key().to_bytes()).expect("a clamped multiple of the base point is torsion-free")
+        Address::of_secret(&self.signing)
     }
 
     /// The public half of the backup key.

@@ -119,6 +119,8 @@ pub struct Stored {
     /// The relay's signature, see [`crate::hosting::verify_stored`].
     #[serde(with = "serde_bytes")]
     pub signature: [u8; 64],
+    /// It is a machine that may be off soon, for all that it knows: a hint that more copies are needed.
+    pub seldom: bool,
 }
 
 /// Asks a relay to show a piece of an envelope.

@@ -109,10 +109,10 @@ impl Watch for Ledger {
         let queued: BTreeSet<u64> =
             kept.entries.iter().filter(|entry| entry.kind == EntryKind::Mail).map(|entry| names::mail_of(&entry.mid)).collect();
         for (number, mail) in (0_u64..).zip(mails).filter(|(_, mail)| mail.from == node && mail.accepted) {
-            if mail.ended.is_none() && !queued.contains(&number) {
+            if mail.ended().is_none() && !queued.contains(&number) {
                 self.breach(now, node, Kind::Lost, format!("mail {number} was accepted, and is not in the queue any more"));
             }
-            if mail.ended.is_some() && queued.contains(&number) && !self.lying.contains(&node) {
+            if mail.ended().is_some() && queued.contains(&number) && !self.lying.contains(&node) {
                 self.breach(now, node, Kind::TwoFates, format!("mail {number} has ended, and is in the queue again"));
             }
         }

@@ -43,7 +43,7 @@ pub fn simulate(cast: &Cast, played: &Played, mails: &[Planned], calibration: &C
     world.run(end);
     let mut arrived = vec![None; mails.len()];
     for ((number, _), mail) in accepted.iter().zip(world.mails()) {
-        arrived[*number] = mail.filed.and_then(|filed| looked(&played.sessions[mail.to as usize], filed));
+        arrived[*number] = mail.filed().and_then(|filed| looked(&played.sessions[mail.to as usize], filed));
     }
     let sends: u64 = world.mails().iter().map(|mail| u64::from(mail.sends)).sum();
     let traffic = world.traffic();

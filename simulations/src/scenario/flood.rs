@@ -67,7 +67,7 @@ impl Flood {
             }
         }
         drive(&mut world, end, attention);
-        let arrived = world.mails()[honest..].iter().filter(|mail| mail.filed.is_some()).count();
+        let arrived = world.mails()[honest..].iter().filter(|mail| mail.filed().is_some()).count();
         let special = vec![
             ("strangers' mails sent".to_owned(), (world.mails().len() - honest) as f64),
             ("strangers' mails that arrived".to_owned(), arrived as f64),

@@ -74,7 +74,7 @@ impl List {
             world.plan(at, 0, node, self.bytes);
         }
         drive(&mut world, end, attention);
-        let mut took: Vec<u64> = world.mails().iter().filter_map(|mail| Some(mail.filed? - mail.at)).collect();
+        let mut took: Vec<u64> = world.mails().iter().filter_map(|mail| Some(mail.filed()? - mail.at)).collect();
         took.sort_unstable();
         let hours = |share: f64| crate::statistics::quantile(&took, share) as f64 / HOUR as f64;
         let special = vec![

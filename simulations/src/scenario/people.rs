@@ -178,8 +178,8 @@ impl People {
     /// Mails that were on their way when the power failed.
     fn after_the_blackout(&self, world: &World, at: u64) -> Vec<(String, f64)> {
         let caught =
-            || world.mails().iter().filter(|mail| mail.accepted && mail.at < at && mail.filed.is_none_or(|filed| filed > at));
-        let arrived = caught().filter(|mail| mail.filed.is_some()).count();
+            || world.mails().iter().filter(|mail| mail.accepted && mail.at < at && mail.filed().is_none_or(|filed| filed > at));
+        let arrived = caught().filter(|mail| mail.filed().is_some()).count();
         vec![
             ("mails on their way at the blackout".to_owned(), caught().count() as f64),
             ("of them arrived, %".to_owned(), 100.0 * arrived as f64 / caught().count().max(1) as f64),

@@ -8,7 +8,7 @@ use kith_protocol::envelope::CELL_BYTES;
 use kith_protocol::event::{CommitProblem, Entry, Fate, HeldEnvelope, HostedQueue, Problem, Wall, Write};
 use kith_protocol::ids::{EntryId, EnvelopeId, MailId};
 
-use crate::names::{self, Sealed};
+use crate::names::{self, Addresses, Sealed};
 
 /// What a node finds when it starts.
 #[derive(Debug, Default)]
@@ -69,13 +69,13 @@ pub(crate) struct Moment<'a> {
     /// The last number given to a letter or envelope.
     pub(crate) serial: &'a Cell<u64>,
     /// Everybody's address: making one is not for nothing.
-    pub(crate) addresses: &'a [Address],
+    pub(crate) addresses: &'a Addresses,
 }
 
 impl Moment<'_> {
     /// The address of a node.
     pub(crate) fn address(&self, node: u32) -> Address {
-        self.addresses.get(node as usize).copied().unwrap_or_else(|| names::address(node))
+        self.addresses.of_node(node)
     }
 }
 

@@ -17,14 +17,14 @@ const SEEN_MS: u64 = 25 * 3_600_000;
 #[derive(Debug, Default)]
 pub(crate) struct Model {
     last_entry: u64,
-    entries: BTreeMap<EntryId, Entry>,
+    entries: BTreeMap<EntryId, Box<Entry>>,
     /// When the card of a node was learned.
     cards: BTreeMap<u32, Wall>,
     /// Letters that were filed.
     filed: BTreeSet<MailId>,
-    hosted: BTreeMap<QueueName, HostedQueue>,
+    hosted: BTreeMap<QueueName, Box<HostedQueue>>,
     /// What is kept for others, and since when.
-    held: BTreeMap<EnvelopeId, (HeldEnvelope, u64)>,
+    held: BTreeMap<EnvelopeId, (Box<HeldEnvelope>, u64)>,
     hosting_clock: (u64, Wall),
     granted: BTreeSet<u32>,
     seen: VecDeque<(EnvelopeId, u64)>,
@@ -39,7 +39,7 @@ impl Model {
     fn put(&mut self, entry: Entry) -> Entry {
         self.last_entry += 1;
         let entry = Entry { id: EntryId(self.last_entry), ..entry };
-        self.entries.insert(entry.id, entry.clone());
+        self.entries.insert(entry.id, Box::new(entry.clone()));
         entry
     }
 
@@ -72,7 +72,7 @@ impl Model {
                 }
             }
             Write::Host { rules, .. } => {
-                self.hosted.insert(rules.queue, rules.clone());
+                self.hosted.insert(rules.queue, Box::new(rules.clone()));
             }
             Write::Unhost(queue) => {
                 self.hosted.remove(queue);
@@ -81,7 +81,7 @@ impl Model {
                 gone.iter().for_each(|envelope| self.forget(envelope, moment, facts));
             }
             Write::Hold { held, .. } => {
-                if self.held.insert(held.envelope, (held.clone(), moment.now)).is_none() {
+                if self.held.insert(held.envelope, (Box::new(held.clone()), moment.now)).is_none() {
                     facts.push(Fact::Held(held.size));
                 }
             }
@@ -129,9 +129,9 @@ pub(crate) fn receipt_for(to: Address, of: MailId, moment: &Moment<'_>) -> Entry
 impl Home for Model {
     fn kept(&mut self, _wall: Wall) -> Result<Kept, CommitProblem> {
         Ok(Kept {
-            entries: self.entries.values().cloned().collect(),
-            hosted: self.hosted.values().cloned().collect(),
-            held: self.held.values().map(|(held, _)| held.clone()).collect(),
+            entries: self.entries.values().map(|entry| (**entry).clone()).collect(),
+            hosted: self.hosted.values().map(|rules| (**rules).clone()).collect(),
+            held: self.held.values().map(|(held, _)| (**held).clone()).collect(),
             hosting_clock: self.hosting_clock,
             granted: self.granted.iter().copied().collect(),
             seen: self.seen.iter().map(|(envelope, _)| *envelope).collect(),
@@ -149,12 +149,13 @@ impl Home for Model {
     }
 
     fn entry(&self, id: EntryId) -> Option<Entry> {
-        self.entries.get(&id).cloned()
+        self.entries.get(&id).map(|entry| (**entry).clone())
     }
 
     fn letter(&self, recipient: &Address, mail: u64) -> Option<MailId> {
-        let carries =
-            |entry: &&Entry| entry.kind == EntryKind::Mail && entry.recipient == *recipient && names::mail_of(&entry.mid) == mail;
+        let carries = |entry: &&Box<Entry>| {
+            entry.kind == EntryKind::Mail && entry.recipient == *recipient && names::mail_of(&entry.mid) == mail
+        };
         self.entries.values().find(carries).map(|entry| entry.mid)
     }
 
@@ -171,6 +172,6 @@ impl Home for Model {
     }
 
     fn host(&mut self, rules: HostedQueue) {
-        self.hosted.insert(rules.queue, rules);
+        self.hosted.insert(rules.queue, Box::new(rules));
     }
 }

@@ -82,7 +82,7 @@ impl World {
             Effect::Lookup { op, address } => {
                 self.traffic.directory_bytes += LOOKUP_BYTES;
                 let (of, wall, wait) =
-                    (names::node_of_address(&address), self.time(node).wall, self.wait(node, self.timing.lookup_ms));
+                    (self.addresses.node(&address), self.time(node).wall, self.wait(node, self.timing.lookup_ms));
                 let silent = self.network.silent > 0.0 && self.nodes[node as usize].network.chance(self.network.silent);
                 let card = (!silent && !self.network.hidden.contains(&of)).then(|| self.card(of, wall));
                 if card.is_some() {
@@ -122,7 +122,7 @@ impl World {
             }
             Effect::Volunteers { op, address } => {
                 self.traffic.directory_bytes += LOOKUP_BYTES;
-                let (wait, of) = (self.wait(node, self.timing.lookup_ms), names::node_of_address(&address));
+                let (wait, of) = (self.wait(node, self.timing.lookup_ms), self.addresses.node(&address));
                 let found = self.network.nearest(of).into_iter().filter(|volunteer| *volunteer != node);
                 let place = |volunteer| Place {
                     peer: names::peer(volunteer),
@@ -156,7 +156,7 @@ impl World {
         let Some(entry) = self.nodes[node as usize].home.entry(id) else {
             return Err(SealProblem::Permanent("withdrawn".into()));
         };
-        let (to, mid) = (names::node_of_address(&entry.recipient), entry.mid);
+        let (to, mid) = (self.addresses.node(&entry.recipient), entry.mid);
         let content = match entry.kind {
             EntryKind::Mail => Content::Mail(names::mail_of(&mid)),
             EntryKind::Receipt(of) => Content::Receipt(names::mail_of(&of)),
@@ -223,7 +223,7 @@ impl World {
             ticket.stamp = Some(mark);
         }
         if self.nodes[other as usize].liar && ticket.deposit {
-            let outcome = OfferOutcome::Stored { until_s: 1000, signature: [0; 64] };
+            let outcome = OfferOutcome::Stored { until_s: 1000, signature: [0; 64], seldom: false };
             return self.tell(node, 2 * wait, Event::Offered { op, outcome });
         }
         let token = Token(self.next_serial());
@@ -245,7 +245,7 @@ impl World {
                 Content::Mail(mail) => {
                     self.traffic.mail_bytes += transfer.size;
                     self.nodes[transfer.from as usize].load.sent += transfer.size;
-                    self.mails[mail as usize].sends += 1;
+                    self.mails[mail as usize].is_sent();
                 }
                 Content::Receipt(_) | Content::Card => self.traffic.receipt_bytes += transfer.size,
             }
@@ -261,7 +261,7 @@ impl World {
         }
         let outcome = match answer {
             Answer::Have => OfferOutcome::Have,
-            Answer::Stored { until_s } => OfferOutcome::Stored { until_s, signature: [0; 64] },
+            Answer::Stored { until_s, seldom } => OfferOutcome::Stored { until_s, signature: [0; 64], seldom },
             Answer::Later { reason, after_s } => OfferOutcome::Later { reason, after_s },
             Answer::Refused(reason) => OfferOutcome::Refused(reason),
             Answer::Send => OfferOutcome::Broken,

@@ -32,9 +32,9 @@ impl World {
             watch.booted(self.now, node, &kept, &self.mails);
         }
         let cards = kept.cards.iter().map(|(of, learned)| self.card(*of, *learned)).collect();
-        let address = self.addresses[node as usize];
+        let address = self.address(node);
         let of_node = self.accepted.range((node, 0)..=(node, u32::MAX));
-        let accepted = of_node.map(|(_, of)| (ACCOUNT, self.addresses[*of as usize])).collect();
+        let accepted = of_node.map(|(_, of)| (ACCOUNT, self.address(*of))).collect();
         let n = &mut self.nodes[node as usize];
         n.boot += 1;
         (n.booted_at, n.next_tick) = (self.now, None);

@@ -308,9 +308,9 @@ fn later(reason: LaterReason, after_s: u32) -> Answer {
 async fn say(context: &Context, stream: &mut Link, offer: &Offer, answer: Answer) -> Result<(), Failure> {
     let message = match answer {
         Answer::Have => Message::Have,
-        Answer::Stored { until_s } => {
+        Answer::Stored { until_s, seldom } => {
             let signature = context.key.stored(&offer.queue, &offer.envelope, offer.size, until_s);
-            Message::Stored(wire::Stored { until_s, signature })
+            Message::Stored(wire::Stored { until_s, signature, seldom })
         }
         Answer::Later { reason, after_s } => Message::Later(Later { reason, after_s }),
         Answer::Refused(reason) => Message::Refused(Refused { reason }),

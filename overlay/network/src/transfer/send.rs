@@ -84,11 +84,11 @@ async fn converse(context: &Context, peer: PeerId, stream: &mut Link, outgoing: 
 fn outcome(answer: Message, peer: PeerId, offer: &Offer) -> Result<OfferOutcome, Failure> {
     match answer {
         Message::Have => Ok(OfferOutcome::Have),
-        Message::Stored(Stored { until_s, signature }) => {
+        Message::Stored(Stored { until_s, signature, seldom }) => {
             let holds = names::from_libp2p(&peer)
                 .is_some_and(|relay| verify_stored(&relay, &offer.queue, &offer.envelope, offer.size, until_s, &signature));
             if holds {
-                Ok(OfferOutcome::Stored { until_s, signature })
+                Ok(OfferOutcome::Stored { until_s, signature, seldom })
             } else {
                 Err(Failure::Breach("a false signature".to_owned()))
             }

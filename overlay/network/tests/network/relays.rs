@@ -61,8 +61,8 @@ async fn a_deposit_ends_with_a_signature_that_anybody_can_check() {
         assert_eq!(seen, ticket);
         b.answer(token, Answer::Send).await;
         assert_eq!(std::fs::read(b.body(token).await.unwrap()).unwrap(), file.bytes);
-        b.answer(token, Answer::Stored { until_s: 77 }).await;
-        let OfferOutcome::Stored { until_s: 77, signature } = a.offered(op).await else { panic!("not stored") };
+        b.answer(token, Answer::Stored { until_s: 77, seldom: true }).await;
+        let OfferOutcome::Stored { until_s: 77, signature, seldom: true } = a.offered(op).await else { panic!("not stored") };
         assert!(verify_stored(&b.peer, &QUEUE, &file.id, size as u64, 77, &signature));
     }
 }

@@ -13,6 +13,8 @@ use super::context::Context;
 
 /// Peers greeted after a start or a change of network.
 pub const GREETINGS_MAX: usize = 1024;
+/// Greetings in one go: a machine that sleeps between them wakes less often.
+const GREETED_TOGETHER: usize = 4;
 /// Peers remembered as unreachable.
 const RESTING_MAX: usize = 4096;
 
@@ -129,14 +131,24 @@ impl Connections {
             self.start(peer, addresses, cx);
         }
         // Greetings leave half of the room to letters.
-        while self.attempts.len() < cx.config.connects_max.div_ceil(2) && self.next_greeting <= cx.now.mono {
-            let Some((peer, addresses)) = self.greetings.pop_front() else { break };
-            let failed = self.resting.get(&peer).is_some_and(|until| *until > cx.now.mono);
-            if failed || self.up.contains(&peer) || self.attempts.contains_key(&peer) {
-                continue;
+        let room = cx.config.connects_max.div_ceil(2);
+        while self.attempts.len() < room && self.next_greeting <= cx.now.mono {
+            let (mut gap, mut together) = (0, 0);
+            while together < GREETED_TOGETHER
+                && self.attempts.len() < room
+                && let Some((peer, addresses)) = self.greetings.pop_front()
+            {
+                let failed = self.resting.get(&peer).is_some_and(|until| *until > cx.now.mono);
+                if failed || self.up.contains(&peer) || self.attempts.contains_key(&peer) {
+                    continue;
+                }
+                self.start(peer, addresses, cx);
+                together += 1;
+                gap += 1 + cx.below(2 * cx.config.greeting_gap_ms);
             }
-            self.start(peer, addresses, cx);
-            let gap = 1 + cx.below(2 * cx.config.greeting_gap_ms);
+            if together == 0 {
+                break;
+            }
             self.next_greeting = cx.after(gap);
         }
     }

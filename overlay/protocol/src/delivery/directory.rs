@@ -3,7 +3,8 @@
 //! One look-up an address at a time; an address is not asked for again at once, found or not. A card is replaced by a newer one only, by
 //! (generation, sequence): nobody can take us back.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use crate::address::Address;
 use crate::event::{CardInfo, Effect, Mono, Place, PlaceKind};
@@ -38,8 +39,9 @@ struct Publication {
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Directory {
-    cards: BTreeMap<Address, CardInfo>,
-    at_peer: BTreeMap<PeerId, BTreeSet<Address>>,
+    cards: BTreeMap<Address, Box<CardInfo>>,
+    /// Whose cards list which node, sorted.
+    at_peer: Vec<(PeerId, Address)>,
     looked: BTreeMap<Address, Mono>,
     queue: VecDeque<Address>,
     lookups: BTreeMap<Address, Option<(Op, Mono)>>,
@@ -48,13 +50,27 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
+    /// Knows these cards.
+    pub(crate) fn restore(cards: Vec<CardInfo>) -> Self {
+        let mut this = Self::default();
+        for card in cards {
+            this.keep(card);
+        }
+        let listed = this.cards.values().flat_map(|card| card.places.iter().map(|place| (place.peer, card.address)));
+        this.at_peer = listed.collect();
+        this.at_peer.sort_unstable();
+        this.at_peer.dedup();
+        this
+    }
+
     pub(crate) fn card(&self, address: &Address) -> Option<&CardInfo> {
-        self.cards.get(address)
+        self.cards.get(address).map(|card| &**card)
     }
 
     /// Whose cards list this node.
     pub(crate) fn at(&self, peer: PeerId) -> Vec<Address> {
-        self.at_peer.get(&peer).into_iter().flatten().copied().collect()
+        let first = self.at_peer.partition_point(|(there, _)| *there < peer);
+        self.at_peer.iter().skip(first).take_while(|(there, _)| *there == peer).map(|(_, address)| *address).collect()
     }
 
     /// The home node of everybody known.
@@ -116,28 +132,37 @@ impl Directory {
 
     /// Keeps the card if it is newer than what is known; true if so.
     pub(crate) fn learn(&mut self, card: CardInfo) -> bool {
-        if let Some(known) = self.cards.get_mut(&card.address) {
-            let (old, new) = ((known.generation, known.sequence), (card.generation, card.sequence));
-            if new == old {
-                known.learned = known.learned.max(card.learned);
-            }
-            if new <= old {
-                return false;
-            }
-            for place in &known.places {
-                if let Some(there) = self.at_peer.get_mut(&place.peer) {
-                    there.remove(&card.address);
-                    if there.is_empty() {
-                        self.at_peer.remove(&place.peer);
-                    }
-                }
+        let (address, places) = (card.address, Arc::clone(&card.places));
+        let Some(old) = self.keep(card) else { return false };
+        for place in old.iter() {
+            if let Ok(at) = self.at_peer.binary_search(&(place.peer, address)) {
+                self.at_peer.remove(at);
             }
         }
-        for place in &card.places {
-            self.at_peer.entry(place.peer).or_default().insert(card.address);
+        for place in places.iter() {
+            if let Err(at) = self.at_peer.binary_search(&(place.peer, address)) {
+                self.at_peer.insert(at, (place.peer, address));
+            }
         }
-        self.cards.insert(card.address, card);
         true
+    }
+
+    /// The same without the index: what the card before it listed, if it was kept.
+    fn keep(&mut self, card: CardInfo) -> Option<Arc<[Place]>> {
+        let Some(known) = self.cards.get_mut(&card.address) else {
+            self.cards.insert(card.address, Box::new(card));
+            return Some(Arc::default());
+        };
+        let (old, new) = ((known.generation, known.sequence), (card.generation, card.sequence));
+        if new == old {
+            known.learned = known.learned.max(card.learned);
+        }
+        if new <= old {
+            return None;
+        }
+        let places = Arc::clone(&known.places);
+        **known = card;
+        Some(places)
     }
 
     /// Whether a card that somebody's letter brought may be kept.
@@ -270,7 +295,15 @@ mod tests {
     fn card(generation: u32, sequence: u64, at: u8) -> CardInfo {
         let address = Address::from_key(ed25519_dalek::SigningKey::from_bytes(&[1; 32]).verifying_key().to_bytes()).unwrap();
         let place = Place { peer: PeerId([at; 32]), queue: QueueName([0; 16]), kind: PlaceKind::Home, addresses: Vec::new() };
-        CardInfo { address, generation, sequence, learned: Wall(0), not_after: Wall(i64::MAX), places: vec![place], work: None }
+        CardInfo {
+            address,
+            generation,
+            sequence,
+            learned: Wall(0),
+            not_after: Wall(i64::MAX),
+            places: [place].into(),
+            work: None,
+        }
     }
 
     #[test]

@@ -111,10 +111,10 @@ pub(crate) struct Done {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Inbox {
     queues: BTreeMap<QueueName, AccountId>,
-    receptions: BTreeMap<Token, Reception>,
+    receptions: BTreeMap<Token, Box<Reception>>,
     arriving: BTreeSet<EnvelopeId>,
     filing: BTreeSet<MailName>,
-    batches: BTreeMap<BatchId, Batch>,
+    batches: BTreeMap<BatchId, Box<Batch>>,
     recent: BTreeMap<EnvelopeId, Option<MailName>>,
     recent_order: VecDeque<EnvelopeId>,
     /// Mails filed lately, whichever envelope they came in, and when a receipt was last queued.
@@ -266,7 +266,14 @@ impl Inbox {
         self.arriving.insert(envelope);
         self.receptions.insert(
             token,
-            Reception { peer, account, envelope, paid, stage: Stage::Receiving, until: cx.after(cx.config.reception_max_ms) },
+            Box::new(Reception {
+                peer,
+                account,
+                envelope,
+                paid,
+                stage: Stage::Receiving,
+                until: cx.after(cx.config.reception_max_ms),
+            }),
         );
         cx.emit(Effect::Answer { token, answer: Answer::Send });
     }
@@ -329,7 +336,7 @@ impl Inbox {
     fn forget(&mut self, token: Token) -> Option<Reception> {
         let reception = self.receptions.remove(&token)?;
         self.arriving.remove(&reception.envelope);
-        Some(reception)
+        Some(*reception)
     }
 
     /// The letter is open, or is none.
@@ -364,7 +371,10 @@ impl Inbox {
     }
 
     fn letter(&mut self, token: Token, letter: Letter, outbox: &mut Outbox, cx: &mut Context<'_>) {
-        let Some(Reception { envelope, paid, peer, .. }) = self.receptions.get(&token).cloned() else { return };
+        let Some(Reception { envelope, paid, peer, .. }) = self.receptions.get(&token).map(|reception| (**reception).clone())
+        else {
+            return;
+        };
         let mut writes = Vec::new();
         let stranger = cx.config.strangers != Strangers::Welcome && !self.accepts(letter.account, &letter.from);
         let mut batch = Batch { token, mail: None, card: letter.card, ending: Vec::new() };
@@ -417,7 +427,7 @@ impl Inbox {
             reception.stage = Stage::Writing;
         }
         let name = cx.commit(writes, then);
-        self.batches.insert(name, batch);
+        self.batches.insert(name, Box::new(batch));
     }
 
     /// A commit of ours is durable; `None` if it was not ours.

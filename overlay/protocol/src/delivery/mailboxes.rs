@@ -56,8 +56,10 @@ struct Search {
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Mailboxes {
-    all: BTreeMap<Key, Mailbox>,
-    searches: BTreeMap<AccountId, Search>,
+    all: BTreeMap<Key, Box<Mailbox>>,
+    searches: BTreeMap<AccountId, Box<Search>>,
+    /// The first moment at which one of `all` is due; `None`: something changed since it was looked for.
+    first_due: Option<Mono>,
 }
 
 impl Mailboxes {
@@ -77,14 +79,20 @@ impl Mailboxes {
             .map(|mailbox| mailbox.relay.account)
     }
 
-    /// A relay that has agreed to keep this account's letters, and is connected.
-    pub(crate) fn carrier(&self, account: AccountId, connections: &Connections) -> Option<(PeerId, QueueName)> {
-        let ready = |mailbox: &&Mailbox| {
+    /// A relay that has agreed to keep this account's letters, is connected, and is wanted.
+    pub(crate) fn carrier(
+        &self,
+        account: AccountId,
+        connections: &Connections,
+        wanted: impl Fn(&PeerId) -> bool,
+    ) -> Option<(PeerId, QueueName)> {
+        let ready = |mailbox: &&Box<Mailbox>| {
             mailbox.relay.account == account
                 && mailbox.relay.granted
                 && !mailbox.leaving
                 && connections.is_up(&mailbox.relay.peer)
                 && mailbox.todo.is_empty()
+                && wanted(&mailbox.relay.peer)
         };
         self.all
             .values()
@@ -95,6 +103,7 @@ impl Mailboxes {
 
     /// An account uses a relay, or something about it changed.
     pub(crate) fn used(&mut self, relay: UsedRelay, due: Mono) {
+        self.first_due = None;
         let key = (relay.account, relay.peer, relay.queue);
         let todo = plan(&relay);
         // The queue at a relay may have become another one.
@@ -113,7 +122,7 @@ impl Mailboxes {
             }
             None if room => {
                 let mailbox = Mailbox { relay, todo, asking: None, due, failures: 0, leaving: false, volunteer: false };
-                self.all.insert(key, mailbox);
+                self.all.insert(key, Box::new(mailbox));
             }
             None => {}
         }
@@ -121,7 +130,9 @@ impl Mailboxes {
 
     /// An account uses a relay no more: it is told so when it is reached.
     pub(crate) fn left(&mut self, account: AccountId, peer: PeerId, now: Mono) {
-        let there = |((owner, at, _), mailbox): &(&Key, &mut Mailbox)| *owner == account && *at == peer && !mailbox.volunteer;
+        self.first_due = None;
+        let there =
+            |((owner, at, _), mailbox): &(&Key, &mut Box<Mailbox>)| *owner == account && *at == peer && !mailbox.volunteer;
         for (_, mailbox) in self.all.iter_mut().filter(there) {
             mailbox.leaving = true;
             mailbox.todo = vec![OwnerAsk::Leave];
@@ -137,7 +148,7 @@ impl Mailboxes {
 
     /// An account's letters may be at volunteers.
     pub(crate) fn account_added(&mut self, own: &OwnAccount) {
-        self.searches.insert(own.account, Search { address: own.address, due: Mono(0), op: None, rounds: 0 });
+        self.searches.insert(own.account, Box::new(Search { address: own.address, due: Mono(0), op: None, rounds: 0 }));
     }
 
     /// Volunteers near an account's place were found. False if that was not asked here.
@@ -149,6 +160,7 @@ impl Mailboxes {
         search.rounds = search.rounds.saturating_add(1);
         let wait = cx.jittered(cx.config.volunteer_collect_ms.min(soon));
         search.due = cx.after(wait);
+        self.first_due = None;
         let account = *account;
         let found = |key: &Key| places.iter().any(|place| (place.peer, place.queue) == (key.1, key.2));
         self.all.retain(|key, mailbox| !mailbox.volunteer || key.0 != account || found(key));
@@ -165,7 +177,7 @@ impl Mailboxes {
                     let todo = vec![OwnerAsk::Collect];
                     let mailbox =
                         Mailbox { relay, todo, asking: None, due: cx.now.mono, failures: 0, leaving: false, volunteer: true };
-                    self.all.insert(key, mailbox);
+                    self.all.insert(key, Box::new(mailbox));
                 }
                 _ => {}
             }
@@ -190,6 +202,7 @@ impl Mailboxes {
 
     /// The network is new, or the node has just started: everything at once.
     pub(crate) fn wake_all(&mut self, now: Mono) {
+        self.first_due = None;
         for mailbox in self.all.values_mut() {
             (mailbox.due, mailbox.failures) = (now, 0);
         }
@@ -201,6 +214,7 @@ impl Mailboxes {
     /// The stamps or the card of an account changed: its relays want to know.
     pub(crate) fn outdated(&mut self, account: AccountId, what: OwnerAsk, now: Mono) {
         for mailbox in self.all.values_mut().filter(|mailbox| mailbox.relay.account == account && mailbox.relay.granted) {
+            self.first_due = None;
             if !mailbox.volunteer && !mailbox.leaving && !mailbox.todo.contains(&what) {
                 mailbox.todo.push(what);
                 if mailbox.asking.is_none() {
@@ -212,6 +226,7 @@ impl Mailboxes {
 
     pub(crate) fn peer_up(&mut self, peer: PeerId, now: Mono) {
         for mailbox in self.all.values_mut().filter(|mailbox| mailbox.relay.peer == peer) {
+            self.first_due = None;
             mailbox.begin();
             (mailbox.due, mailbox.failures) = (now, 0);
         }
@@ -219,6 +234,7 @@ impl Mailboxes {
 
     pub(crate) fn peer_down(&mut self, peer: PeerId, cx: &mut Context<'_>) {
         for mailbox in self.all.values_mut().filter(|mailbox| mailbox.relay.peer == peer) {
+            self.first_due = None;
             mailbox.asking = None;
             mailbox.begin();
             let wait = cx.jittered(cx.config.relay_retry_ms / 8);
@@ -229,16 +245,16 @@ impl Mailboxes {
     /// No connection to that peer came about.
     pub(crate) fn unreachable(&mut self, peer: PeerId, cx: &mut Context<'_>) {
         for mailbox in self.all.values_mut().filter(|mailbox| mailbox.relay.peer == peer) {
+            self.first_due = None;
             mailbox.put_off(cx);
         }
     }
 
-    /// A relay answers.
-    pub(crate) fn asked(&mut self, op: Op, reply: Option<Reply>, cx: &mut Context<'_>) {
-        let Some(mailbox) = self.all.values_mut().find(|mailbox| mailbox.asking.is_some_and(|(open, _)| open == op)) else {
-            return;
-        };
-        let Some((_, what)) = mailbox.asking.take() else { return };
+    /// A relay answers. Says whose it is if there is nothing more to be asked of it: it can carry letters for them now.
+    pub(crate) fn asked(&mut self, op: Op, reply: Option<Reply>, cx: &mut Context<'_>) -> Option<AccountId> {
+        let mailbox = self.all.values_mut().find(|mailbox| mailbox.asking.is_some_and(|(open, _)| open == op))?;
+        self.first_due = None;
+        let (_, what) = mailbox.asking.take()?;
         match (what, reply) {
             (OwnerAsk::Host | OwnerAsk::Collect, Some(Reply::Granted(grant))) => {
                 mailbox.done(what, cx);
@@ -253,7 +269,10 @@ impl Mailboxes {
                 let key = mailbox.key();
                 self.all.remove(&key);
             }
-            (OwnerAsk::Siblings | OwnerAsk::Marks | OwnerAsk::Records, Some(Reply::Done)) => mailbox.done(what, cx),
+            (OwnerAsk::Siblings | OwnerAsk::Marks | OwnerAsk::Records, Some(Reply::Done)) => {
+                mailbox.done(what, cx);
+                return mailbox.todo.is_empty().then_some(mailbox.relay.account);
+            }
             (_, _) if mailbox.volunteer => {
                 // Nothing is there, or nobody: the next search will tell.
                 let key = mailbox.key();
@@ -266,12 +285,16 @@ impl Mailboxes {
             }
             _ => mailbox.put_off(cx),
         }
+        None
     }
 
     /// Starts what is due.
     pub(crate) fn pump(&mut self, connections: &mut Connections, cx: &mut Context<'_>) {
         self.seek(connections, cx);
         let now = cx.now.mono;
+        if self.first_due.is_some_and(|due| due > now) {
+            return;
+        }
         for mailbox in self.all.values_mut().filter(|mailbox| mailbox.due <= now) {
             if mailbox.asking.take().is_some() {
                 // The answer is late: whatever comes of it does nothing any more.
@@ -284,13 +307,18 @@ impl Mailboxes {
                 Want::Resting => mailbox.put_off(cx),
             }
         }
+        self.first_due = Some(self.earliest());
+    }
+
+    fn earliest(&self) -> Mono {
+        self.all.values().map(|mailbox| mailbox.due).min().unwrap_or(Mono(u64::MAX))
     }
 
     pub(crate) fn deadline(&self, any_up: bool) -> Option<Mono> {
-        let mailboxes = self.all.values().map(|mailbox| mailbox.due);
+        let mailboxes = self.first_due.unwrap_or_else(|| self.earliest());
         // Without anybody to ask, the first connection is waited for, not the clock.
         let searches = self.searches.values().map(|search| search.due).filter(|_| any_up);
-        mailboxes.chain(searches).min()
+        searches.chain([mailboxes]).min().filter(|due| *due < Mono(u64::MAX))
     }
 }
 

@@ -55,7 +55,7 @@ pub(crate) struct Road<'a> {
 #[derive(Clone, Debug)]
 enum Work {
     Seal(EntryId),
-    Offer(EntryId, Place),
+    Offer(EntryId, Box<Place>),
     Audit(EntryId, PeerId),
     Volunteers(EntryId),
     Strangers(EntryId, [u8; 16]),
@@ -74,7 +74,7 @@ enum Batch {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Outbox {
-    items: BTreeMap<EntryId, Item>,
+    items: BTreeMap<EntryId, Box<Item>>,
     index: BTreeMap<Address, BTreeSet<(MailId, EntryId)>>,
     timers: BTreeSet<(Mono, EntryId)>,
     works: BTreeMap<Op, Work>,
@@ -123,7 +123,7 @@ impl Outbox {
     fn insert(&mut self, entry: Entry) {
         let id = entry.id;
         self.index.entry(entry.recipient).or_default().insert((entry.mid, id));
-        self.items.insert(id, Item::new(entry, self.aging.passed()));
+        self.items.insert(id, Box::new(Item::new(entry, self.aging.passed())));
     }
 
     /// Entries in the queue.
@@ -177,7 +177,7 @@ impl Outbox {
                 self.index.remove(&item.recipient);
             }
         }
-        Some(item)
+        Some(*item)
     }
 
     /// Takes the entry out of whatever line it stands in.
@@ -206,7 +206,7 @@ impl Outbox {
     pub(crate) fn retry(&mut self, id: EntryId, cx: &mut Context<'_>, road: &mut Road<'_>) {
         if let Some(recipient) = self.items.get(&id).map(|item| item.recipient) {
             road.directory.forget_failure(&recipient);
-            for place in road.directory.card(&recipient).into_iter().flat_map(|card| &card.places) {
+            for place in road.directory.card(&recipient).into_iter().flat_map(|card| card.places.iter()) {
                 road.connections.forget_failure(&place.peer);
             }
         }
@@ -343,8 +343,8 @@ impl Outbox {
         self.set_idle(id);
         match outcome {
             OfferOutcome::Have if place.kind == PlaceKind::Home => self.handed(id, &place, None, cx, road),
-            OfferOutcome::Stored { until_s, signature } if place.kind != PlaceKind::Home => {
-                self.handed(id, &place, Some((until_s, &signature)), cx, road);
+            OfferOutcome::Stored { until_s, signature, seldom } if place.kind != PlaceKind::Home => {
+                self.handed(id, &place, Some((until_s, &signature, seldom)), cx, road);
             }
             // Who keeps letters for others says *stored*, and signs it; who is the recipient says *have*.
             OfferOutcome::Have | OfferOutcome::Stored { .. } | OfferOutcome::Broken => {

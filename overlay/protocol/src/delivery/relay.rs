@@ -47,10 +47,10 @@ const IN_PROGRESS_S: u32 = 10;
 /// Letters that expired or whose grace is over, forgotten in one commit.
 const FORGET_BATCH_MAX: usize = 256;
 /// How often what is over is looked for, in ms: nothing that is kept is so urgent that an idle machine should wake for it more often.
-const SWEEP_MS: u64 = 10 * 60 * 1000;
+const SWEEP_MS: u64 = 60 * 60 * 1000;
 /// The same when more was over than goes in one commit.
 const SWEEP_AGAIN_MS: u64 = 1000;
-/// The same while there is something to be carried on to somebody who is not there.
+/// Whoever is not there and lacks something is dialled again after this at the earliest, in ms.
 const REACH_MS: u64 = 60 * 1000;
 
 /// A mailbox that is hosted.
@@ -76,6 +76,14 @@ impl Queue {
     }
 }
 
+/// What is to be carried on to a node.
+#[derive(Clone, Debug, Default)]
+struct Onward {
+    envelopes: BTreeSet<EnvelopeId>,
+    /// When it is dialled next.
+    dial_at: Mono,
+}
+
 /// A letter that is kept.
 #[derive(Clone, Debug)]
 struct Kept {
@@ -88,6 +96,8 @@ struct Kept {
     forgetting: bool,
     /// The owner's other relays that have it, or do not want it.
     passed: BTreeSet<PeerId>,
+    /// Copies of what is carried on, in halves: one at a machine that is seldom on counts half.
+    halves: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -119,11 +129,11 @@ struct Rate {
 /// The machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Relay {
-    queues: BTreeMap<QueueName, Queue>,
+    queues: BTreeMap<QueueName, Box<Queue>>,
     /// Who asked, while this node volunteers, for a mailbox that may come into being: it is told at once.
     watchers: BTreeMap<QueueName, PeerId>,
-    kept: BTreeMap<EnvelopeId, Kept>,
-    incoming: BTreeMap<Token, Incoming>,
+    kept: BTreeMap<EnvelopeId, Box<Kept>>,
+    incoming: BTreeMap<Token, Box<Incoming>>,
     batches: BTreeMap<BatchId, Batch>,
     offers: BTreeMap<Op, (EnvelopeId, PeerId)>,
     /// Something has changed about who lacks what.
@@ -134,7 +144,7 @@ pub(crate) struct Relay {
     passing: BTreeMap<Op, (EnvelopeId, PeerId)>,
     pushing: BTreeMap<PeerId, usize>,
     /// Whom letters are carried on to, and which.
-    onward: BTreeMap<PeerId, BTreeSet<EnvelopeId>>,
+    onward: BTreeMap<PeerId, Onward>,
     rates: BTreeMap<PeerId, Rate>,
     bytes: u64,
     volunteered: u64,
@@ -142,6 +152,8 @@ pub(crate) struct Relay {
     base: u64,
     persist_at: Mono,
     sweep_at: Mono,
+    /// When somebody who is not there is dialled again.
+    reach_at: Mono,
     full_until: Mono,
     /// The first rest that is over, if a push waits for that only.
     rest_until: Option<Mono>,
@@ -176,6 +188,7 @@ impl Relay {
             base: passed.saturating_add(off),
             persist_at: Mono(now.mono.0.saturating_add(config.persist_first_ms)),
             sweep_at: Mono(now.mono.0.saturating_add(config.grace_ms)),
+            reach_at: Mono(now.mono.0.saturating_add(config.grace_ms)),
             full_until: Mono(0),
             rest_until: None,
         };
@@ -224,7 +237,7 @@ impl Relay {
                     last: None,
                     waiting: BTreeSet::new(),
                 };
-                self.queues.insert(name, queue);
+                self.queues.insert(name, Box::new(queue));
             }
             None => {}
         }
@@ -237,11 +250,15 @@ impl Relay {
             self.volunteered = self.volunteered.saturating_add(held.size);
         }
         if let HeldKind::Onward(places) = &held.kind {
-            for place in places {
-                self.onward.entry(place.peer).or_default().insert(held.envelope);
+            if held.acked_ms.is_none() {
+                for place in places {
+                    let onward = self.onward.entry(place.peer).or_default();
+                    onward.envelopes.insert(held.envelope);
+                    onward.dial_at = Mono(0);
+                }
+                // Somebody is to be reached now.
+                self.reach_at = Mono(0);
             }
-            // Somebody is to be reached now.
-            self.sweep_at = Mono(0);
         }
         if let Some(queue) = self.queues.get_mut(&held.queue) {
             queue.bytes = queue.bytes.saturating_add(held.size);
@@ -256,31 +273,24 @@ impl Relay {
                 if queue.owner.is_none() && !queue.rules.siblings.is_empty() {
                     // Another relay of theirs may be there to have it too.
                     self.fresh = true;
-                    self.sweep_at = Mono(0);
+                    self.reach_at = Mono(0);
                 }
             }
         }
-        let kept = Kept { held, offered: None, rest: Mono(0), acking: false, forgetting: false, passed: BTreeSet::new() };
-        self.kept.insert(kept.held.envelope, kept);
+        let kept =
+            Kept { held, offered: None, rest: Mono(0), acking: false, forgetting: false, passed: BTreeSet::new(), halves: 0 };
+        self.kept.insert(kept.held.envelope, Box::new(kept));
     }
 
     /// Counts a letter as gone.
     fn lose(&mut self, envelope: &EnvelopeId) {
-        let Some(Kept { held, .. }) = self.kept.remove(envelope) else { return };
+        let Some(kept) = self.kept.remove(envelope) else { return };
+        let Kept { held, .. } = *kept;
         self.bytes = self.bytes.saturating_sub(held.size);
         if matches!(held.kind, HeldKind::Volunteer(_)) {
             self.volunteered = self.volunteered.saturating_sub(held.size);
         }
-        if let HeldKind::Onward(places) = &held.kind {
-            for place in places {
-                if let Some(there) = self.onward.get_mut(&place.peer) {
-                    there.remove(envelope);
-                    if there.is_empty() {
-                        self.onward.remove(&place.peer);
-                    }
-                }
-            }
-        }
+        self.carried(&held);
         if let Some(queue) = self.queues.get_mut(&held.queue) {
             queue.bytes = queue.bytes.saturating_sub(held.size);
             queue.count = queue.count.saturating_sub(1);
@@ -309,11 +319,17 @@ impl Relay {
     /// A peer is up: what is to be carried on to it can go.
     pub(crate) fn peer_up(&mut self, peer: PeerId) {
         self.pass_due = true;
-        for envelope in self.onward.get(&peer).into_iter().flatten() {
+        for envelope in self.onward.get(&peer).into_iter().flat_map(|onward| &onward.envelopes) {
             if let Some(kept) = self.kept.get_mut(envelope) {
                 kept.rest = Mono(0);
             }
         }
+    }
+
+    /// The network is new: whoever was not there may be now.
+    pub(crate) fn wake_all(&mut self) {
+        self.onward.values_mut().for_each(|onward| onward.dial_at = Mono(0));
+        self.reach_at = Mono(0);
     }
 
     /// A peer is gone: it owns nothing any more until it proves it again.
@@ -339,7 +355,7 @@ impl Relay {
 
     /// Whatever is due by now.
     pub(crate) fn tick(&mut self, connections: &mut Connections, cx: &mut Context<'_>) {
-        let late = |incoming: &Incoming| !incoming.writing && incoming.until <= cx.now.mono;
+        let late = |incoming: &Box<Incoming>| !incoming.writing && incoming.until <= cx.now.mono;
         let tokens: Vec<Token> = self.incoming.iter().filter(|(_, incoming)| late(incoming)).map(|(token, _)| *token).collect();
         for token in tokens {
             self.incoming.remove(&token);
@@ -353,14 +369,16 @@ impl Relay {
             self.persist(cx);
         }
         if self.sweep_at <= cx.now.mono {
-            let more = self.sweep(connections, cx);
+            let more = self.sweep(cx);
+            self.sweep_at = cx.after(if more { SWEEP_AGAIN_MS } else { SWEEP_MS });
+        }
+        if self.reach_at <= cx.now.mono {
             self.pass_due = true;
-            let soon = std::mem::take(&mut self.fresh) || !self.onward.is_empty();
-            self.sweep_at = cx.after(match (more, soon) {
-                (true, _) => SWEEP_AGAIN_MS,
-                (false, true) => REACH_MS,
-                (false, false) => SWEEP_MS,
-            });
+            let onward = self.reach_out(connections, cx);
+            let siblings = self.reach_siblings(connections, cx);
+            // What came just now is passed on in a moment.
+            let fresh = std::mem::take(&mut self.fresh).then(|| cx.after(REACH_MS));
+            self.reach_at = [onward, siblings, fresh].into_iter().flatten().min().unwrap_or(Mono(u64::MAX));
         }
     }
 
@@ -372,7 +390,7 @@ impl Relay {
 
     pub(crate) fn deadline(&self) -> Option<Mono> {
         let incoming = self.incoming.values().filter(|incoming| !incoming.writing).map(|incoming| incoming.until);
-        let kept = (!self.kept.is_empty()).then_some(self.persist_at.min(self.sweep_at));
+        let kept = (!self.kept.is_empty()).then_some(self.persist_at.min(self.sweep_at).min(self.reach_at));
         incoming.chain(kept).chain(self.rest_until).min()
     }
 }

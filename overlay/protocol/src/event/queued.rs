@@ -1,5 +1,7 @@
 //! What is queued: an entry, where it stands, where it may go.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -36,7 +38,7 @@ pub struct Place {
 }
 
 /// What delivery needs of a verified card. The card's bytes and keys stay with the driver.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CardInfo {
     /// Whose card.
     pub address: Address,
@@ -48,8 +50,8 @@ pub struct CardInfo {
     pub learned: Wall,
     /// Not valid after, by the wall clock, in ms.
     pub not_after: Wall,
-    /// The nodes that take letters for this mailbox, best first: the home node, unless it is hidden, then relays.
-    pub places: Vec<Place>,
+    /// The nodes that take letters for this mailbox, best first: the home node, unless it is hidden, then relays. Shared: cards are many, and are handed on.
+    pub places: Arc<[Place]>,
     /// What the work that strangers do is bound to, and how much it is.
     pub work: Option<([u8; 16], u32)>,
 }
@@ -71,6 +73,9 @@ pub struct Copy {
     pub statement: ByteBuf,
     /// Seconds from `at_age_ms` for which the statement was given.
     pub until_s: u32,
+    /// Who keeps it said to be on for some hours only.
+    #[serde(default)]
+    pub seldom: bool,
 }
 
 /// Where a queued letter stands. The store keeps it with the entry; the core alone changes it, forwards only.

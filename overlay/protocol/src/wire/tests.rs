@@ -92,7 +92,11 @@ fn messages() -> impl Strategy<Value = Message> {
         ranges().prop_map(|missing| Message::Send(Send { missing })),
         (later, any::<u32>()).prop_map(|(reason, after_s)| Message::Later(Later { reason, after_s })),
         refused.prop_map(|reason| Message::Refused(Refused { reason })),
-        (any::<u32>(), signature()).prop_map(|(until_s, signature)| Message::Stored(Stored { until_s, signature })),
+        (any::<u32>(), signature(), any::<bool>()).prop_map(|(until_s, signature, seldom)| Message::Stored(Stored {
+            until_s,
+            signature,
+            seldom
+        })),
         (any::<[u8; 32]>(), signature(), vec(any::<u8>(), 0..300)).prop_map(|(key, signature, request)| Message::Ask(Ask {
             key,
             signature,
@@ -149,7 +153,7 @@ fn frames_are_these_bytes() {
     let granted =
         payload(&Message::Reply(Reply::Granted(Grant { bytes: 1, count: 2, largest: 3, used_bytes: 4, used_count: 5 })));
     assert_eq!(granted, [10, 0xa2, 0, 0, 1, 0xa5, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5]);
-    let stored = payload(&Message::Stored(Stored { until_s: 9, signature: [1; 64] }));
+    let stored = payload(&Message::Stored(Stored { until_s: 9, signature: [1; 64], seldom: true }));
     assert_eq!(stored, [&[6, 0xa2, 0, 9, 1, 0x58, 64][..], &[1; 64]].concat());
 }
 

@@ -61,7 +61,7 @@ fn an_older_card_changes_nothing() {
     world.run(MINUTE);
     let mut old = world.card(0, 1);
     (old.generation, old.sequence) = (0, 99);
-    old.places.clear();
+    old.places = [].into();
     world.tell(0, 0, Event::CardLearned(old));
     world.submit(0, 1);
     world.run(5 * SECOND);

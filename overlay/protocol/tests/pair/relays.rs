@@ -208,6 +208,49 @@ fn relays_that_are_seldom_on_pass_on_to_each_other_what_waits() {
     world.check_all_delivered();
 }
 
+#[test]
+fn machines_that_are_seldom_on_keep_more_copies_than_those_that_are_always_on() {
+    for (hours, copies) in [(1, 4), (21, 2)] {
+        let mut world = with_relays(4, 6);
+        world.crash(BOB);
+        // A machine that has been up for a day is likely to stay up.
+        world.run(hours * HOUR);
+        let entry = world.submit(ANNA, BOB);
+        world.run(MINUTE);
+        assert_eq!(world.copies(ANNA, entry).len(), copies, "relays that are up for {hours} h");
+        world.boot(BOB);
+        world.run(MINUTE);
+        world.check_all_delivered();
+    }
+}
+
+#[test]
+fn a_letter_that_only_laptops_keep_goes_to_ones_own_relays_too() {
+    let mut world = World::new(6, 8);
+    (world.relays[ANNA], world.relays[BOB]) = (vec![3, 4], vec![2, 5]);
+    world.introduce();
+    [BOB, 2, 3, 5].into_iter().for_each(|node| world.boot(node));
+    world.boot(ANNA);
+    world.run(5 * MINUTE);
+    [BOB, 5].into_iter().for_each(|node| world.crash(node));
+    let entry = world.submit(ANNA, BOB);
+    world.run(5 * MINUTE);
+    assert_eq!(world.copies(ANNA, entry), [(peer(2), PlaceKind::Relay), (peer(3), PlaceKind::Carrier)]);
+    world.boot(4);
+    world.run(2 * HOUR);
+    assert_eq!(world.copies(ANNA, entry).len(), 3, "the second one, as soon as it is there");
+    [ANNA, 2, 3].into_iter().for_each(|node| world.crash(node));
+    world.boot(5);
+    world.run(10 * MINUTE);
+    world.crash(4);
+    world.boot(BOB);
+    world.run(10 * MINUTE);
+    assert!(world.is_filed(&world.mails[0]), "from the carrier to Bob's other relay to Bob");
+    [ANNA, 2, 3, 4].into_iter().for_each(|node| world.boot(node));
+    world.run(HOUR);
+    world.check_all_delivered();
+}
+
 /// Volunteers stand in no card: nobody is connected to them before, and their coming up is what a letter waits for.
 #[test]
 fn volunteers_that_nobody_knows_are_connected_to_and_keep_mail() {

@@ -273,7 +273,15 @@ impl World {
             addresses: Vec::new(),
         }));
         let learned = Wall(self.wall(node));
-        CardInfo { address: address(of), generation, sequence, learned, not_after: Wall(EPOCH + 100 * YEAR), places, work: None }
+        CardInfo {
+            address: address(of),
+            generation,
+            sequence,
+            learned,
+            not_after: Wall(EPOCH + 100 * YEAR),
+            places: places.into(),
+            work: None,
+        }
     }
 
     fn at(&mut self, wait: u64, what: Happening) {
@@ -680,7 +688,7 @@ impl World {
             return self.tell(node, wait, Event::Offered { op, outcome: OfferOutcome::Broken });
         }
         if self.nodes[other].liar && ticket.deposit {
-            let outcome = OfferOutcome::Stored { until_s: 1000, signature: [0; 64] };
+            let outcome = OfferOutcome::Stored { until_s: 1000, signature: [0; 64], seldom: false };
             return self.tell(node, wait, Event::Offered { op, outcome });
         }
         self.next += 1;
@@ -717,9 +725,9 @@ impl World {
         let outcome = match answer {
             _ if self.chance(self.loss) => OfferOutcome::Broken,
             Answer::Have => OfferOutcome::Have,
-            Answer::Stored { until_s } => {
+            Answer::Stored { until_s, seldom } => {
                 assert!(self.nodes[node].disk.held.contains_key(&transfer.envelope), "stored is a lie, seed {}", self.seed);
-                OfferOutcome::Stored { until_s, signature: [0; 64] }
+                OfferOutcome::Stored { until_s, signature: [0; 64], seldom }
             }
             Answer::Later { reason, after_s } => OfferOutcome::Later { reason, after_s },
             Answer::Refused(reason) => OfferOutcome::Refused(reason),

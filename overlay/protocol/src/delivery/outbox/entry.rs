@@ -155,7 +155,7 @@ impl Item {
 
     /// Where it may go: the recipient's own nodes, relays, volunteers, in this order, each with its bit.
     pub(super) fn candidates(&self, card: Option<&CardInfo>, strikes: impl Fn(&PeerId) -> u32) -> Vec<(u32, Place)> {
-        let listed = card.into_iter().flat_map(|card| &card.places).take(CARD_PLACES_MAX);
+        let listed = card.into_iter().flat_map(|card| card.places.iter()).take(CARD_PLACES_MAX);
         let mut all: Vec<(u32, Place)> = (0..).zip(listed.chain(&self.volunteers).take(CANDIDATES_MAX).cloned()).collect();
         // The order of the card within a kind, but who lost mail comes last.
         all.sort_by_key(|(bit, place)| (place.kind, strikes(&place.peer), *bit));
@@ -166,6 +166,12 @@ impl Item {
         self.progress.copies.iter().filter(|copy| copy.kind == kind).count()
     }
 
+    /// Copies at relays, in halves: one that is on for some hours only counts half.
+    fn relays(&self) -> usize {
+        let relays = self.progress.copies.iter().filter(|copy| copy.kind == PlaceKind::Relay);
+        relays.map(|copy| if copy.seldom { 1 } else { 2 }).sum()
+    }
+
     pub(super) fn copy_at(&self, peer: &PeerId) -> bool {
         self.progress.copies.iter().any(|copy| copy.peer == *peer)
     }
@@ -173,7 +179,7 @@ impl Item {
     /// Enough nodes have it.
     pub(super) fn is_spread(&self, config: &Config) -> bool {
         self.copies(PlaceKind::Home) > 0
-            || self.copies(PlaceKind::Relay) >= config.relay_copies
+            || self.relays() >= 2 * config.relay_copies
             || self.copies(PlaceKind::Volunteer) >= config.volunteer_copies
     }
 

@@ -261,7 +261,7 @@ impl Outbox {
         };
         let work = item.work.filter(|(tag, _)| *tag == super::road::tag(&place, road.directory.card(&item.recipient)));
         let onward = match place.kind {
-            PlaceKind::Carrier => road.directory.card(&item.recipient).map_or_else(Vec::new, |card| card.places.clone()),
+            PlaceKind::Carrier => road.directory.card(&item.recipient).map_or_else(Vec::new, |card| card.places.to_vec()),
             PlaceKind::Home | PlaceKind::Relay | PlaceKind::Volunteer => Vec::new(),
         };
         let way = Way::Letter {
@@ -277,7 +277,7 @@ impl Outbox {
         item.progress.attempts = item.progress.attempts.saturating_add(1);
         let op = cx.op();
         cx.emit(Effect::Offer { op, peer, queue: place.queue, envelope, size, way });
-        self.works.insert(op, Work::Offer(id, place));
+        self.works.insert(op, Work::Offer(id, Box::new(place)));
         *self.offering.entry(peer).or_default() += 1;
     }
 }

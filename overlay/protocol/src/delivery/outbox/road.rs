@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use serde_bytes::ByteBuf;
 
 use crate::event::{CardInfo, Copy, Effect, EntryKind, Fate, Mono, Place, PlaceKind, Problem, RefusedReason};
-use crate::ids::{EntryId, Op, PeerId};
+use crate::ids::{AccountId, EntryId, Op, PeerId};
 use crate::work::Work as Proof;
 
 use super::super::connections::Want;
@@ -18,6 +18,8 @@ use super::{Outbox, Road, Work};
 const PRICES_MAX: u8 = 4;
 /// The most work that is done for one envelope: half an hour on a small machine.
 const EFFORT_MAX: u32 = 500_000;
+/// Relays of our own that carry a letter while nobody who is always on keeps it.
+const CARRIERS_MAX: usize = 4;
 /// So often a relay that lost mail is believed while others are there.
 const STRIKES_MAX: u32 = 3;
 
@@ -54,14 +56,20 @@ fn are_neighbours(one: &Place, other: &Place) -> bool {
 }
 
 impl Item {
+    /// Relays of our own may carry it: nobody keeps it who is always on.
+    fn wants_carrier(&self) -> bool {
+        let steady = self.progress.copies.iter().any(|copy| !copy.seldom);
+        self.kind == EntryKind::Mail && !steady && self.copies(PlaceKind::Carrier) < CARRIERS_MAX
+    }
+
     /// The place that this peer is for the letter.
     pub(super) fn place(&self, peer: PeerId, road: &Road<'_>) -> Option<Place> {
         let card = road.directory.card(&self.recipient);
-        let listed = card.into_iter().flat_map(|card| &card.places).chain(&self.volunteers);
+        let listed = card.into_iter().flat_map(|card| card.places.iter()).chain(&self.volunteers);
         listed.into_iter().find(|place| place.peer == peer).cloned().or_else(|| {
-            let (carrier, queue) = road.mailboxes.carrier(self.account, road.connections)?;
+            let (carrier, queue) = road.mailboxes.carrier(self.account, road.connections, |carrier| *carrier == peer)?;
             let place = Place { peer, queue, kind: PlaceKind::Carrier, addresses: Vec::new() };
-            (carrier == peer && self.carried).then_some(place)
+            (carrier == peer).then_some(place)
         })
     }
 }
@@ -198,13 +206,24 @@ impl Outbox {
     fn carry(&mut self, id: EntryId, waiting: bool, road: &Road<'_>) -> bool {
         let Some(item) = self.items.get_mut(&id) else { return false };
         let known = road.directory.card(&item.recipient).is_some_and(|card| !card.places.is_empty());
-        if waiting || item.carried || !known || item.kind != EntryKind::Mail || !item.progress.copies.is_empty() {
+        if waiting || item.carried || !known || !item.wants_carrier() {
             return false;
         }
-        let Some((peer, _)) = road.mailboxes.carrier(item.account, road.connections) else { return false };
+        let places = road.directory.card(&item.recipient).map_or(&[][..], |card| &card.places);
+        let free = |peer: &PeerId| !item.copy_at(peer) && places.iter().all(|place| place.peer != *peer);
+        let Some((peer, _)) = road.mailboxes.carrier(item.account, road.connections, free) else { return false };
         item.carried = true;
         self.line_up(id, peer);
         true
+    }
+
+    /// A relay of our own is there: letters that only machines keep that are seldom on, or nobody, may go to it.
+    pub(crate) fn carrier_ready(&mut self, account: AccountId, cx: &mut Context<'_>, road: &mut Road<'_>) {
+        let ids: Vec<EntryId> =
+            self.items.iter().filter(|(_, item)| item.account == account && item.wants_carrier()).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.wake(id, cx, road);
+        }
     }
 
     /// That place did not take it: the next one, or later.
@@ -302,7 +321,7 @@ impl Outbox {
         &mut self,
         id: EntryId,
         place: &Place,
-        stored: Option<(u32, &[u8; 64])>,
+        stored: Option<(u32, &[u8; 64], bool)>,
         cx: &mut Context<'_>,
         road: &mut Road<'_>,
     ) {
@@ -312,8 +331,8 @@ impl Outbox {
         item.offered_at = Some(cx.now.mono);
         let age = item.age(&self.aging);
         if !item.copy_at(&place.peer) {
-            let (until_s, statement) =
-                stored.map_or((0, ByteBuf::new()), |(until_s, bytes)| (until_s, ByteBuf::from(bytes.to_vec())));
+            let (until_s, statement, seldom) = stored
+                .map_or((0, ByteBuf::new(), false), |(until_s, bytes, seldom)| (until_s, ByteBuf::from(bytes.to_vec()), seldom));
             item.progress.copies.push(Copy {
                 peer: place.peer,
                 queue: place.queue,
@@ -322,10 +341,14 @@ impl Outbox {
                 audited: false,
                 statement,
                 until_s,
+                seldom,
             });
             item.dirty = true;
         }
-        if place.kind != PlaceKind::Carrier {
+        if place.kind == PlaceKind::Carrier {
+            // There may be a second one.
+            item.carried = false;
+        } else {
             item.progress.handed_at_age_ms.get_or_insert(age);
             let home = item.copies(PlaceKind::Home) > 0;
             item.note(if home { Problem::NoReceipt } else { Problem::Waiting });

@@ -107,7 +107,7 @@ impl Relay {
 
     fn granted(&self, name: &QueueName) -> Reply {
         self.queues.get(name).map_or(Reply::Unknown, |queue| {
-            let Queue { rules, bytes, count, .. } = queue;
+            let Queue { rules, bytes, count, .. } = &**queue;
             Reply::Granted(Grant {
                 bytes: rules.bytes,
                 count: rules.count,

@@ -6,7 +6,6 @@ use crate::event::{Answer, Effect, HeldEnvelope, HeldKind, LaterReason, RefusedR
 use crate::ids::{BatchId, EnvelopeId, PeerId, QueueName, Token};
 use crate::limits::ENVELOPE_BYTES_MAX;
 
-use super::super::connections::Connections;
 use super::super::context::Context;
 use super::{
     Batch, FORGET_BATCH_MAX, FULL_S, HELD_MAX, IN_PROGRESS_S, Incoming, QUOTA_S, RATE_MS, RATE_S, RATES_MAX, Rate, Relay,
@@ -44,8 +43,8 @@ impl Relay {
                 return Self::refuse(token, RefusedReason::Unknown, cx);
             }
             // It is durable: said again, it is true again.
-            let until_s = self.until_s(&kept.held, cx);
-            return cx.emit(Effect::Answer { token, answer: Answer::Stored { until_s } });
+            let (until_s, seldom) = (self.until_s(&kept.held, cx), Self::is_passing_by(cx));
+            return cx.emit(Effect::Answer { token, answer: Answer::Stored { until_s, seldom } });
         }
         if let Some(old) = self.incoming.iter().find(|(_, incoming)| incoming.held.envelope == envelope).map(|(old, _)| *old) {
             let same = self.incoming.get(&old).is_some_and(|incoming| incoming.peer == peer && !incoming.writing);
@@ -78,7 +77,7 @@ impl Relay {
         };
         let held = HeldEnvelope { envelope, queue, size, kind, since_ms: self.clock(), acked_ms: None };
         let until = cx.after(cx.config.reception_max_ms);
-        self.incoming.insert(token, Incoming { peer, held, stamp: ticket.stamp, until, writing: false });
+        self.incoming.insert(token, Box::new(Incoming { peer, held, stamp: ticket.stamp, until, writing: false }));
         cx.emit(Effect::Answer { token, answer: Answer::Send });
     }
 
@@ -223,7 +222,7 @@ impl Relay {
             // The clock counts from here on: without a row of its own a restart would begin it anew.
             writes.push(Write::HostingClock { passed_ms: self.clock(), at: self.aging.mark() });
         }
-        let answer = Effect::Answer { token, answer: Answer::Stored { until_s } };
+        let answer = Effect::Answer { token, answer: Answer::Stored { until_s, seldom: Self::is_passing_by(cx) } };
         let batch = cx.commit(writes, vec![answer]);
         self.batches.insert(batch, Batch::Hold(token));
     }
@@ -305,7 +304,7 @@ impl Relay {
     }
 
     /// What is too old goes, and what was collected a day ago. True if there is more of it.
-    pub(super) fn sweep(&mut self, connections: &mut Connections, cx: &mut Context<'_>) -> bool {
+    pub(super) fn sweep(&mut self, cx: &mut Context<'_>) -> bool {
         let clock = self.clock();
         let over = |held: &HeldEnvelope| {
             clock.saturating_sub(held.since_ms) >= lifetime(held, cx)
@@ -320,8 +319,6 @@ impl Relay {
             .collect();
         let more = gone.len() == FORGET_BATCH_MAX;
         self.forget(gone, cx);
-        self.reach_out(connections, cx);
-        self.reach_siblings(connections, cx);
         more
     }
 }

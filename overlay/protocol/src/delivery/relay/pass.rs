@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::event::{Effect, HeldKind, OfferOutcome, Place, Way};
+use crate::event::{Effect, HeldKind, Mono, OfferOutcome, Place, Way};
 use crate::ids::{EnvelopeId, Op, PeerId, QueueName};
 
 use super::super::connections::Connections;
@@ -14,6 +14,8 @@ use super::{Queue, Relay};
 
 /// Relays that are dialled in one round for what waits here.
 const DIALLED_MAX: usize = 8;
+/// Relays that lack something and are not there are dialled again after this, in ms.
+const AGAIN_MS: u64 = 10 * 60 * 1000;
 /// So long after a letter came it is passed on at the earliest, in ms: its sender leaves it elsewhere too, and should not meet us there.
 const SETTLED_MS: u64 = 50 * 1000;
 /// Letters that are on their way to other relays at once.
@@ -21,7 +23,7 @@ const PASSING_MAX: usize = 64;
 
 impl Relay {
     /// Whether this machine may be off soon, for all that is known.
-    fn is_passing_by(cx: &Context<'_>) -> bool {
+    pub(super) fn is_passing_by(cx: &Context<'_>) -> bool {
         cx.now.mono.0 < cx.config.pass_on_below_ms
     }
 
@@ -40,7 +42,7 @@ impl Relay {
     /// The mailboxes of absent owners, with each of their other relays.
     fn siblings(&self) -> impl Iterator<Item = (&Queue, &Place)> {
         let absent = self.queues.values().filter(|queue| queue.owner.is_none() && !queue.waiting.is_empty());
-        absent.flat_map(|queue| queue.rules.siblings.iter().map(move |place| (queue, place)))
+        absent.flat_map(|queue| queue.rules.siblings.iter().map(move |place| (&**queue, place)))
     }
 
     /// Offers what waits to other relays of its owners that are there.
@@ -67,10 +69,10 @@ impl Relay {
         cx.emit(Effect::Offer { op, peer, queue, envelope, size, way: Way::Onward { deposit: true } });
     }
 
-    /// Connects to relays that lack something.
-    pub(super) fn reach_siblings(&self, connections: &mut Connections, cx: &mut Context<'_>) {
+    /// Connects to relays that lack something. Returns when to go on with it.
+    pub(super) fn reach_siblings(&self, connections: &mut Connections, cx: &mut Context<'_>) -> Option<Mono> {
         if !Self::is_passing_by(cx) {
-            return;
+            return None;
         }
         let away = self.siblings().filter(|(_, place)| !connections.is_up(&place.peer));
         let wanted = away.filter(|(queue, place)| self.lacking(queue, place).next().is_some());
@@ -78,6 +80,7 @@ impl Relay {
         for place in places.into_values().take(DIALLED_MAX) {
             connections.want(place.peer, &place.addresses, cx);
         }
+        self.siblings().next().map(|_| cx.after(AGAIN_MS))
     }
 
     /// The answer of another relay. False if it was not one.

@@ -7,7 +7,7 @@ use crate::ids::{EnvelopeId, Op, PeerId, QueueName};
 
 use super::super::connections::Connections;
 use super::super::context::Context;
-use super::{Batch, Relay};
+use super::{Batch, REACH_MS, Relay};
 
 /// The longest rest that an owner may ask for, in s.
 const REST_MAX_S: u32 = 3600;
@@ -15,6 +15,10 @@ const REST_MAX_S: u32 = 3600;
 const REST_MS: u64 = 60 * 1000;
 /// Nodes that are dialled in one round for what is to be carried on.
 const REACH_MAX: usize = 8;
+/// Whoever is not there is dialled again when the letter has waited for that part longer: who has been away for a day is not looked for every minute.
+const REACH_PART: u64 = 64;
+/// But after this at the latest, in ms.
+const REACH_LATER_MS: u64 = 5 * 60 * 1000;
 
 impl Relay {
     /// The owner of a queue has proven itself: what waits goes out; what it had collected before it was started anew is shown once more.
@@ -45,7 +49,8 @@ impl Relay {
         self.pass_on(connections, cx);
         let reachable: Vec<PeerId> = self.onward.keys().copied().filter(|peer| connections.is_up(peer)).collect();
         for peer in reachable {
-            let envelopes: BTreeSet<EnvelopeId> = self.onward.get(&peer).cloned().unwrap_or_default();
+            let envelopes: BTreeSet<EnvelopeId> =
+                self.onward.get(&peer).map_or_else(BTreeSet::new, |onward| onward.envelopes.clone());
             for envelope in envelopes {
                 self.carry(envelope, peer, cx);
             }
@@ -53,14 +58,11 @@ impl Relay {
     }
 
     fn pump_queue(&mut self, name: QueueName, peer: PeerId, cx: &mut Context<'_>) {
-        let mut room = cx.config.offers_per_peer.saturating_sub(self.pushing.get(&peer).copied().unwrap_or(0));
-        let Some(queue) = self.queues.get(&name) else { return };
-        let waiting: Vec<EnvelopeId> = queue.waiting.iter().map(|(_, envelope)| *envelope).collect();
-        for envelope in waiting {
-            if room == 0 {
-                return;
-            }
-            let Some(kept) = self.kept.get(&envelope) else { continue };
+        let room = cx.config.offers_per_peer.saturating_sub(self.pushing.get(&peer).copied().unwrap_or(0));
+        let Some(queue) = self.queues.get(&name).filter(|_| room > 0) else { return };
+        let mut next = Vec::with_capacity(room.min(queue.waiting.len()));
+        for (_, envelope) in &queue.waiting {
+            let Some(kept) = self.kept.get(envelope) else { continue };
             if kept.offered.is_some() || kept.acking || kept.forgetting {
                 continue;
             }
@@ -68,8 +70,13 @@ impl Relay {
                 self.rest_until = Some(self.rest_until.map_or(kept.rest, |until| until.min(kept.rest)));
                 continue;
             }
+            next.push(*envelope);
+            if next.len() == room {
+                break;
+            }
+        }
+        for envelope in next {
             self.start(&envelope, peer, name, Way::Push, cx);
-            room -= 1;
         }
     }
 
@@ -98,22 +105,58 @@ impl Relay {
         self.start(&envelope, peer, place.queue, Way::Onward { deposit: place.kind != PlaceKind::Home }, cx);
     }
 
-    /// Connects to those whom letters are to be carried on to.
-    pub(super) fn reach_out(&mut self, connections: &mut Connections, cx: &mut Context<'_>) {
-        let mut dialled = 0;
-        for (peer, envelopes) in &self.onward {
-            let hints = envelopes.iter().filter_map(|envelope| self.kept.get(envelope)).find_map(|kept| match &kept.held {
-                HeldEnvelope { kind: HeldKind::Onward(places), acked_ms: None, .. } => {
-                    places.iter().find(|place| place.peer == *peer).map(|place| place.addresses.clone())
-                }
-                _ => None,
-            });
-            if let Some(hints) = hints
-                && dialled < REACH_MAX
-                && !connections.is_up(peer)
-            {
-                connections.want(*peer, &hints, cx);
+    /// A relay of the recipient has a letter that is carried on. True if others are to have it too: as many as its sender would have left it with.
+    fn carry_further(&mut self, envelope: &EnvelopeId, peer: PeerId, seldom: bool, cx: &Context<'_>) -> bool {
+        let Some(kept) = self.kept.get_mut(envelope) else { return false };
+        let HeldKind::Onward(places) = &kept.held.kind else { return false };
+        kept.passed.insert(peer);
+        kept.halves += if seldom { 1 } else { 2 };
+        let enough = kept.halves >= 2 * cx.config.relay_copies;
+        let all = places.iter().all(|place| place.kind == PlaceKind::Home || kept.passed.contains(&place.peer));
+        if let Some(onward) = self.onward.get_mut(&peer) {
+            onward.envelopes.remove(envelope);
+            if onward.envelopes.is_empty() {
+                self.onward.remove(&peer);
+            }
+        }
+        !all && !enough
+    }
+
+    /// Connects to those whom letters are to be carried on to. Returns when to go on with it.
+    pub(super) fn reach_out(&mut self, connections: &mut Connections, cx: &mut Context<'_>) -> Option<Mono> {
+        let (clock, mut dialled, mut next) = (self.clock(), 0, None::<Mono>);
+        for (peer, onward) in &mut self.onward {
+            if connections.is_up(peer) {
+                continue;
+            }
+            if onward.dial_at <= cx.now.mono && dialled < REACH_MAX {
+                let letters = || onward.envelopes.iter().filter_map(|envelope| self.kept.get(envelope)).map(|kept| &kept.held);
+                let hints = letters().find_map(|held| match &held.kind {
+                    HeldKind::Onward(places) => places.iter().find(|place| place.peer == *peer),
+                    _ => None,
+                });
+                let age = letters().map(|held| clock.saturating_sub(held.since_ms)).min().unwrap_or(REACH_LATER_MS);
+                connections.want(*peer, hints.map_or(&[], |place| &place.addresses), cx);
                 dialled += 1;
+                let wait = cx.jittered(until_next_dial(age));
+                onward.dial_at = cx.after(wait);
+            }
+            // Whoever did not get a turn gets one in a minute; and a machine wakes for all of them together, not for each.
+            let due = Mono(onward.dial_at.0.max(cx.now.mono.0 + REACH_MS));
+            next = Some(next.map_or(due, |next| next.min(due)));
+        }
+        next
+    }
+
+    /// A letter need not be carried on any more.
+    pub(super) fn carried(&mut self, held: &HeldEnvelope) {
+        let HeldKind::Onward(places) = &held.kind else { return };
+        for place in places {
+            if let Some(there) = self.onward.get_mut(&place.peer) {
+                there.envelopes.remove(&held.envelope);
+                if there.envelopes.is_empty() {
+                    self.onward.remove(&place.peer);
+                }
             }
         }
     }
@@ -138,8 +181,13 @@ impl Relay {
         if self.passed(op, outcome) {
             return true;
         }
-        let Some((envelope, _)) = self.unpush(op) else { return false };
+        let Some((envelope, peer)) = self.unpush(op) else { return false };
         let clock = self.clock();
+        if let OfferOutcome::Stored { seldom, .. } = outcome
+            && self.carry_further(&envelope, peer, seldom, cx)
+        {
+            return true;
+        }
         let Some(kept) = self.kept.get_mut(&envelope) else { return true };
         match outcome {
             OfferOutcome::Have | OfferOutcome::Stored { .. } if kept.held.acked_ms.is_some() => {
@@ -174,11 +222,32 @@ impl Relay {
             HeldKind::Stranger(effort) => Some(effort),
             _ => None,
         };
+        let onward = matches!(kept.held.kind, HeldKind::Onward(_)).then(|| kept.held.clone());
         if let Some(queue) = self.queues.get_mut(&name) {
             queue.waiting.remove(&place);
             if let Some(effort) = stranger {
                 queue.slots.remove(&(effort, *envelope));
             }
         }
+        if let Some(held) = onward {
+            self.carried(&held);
+        }
+    }
+}
+
+/// For how long somebody who is not there is left alone, by how long the youngest letter has waited for them; in ms.
+fn until_next_dial(age: u64) -> u64 {
+    (age / REACH_PART).clamp(REACH_MS, REACH_LATER_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_been_away_for_long_is_dialled_less_often() {
+        const MINUTE: u64 = 60_000;
+        let waits: Vec<u64> = [0, 60, 128, 1_440, 43_200].map(|age| until_next_dial(age * MINUTE) / MINUTE).into();
+        assert_eq!(waits, [1, 1, 2, 5, 5], "minutes");
     }
 }
