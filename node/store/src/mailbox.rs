@@ -5,6 +5,7 @@
 mod filing;
 mod flags;
 mod folders;
+mod history;
 mod keywords;
 mod letters;
 
@@ -14,6 +15,7 @@ use crate::blob::Staged;
 use crate::folder::{self, FlagChange, Flags, Folder, FolderId, FolderRow, INBOX, Message, ModSeq, Placement, Uid, Use};
 pub(crate) use crate::mailbox::filing::{CHANGED, VANISHED, runs};
 pub use crate::mailbox::folders::FOLDERS_MAX;
+pub use crate::mailbox::history::HISTORY_UIDS_MAX;
 pub(crate) use crate::mailbox::keywords::Keywords;
 pub use crate::mailbox::keywords::{KEYWORD_BYTES_MAX, KEYWORDS_MAX};
 use crate::schema::{CHANGES, FOLDER_NAMES, FOLDERS, PLACEMENTS, SUBSCRIPTIONS};
@@ -29,6 +31,8 @@ pub struct Changes {
     pub changed: Vec<Message>,
     /// UIDs that are gone, ascending.
     pub vanished: Vec<Uid>,
+    /// What vanished up to here is forgotten: where this is later than the moment asked for, `vanished` lacks some.
+    pub forgotten: ModSeq,
 }
 
 /// What to put into a folder.
@@ -130,7 +134,7 @@ impl Reader {
         if !found.iter().map(|message| (message.uid.0, message.mod_seq.0)).eq(changed) {
             return Err(StoreError::damaged("a folder's changes"));
         }
-        Ok(Changes { mod_seq: row.mod_seq, changed: found, vanished })
+        Ok(Changes { mod_seq: row.mod_seq, changed: found, vanished, forgotten: self.forgotten(account, folder)? })
     }
 }
 
@@ -216,6 +220,11 @@ impl Store {
     /// Everything after `since`: what a session needs to catch up, and what CONDSTORE and QRESYNC ask for.
     pub fn changes(&self, account: AccountId, folder: FolderId, since: ModSeq) -> Result<Changes, StoreError> {
         self.read(|reader| reader.changes(account, folder, since))
+    }
+    /// UIDs that vanished after `since`, ascending, and up to which MODSEQ such things are forgotten: where that is later than `since`, some
+    /// are missing.
+    pub fn vanished(&self, account: AccountId, folder: FolderId, since: ModSeq) -> Result<(Vec<Uid>, ModSeq), StoreError> {
+        self.read(|reader| reader.vanished(account, folder, since))
     }
     /// Claims the `\Recent` messages: returns the first UID that no session was shown before and moves the mark past the end.
     pub fn claim_recent(&self, account: AccountId, folder: FolderId) -> Result<Uid, StoreError> {

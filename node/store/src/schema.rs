@@ -10,7 +10,7 @@ use crate::StoreError;
 use crate::store::guarded;
 
 /// The layout below. Grows by one with every change that an older Kith could not read; `migrate.rs` brings older stores up.
-pub(crate) const FORMAT: u64 = 2;
+pub(crate) const FORMAT: u64 = 3;
 
 /// The database file, and the name it has while it is being made.
 pub(crate) const DATABASE: &str = "store.redb";
@@ -118,9 +118,12 @@ tables! {
     SUBSCRIPTIONS: (u32, &str) => () = "subscriptions";
     /// (account, folder id, UID) → [`crate::folder::Placement`]: one message in one folder. *View*.
     PLACEMENTS: (u32, u64, u32) => &[u8] = "placements";
-    /// (account, folder id, MODSEQ, UID) → 0: the message last changed then; 1: it vanished then. One row for each UID ever
-    /// given. *View*.
+    /// (account, folder id, MODSEQ, UID) → 0: the message last changed then; 1: it vanished then. One row for each message, and for
+    /// each UID that vanished and is not forgotten (see [`HISTORY`]). *View*.
     CHANGES: (u32, u64, u64, u32) => u8 = "changes";
+    /// (account, folder id) → (MODSEQ up to which what vanished is forgotten, vanished UIDs in [`CHANGES`]). Changes whenever something
+    /// vanishes. Without a row nothing is forgotten and nothing counted yet. *View*, but for how much is forgotten.
+    HISTORY: (u32, u64) => (u64, u64) = "history";
     /// (account, offset of a `Store` entry) → placements of that message, where there are two or more. *View*.
     COPIES: (u32, u64) => u32 = "copies";
     /// (account, slot 0–255) → keyword as first spelled. The slot is its bit in placements. *View* up to the numbering.

@@ -238,7 +238,8 @@ impl Transaction<'_> {
         }
         drop((placements, changes));
         row.mod_seq = mod_seq;
-        self.put_folder_row(account, folder.0, &row)
+        self.put_folder_row(account, folder.0, &row)?;
+        self.count_vanished(account, folder, found.len() as u64)
     }
 
     /// Takes one placement of a message off its count; whether it was the last.

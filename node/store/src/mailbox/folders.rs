@@ -5,7 +5,7 @@ use redb::ReadableTable;
 
 use crate::folder::{self, Folder, FolderId, FolderRow, INBOX, Use};
 use crate::log::{Created, Entry, FolderChange};
-use crate::schema::{CHANGES, COPIES, FOLDER_NAMES, FOLDERS, KEYWORDS, PLACEMENTS, SUBSCRIPTIONS};
+use crate::schema::{CHANGES, COPIES, FOLDER_NAMES, FOLDERS, HISTORY, KEYWORDS, PLACEMENTS, SUBSCRIPTIONS};
 use crate::{StoreError, Transaction};
 
 /// Folders of an account at most.
@@ -105,6 +105,7 @@ impl Transaction<'_> {
         };
         self.put_folder_row(account, id, &row)?;
         self.table(FOLDER_NAMES)?.insert((account.0, name), id)?;
+        self.table(HISTORY)?.insert((account.0, id), (0, 0))?;
         Ok(row.folder(id, self.is_subscribed(account, name)?))
     }
 
@@ -180,6 +181,7 @@ impl Transaction<'_> {
         self.table(FOLDERS)?.remove((account.0, id))?;
         self.table(FOLDER_NAMES)?.remove((account.0, name.as_str()))?;
         self.table(CHANGES)?.retain_in((account.0, id, 0, 0)..=(account.0, id, u64::MAX, u32::MAX), |_, _| false)?;
+        self.table(HISTORY)?.remove((account.0, id))?;
         Ok(())
     }
 
@@ -226,6 +228,7 @@ impl Transaction<'_> {
         self.table(FOLDERS)?.retain_in((id, 0)..=(id, u64::MAX), |_, _| false)?;
         self.table(PLACEMENTS)?.retain_in((id, 0, 0)..=(id, u64::MAX, u32::MAX), |_, _| false)?;
         self.table(CHANGES)?.retain_in((id, 0, 0, 0)..=(id, u64::MAX, u64::MAX, u32::MAX), |_, _| false)?;
+        self.table(HISTORY)?.retain_in((id, 0)..=(id, u64::MAX), |_, _| false)?;
         self.table(COPIES)?.retain_in((id, 0)..=(id, u64::MAX), |_, _| false)?;
         self.table(KEYWORDS)?.retain_in((id, 0)..=(id, u8::MAX), |_, _| false)?;
         let until = id.checked_add(1);

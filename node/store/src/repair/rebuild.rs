@@ -7,7 +7,7 @@ use redb::ReadableTable;
 
 use super::{hosting, people};
 use crate::blob::{BlobHash, BlobReader, Trust};
-use crate::folder::{FolderRow, KeywordBits, Placement};
+use crate::folder::{FolderId, FolderRow, KeywordBits, Placement};
 use crate::log::{Arrival, Created, Entry, FolderChange, Removed, Tags};
 use crate::mailbox::{CHANGED, Keywords, VANISHED, runs};
 use crate::schema::{
@@ -265,7 +265,9 @@ fn write_dots(transaction: &mut Transaction<'_>, account: AccountId, id: u64, ma
     for (uid, mod_seq) in &view.vanished {
         changes.insert((account.0, id, *mod_seq, *uid), VANISHED)?;
     }
-    Ok(())
+    drop(changes);
+    // The log forgets nothing: from here on the bound holds again.
+    transaction.count_vanished(account, FolderId(id), view.vanished.len() as u64)
 }
 
 fn write_blobs(transaction: &mut Transaction<'_>, available: &Available, mentions: &Mentions) -> Result<(), StoreError> {

@@ -7,8 +7,8 @@ use kith_protocol::ids::AccountId;
 use super::{Check, Place};
 use crate::StoreError;
 use crate::folder::{FolderRow, Placement};
-use crate::mailbox::{CHANGED, Keywords};
-use crate::schema::{CHANGES, COPIES, FOLDER_NAMES, FOLDERS, LOG, LOG_END, PLACEMENTS, SUBSCRIPTIONS};
+use crate::mailbox::{CHANGED, Keywords, VANISHED};
+use crate::schema::{CHANGES, COPIES, FOLDER_NAMES, FOLDERS, HISTORY, LOG, LOG_END, PLACEMENTS, SUBSCRIPTIONS};
 use crate::store::Reader;
 use crate::tags::{Fold, Mailbox, fold};
 
@@ -137,21 +137,39 @@ impl Check<'_> {
     }
 
     fn changes(&mut self, reader: &Reader, account: u32, mailbox: &Mailbox) -> Result<(), StoreError> {
+        let mut forgotten = BTreeMap::new();
+        let mut vanished: BTreeMap<u64, u64> = BTreeMap::new();
+        for row in reader.table(HISTORY)?.range((account, 0)..=(account, u64::MAX))? {
+            let (key, value) = row?;
+            forgotten.insert(key.value().1, value.value());
+        }
+        let remembered = |folder: u64, mod_seq: u64| forgotten.get(&folder).is_none_or(|(until, _)| mod_seq > *until);
         let (mut count, mut wrong) = (0, 0_u64);
         for row in reader.table(CHANGES)?.range((account, 0, 0, 0)..=(account, u64::MAX, u64::MAX, u32::MAX))? {
             let (key, what) = row?;
             let (_, folder, mod_seq, uid) = key.value();
             count += 1;
-            let holds = mailbox.folders.get(&folder).is_some_and(|folder| {
+            let holds = mailbox.folders.get(&folder).is_some_and(|view| {
                 let known = match what.value() {
-                    CHANGED => folder.placements.get(&uid).map(|dot| dot.mod_seq),
-                    _ => folder.vanished.get(&uid).copied(),
+                    CHANGED => view.placements.get(&uid).map(|dot| dot.mod_seq),
+                    _ => view.vanished.get(&uid).copied().filter(|mod_seq| remembered(folder, *mod_seq)),
                 };
                 known == Some(mod_seq)
             });
+            *vanished.entry(folder).or_default() += u64::from(what.value() == VANISHED);
             wrong += u64::from(!holds);
         }
-        let expected: usize = mailbox.folders.values().map(|folder| folder.placements.len() + folder.vanished.len()).sum();
+        wrong += forgotten
+            .iter()
+            .filter(|(folder, (_, count))| {
+                !mailbox.folders.contains_key(folder) || vanished.get(folder).copied().unwrap_or(0) != *count
+            })
+            .count() as u64;
+        let expected: usize = mailbox
+            .folders
+            .iter()
+            .map(|(id, view)| view.placements.len() + view.vanished.values().filter(|mod_seq| remembered(*id, **mod_seq)).count())
+            .sum();
         if wrong > 0 || count != expected as u64 {
             let text = format!("account {account}: of {count} changes {wrong} are not what the log says, which has {expected}");
             self.report.problem(Place::View, text);
