@@ -16,7 +16,7 @@ pub(crate) use append::AppendStart;
 pub use fetch::{Fetch, FetchItem, Partial, Section, SectionText};
 pub use list::{List, ListReturn, ListSelect, StatusItem};
 pub use search::{Charset, Search, SearchKey, SearchReturn};
-pub use select::{Access, Mailbox};
+pub use select::{Access, Mailbox, Opening, Resync};
 pub use store::{FlagAnswer, Store};
 
 use kith_connection::Credentials;
@@ -64,8 +64,8 @@ pub enum Command {
     Enable(Vec<String>),
     /// RFC 2342.
     Namespace,
-    /// SELECT and EXAMINE; whether with `(CONDSTORE)`.
-    Select(Mailbox, Access, bool),
+    /// SELECT and EXAMINE.
+    Select(Mailbox, Access, Opening),
     /// CREATE; whether with `(USE …)`.
     Create(Mailbox, bool),
     /// DELETE.

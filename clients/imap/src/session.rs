@@ -8,6 +8,7 @@ mod append;
 mod change;
 mod fetch;
 mod folders;
+mod resync;
 mod search;
 mod select;
 mod update;
@@ -70,12 +71,20 @@ pub struct Session {
     doing: Doing,
     account: Option<Account>,
     selected: Option<select::Selected>,
-    /// The client knows of MODSEQ (RFC 7162 §3.1).
-    condstore: bool,
+    enabled: Enabled,
     bad_commands: u32,
     failed_logins: u32,
     ended: bool,
     listener: Option<EventListener>,
+}
+
+/// What the client has switched on (RFC 5161), by ENABLE or by using it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Enabled {
+    /// It knows of MODSEQ (RFC 7162 §3.1).
+    condstore: bool,
+    /// It knows VANISHED instead of EXPUNGE (RFC 7162 §3.2).
+    qresync: bool,
 }
 
 /// What the session is in the middle of.
@@ -154,7 +163,7 @@ impl Session {
             doing: Doing::Nothing,
             account: None,
             selected: None,
-            condstore: false,
+            enabled: Enabled::default(),
             bad_commands: 0,
             failed_logins: 0,
             ended: false,
@@ -328,12 +337,7 @@ impl Session {
             Command::List(list) => self.list(&list)?,
             Command::Lsub(reference, pattern) => self.lsub(&reference, &pattern)?,
             Command::Status(mailbox, items) => self.status(&mailbox, &items)?,
-            Command::Select(mailbox, access, condstore) => {
-                let completion = self.select(&mailbox, access, condstore)?;
-                // Straight after: what is new since is told by the next command.
-                completion.write(&mut self.out, tag);
-                return Ok(Doing::Nothing);
-            }
+            Command::Select(mailbox, access, opening) => return self.select(tag, &mailbox, access, &opening),
             Command::Idle => {
                 self.account_id()?;
                 put!(&mut self.out, "+ Idling\r\n");
@@ -345,12 +349,18 @@ impl Session {
             }
             Command::Close => self.close()?,
             Command::Unselect => self.unselect()?,
-            Command::Expunge(uids) => self.expunge(uids.as_ref())?,
+            Command::Expunge(uids) => {
+                let completion = self.expunge(uids.as_ref())?;
+                return Ok(self.finish_removal(tag.to_owned(), completion));
+            }
             Command::Search(numbering, search) => return self.search(tag, numbering, search),
             Command::Fetch(numbering, fetch) => return self.fetch(tag, numbering, fetch),
             Command::Store(numbering, store) => return self.store_flags(tag, numbering, store),
             Command::Copy(numbering, set, target) => self.copy(numbering, &set, &target)?,
-            Command::Move(numbering, set, target) => self.move_messages(numbering, &set, &target)?,
+            Command::Move(numbering, set, target) => {
+                let completion = self.move_messages(numbering, &set, &target)?;
+                return Ok(self.finish_removal(tag.to_owned(), completion));
+            }
             Command::StartTls | Command::Login(_) | Command::Authenticate(..) => Completion::bad("Not now"),
         };
         Ok(self.finish(tag.to_owned(), completion, update::Expunges::Told))

@@ -48,6 +48,11 @@ impl SequenceSet {
         Ranges::from_unsorted(resolved.collect())
     }
 
+    /// Numbers alone, no `*`?
+    pub fn is_plain(&self) -> bool {
+        self.ranges.iter().all(|(a, b)| *a != Number::Last && *b != Number::Last)
+    }
+
     /// The largest number named outright; `None` if there are only stars.
     pub fn largest(&self) -> Option<u32> {
         let ends = self.ranges.iter().flat_map(|&(a, b)| [a, b]);
@@ -100,6 +105,57 @@ impl Ranges {
         after.checked_sub(1).and_then(|at| self.0.get(at)).is_some_and(|range| number <= range.1)
     }
 
+    /// `1..=last`.
+    pub fn all(last: u32) -> Self {
+        Self(if last == 0 { Vec::new() } else { vec![(1, last)] })
+    }
+
+    /// What is in both.
+    #[must_use]
+    pub fn intersect(&self, other: &Self) -> Self {
+        let (mut ours, mut theirs) = (self.0.iter().copied().peekable(), other.0.iter().copied().peekable());
+        let mut both = Vec::new();
+        while let (Some(&(a, b)), Some(&(c, d))) = (ours.peek(), theirs.peek()) {
+            let (from, to) = (a.max(c), b.min(d));
+            if from <= to {
+                both.push((from, to));
+            }
+            if b < d {
+                ours.next();
+            } else {
+                theirs.next();
+            }
+        }
+        Self(both)
+    }
+
+    /// What lies in `1..=last` and not in these ascending numbers.
+    pub fn gaps(numbers: &[u32], last: u32) -> Self {
+        let mut gaps = Vec::new();
+        let mut next = 1_u32;
+        for &number in numbers.iter().take_while(|number| **number <= last) {
+            if next < number {
+                gaps.push((next, number - 1));
+            }
+            next = number.saturating_add(1);
+        }
+        if next <= last {
+            gaps.push((next, last));
+        }
+        Self(gaps)
+    }
+
+    /// Ranges from `1..=u32::MAX` that are cut down to those that begin after `number`.
+    #[must_use]
+    pub fn after(&self, number: u32) -> Self {
+        self.intersect(&Self(vec![(number.saturating_add(1), u32::MAX)]))
+    }
+
+    /// The numbers one by one, ascending.
+    pub fn numbers(&self) -> impl Iterator<Item = u32> {
+        self.0.iter().flat_map(|&(from, to)| from..=to)
+    }
+
     /// Nothing in there?
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -124,6 +180,13 @@ impl FromIterator<u32> for Ranges {
             ranges.push(number);
         }
         ranges
+    }
+}
+
+impl FromIterator<(u32, u32)> for Ranges {
+    /// From ranges in any order.
+    fn from_iter<I: IntoIterator<Item = (u32, u32)>>(ranges: I) -> Self {
+        Self::from_unsorted(ranges.into_iter().collect())
     }
 }
 
@@ -177,6 +240,18 @@ mod tests {
         for text in ["0", "1:0", "", ",", "1,", "a", "1:", "-1"] {
             assert!(SequenceSet::parse(&mut Cursor::new(text.as_bytes())).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn gaps_and_intersections_are_what_sets_say() {
+        assert_eq!(Ranges::gaps(&[2, 3, 7], 9).to_string(), "1,4:6,8:9");
+        assert_eq!(Ranges::gaps(&[], 3).to_string(), "1:3");
+        assert_eq!(Ranges::gaps(&[1, 2, 3], 3).to_string(), "");
+        assert!(Ranges::gaps(&[5], 0).is_empty());
+        let both = set("1:5,8,10:20").resolve(1).intersect(&set("3:9,12:13,20:40").resolve(1));
+        assert_eq!(both.to_string(), "3:5,8,12:13,20");
+        assert_eq!(set("1:5,8").resolve(1).after(4).to_string(), "5,8");
+        assert_eq!(set("1:3,7").resolve(1).numbers().collect::<Vec<_>>(), [1, 2, 3, 7]);
     }
 
     #[test]

@@ -91,6 +91,20 @@ impl View {
         self.gone.contains(&uid.0)
     }
 
+    /// Stops counting what is gone. Gives the UIDs for `VANISHED` (RFC 7162 §3.2.10).
+    pub(crate) fn settle_uids(&mut self) -> Ranges {
+        let gone = std::mem::take(&mut self.gone);
+        if !gone.is_empty() {
+            self.uids.retain(|uid| !gone.contains(uid));
+        }
+        gone.into_iter().collect()
+    }
+
+    /// Everything that is not among `there` is gone.
+    pub(crate) fn keep_only(&mut self, there: &Ranges) {
+        self.gone.extend(self.uids.iter().copied().filter(|uid| !there.contains(*uid)));
+    }
+
     /// Stops counting what is gone. Gives the numbers for `EXPUNGE` in the order in which they must be said: each is right after those before it.
     pub(crate) fn settle(&mut self) -> Vec<u32> {
         let gone = std::mem::take(&mut self.gone);

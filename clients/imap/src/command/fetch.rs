@@ -16,6 +16,8 @@ pub struct Fetch {
     pub items: Vec<FetchItem>,
     /// Only those that changed after this.
     pub changed_since: Option<ModSeq>,
+    /// Those of the set that vanished since then are told too (RFC 7162 §3.2.6).
+    pub vanished: bool,
 }
 
 /// One thing to tell of a message.
@@ -101,7 +103,7 @@ pub(super) fn fetch(cursor: &mut Cursor<'_>) -> Parsed<Fetch> {
     } else {
         macro_or_item(cursor)?
     };
-    let mut changed_since = None;
+    let (mut changed_since, mut vanished) = (None, false);
     if cursor.eat(b' ') && !cursor.rest().is_empty() {
         modifiers(cursor, |name, cursor| match name {
             "CHANGEDSINCE" => {
@@ -109,12 +111,18 @@ pub(super) fn fetch(cursor: &mut Cursor<'_>) -> Parsed<Fetch> {
                 changed_since = Some(ModSeq(cursor.number64()?));
                 Ok(())
             }
-            "VANISHED" => Err(SyntaxError::Unsupported("VANISHED")),
+            "VANISHED" => {
+                vanished = true;
+                Ok(())
+            }
             "PARTIAL" => Err(SyntaxError::Unsupported("PARTIAL")),
-            _ => Err(SyntaxError::Expected("CHANGEDSINCE")),
+            _ => Err(SyntaxError::Expected("CHANGEDSINCE or VANISHED")),
         })?;
     }
-    Ok(Fetch { set, items, changed_since })
+    if vanished && changed_since.is_none() {
+        return Err(SyntaxError::Expected("CHANGEDSINCE beside VANISHED"));
+    }
+    Ok(Fetch { set, items, changed_since, vanished })
 }
 
 fn macro_or_item(cursor: &mut Cursor<'_>) -> Parsed<Vec<FetchItem>> {

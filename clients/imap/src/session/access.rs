@@ -9,7 +9,11 @@ use crate::response::put;
 /// Offered at any time.
 const ALWAYS: &str = "CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE";
 /// Offered once logged in.
-const LOGGED_IN: &str = "IDLE UIDPLUS MOVE SPECIAL-USE LIST-EXTENDED LIST-STATUS NAMESPACE CHILDREN UNSELECT ESEARCH CONDSTORE";
+const LOGGED_IN: &str =
+    "IDLE UIDPLUS MOVE SPECIAL-USE LIST-EXTENDED LIST-STATUS NAMESPACE CHILDREN UNSELECT ESEARCH CONDSTORE QRESYNC";
+
+/// What ENABLE knows.
+const ENABLABLE: [&str; 2] = ["CONDSTORE", "QRESYNC"];
 
 impl Session {
     pub(super) fn capabilities(&self) -> String {
@@ -34,9 +38,23 @@ impl Session {
 
     pub(super) fn enable(&mut self, names: &[String]) -> Result<Completion, Refused> {
         self.account_id()?;
-        let condstore = names.iter().any(|name| name == "CONDSTORE");
-        self.condstore |= condstore;
-        put!(&mut self.out, "* ENABLED{}\r\n", if condstore { " CONDSTORE" } else { "" });
+        let mut enabled: Vec<&str> = Vec::new();
+        for name in names.iter().map(String::as_str).filter(|name| ENABLABLE.contains(name)) {
+            if enabled.contains(&name) {
+                continue;
+            }
+            match name {
+                "CONDSTORE" => self.enabled.condstore = true,
+                // RFC 7162 §3.2.3: QRESYNC implies CONDSTORE.
+                _ => (self.enabled.condstore, self.enabled.qresync) = (true, true),
+            }
+            enabled.push(name);
+        }
+        put!(&mut self.out, "* ENABLED");
+        for name in enabled {
+            put!(&mut self.out, " {name}");
+        }
+        put!(&mut self.out, "\r\n");
         Ok(Completion::ok("ENABLE completed"))
     }
 

@@ -26,7 +26,7 @@ pub(super) struct StoreJob {
 impl Session {
     pub(super) fn store_flags(&mut self, tag: &str, numbering: Numbering, store: Store) -> Outcome {
         self.writable()?;
-        self.condstore |= store.unchanged_since.is_some();
+        self.enabled.condstore |= store.unchanged_since.is_some();
         let ranges = self.ranges(numbering, &store.set)?;
         let view = &self.selected()?.view;
         let missing = numbering == Numbering::Sequence && view.has_losses() && lost_in(view, &ranges);
@@ -89,7 +89,7 @@ impl Session {
 
     /// The new flags, unless they are not wanted; the new MODSEQ in any case if the client knows of such (RFC 7162 §3.1.3).
     fn tell_stored(&mut self, job: &StoreJob, message: &Message) {
-        match (job.store.answer, self.condstore) {
+        match (job.store.answer, self.enabled.condstore) {
             (FlagAnswer::Told, _) => self.tell_flags(message),
             (FlagAnswer::Silent, false) => {}
             (FlagAnswer::Silent, true) => {

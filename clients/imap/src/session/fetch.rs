@@ -13,6 +13,7 @@ use super::{Completion, Doing, Outcome, Refused, Session, refusal};
 use crate::command::{Access, Fetch, FetchItem, Numbering};
 use crate::limits::{OUTPUT_BYTES, PAGE_MESSAGES};
 use crate::response::put;
+use crate::set::Ranges;
 use crate::structure::Span;
 
 /// Messages whose `\Seen` is set by one commit before they are sent.
@@ -23,6 +24,7 @@ const CHUNK_BYTES: u64 = 16 * 1024;
 /// A FETCH under way.
 pub(super) struct FetchJob {
     tag: String,
+    ending: Ending,
     numbering: Numbering,
     items: Vec<FetchItem>,
     changed_since: Option<ModSeq>,
@@ -35,6 +37,15 @@ pub(super) struct FetchJob {
     /// Those of the page whose `\Seen` was set by this command.
     seen_now: Vec<Uid>,
     completion: Completion,
+}
+
+/// How its command ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// What is new is told first.
+    WithNews,
+    /// Straight after.
+    Bare,
 }
 
 /// The message that is being sent.
@@ -56,7 +67,10 @@ struct Stream {
 
 impl Session {
     pub(super) fn fetch(&mut self, tag: &str, numbering: Numbering, fetch: Fetch) -> Outcome {
-        let Fetch { set, mut items, changed_since } = fetch;
+        let Fetch { set, mut items, changed_since, vanished } = fetch;
+        if vanished && (numbering != Numbering::Uid || !self.enabled.qresync) {
+            return Err(Completion::bad("VANISHED goes with UID FETCH, once QRESYNC is enabled").into());
+        }
         let ranges = self.ranges(numbering, &set)?;
         let selected = self.selected()?;
         let missing = numbering == Numbering::Sequence && selected.view.has_losses() && lost_in(&selected.view, &ranges);
@@ -66,7 +80,7 @@ impl Session {
         if changed_since.is_some() && !items.contains(&FetchItem::ModSeq) {
             items.push(FetchItem::ModSeq);
         }
-        self.condstore |= items.contains(&FetchItem::ModSeq);
+        self.enabled.condstore |= items.contains(&FetchItem::ModSeq);
         // UID comes first, whoever asked for it where.
         if numbering == Numbering::Uid || items.contains(&FetchItem::Uid) {
             items.retain(|item| *item != FetchItem::Uid);
@@ -77,8 +91,14 @@ impl Session {
         } else {
             Completion::ok("FETCH completed")
         };
+        if vanished && let Some(since) = changed_since {
+            let asked = ranges_of(&self.ranges(numbering, &set)?);
+            let vanished = self.vanished_since(since, &asked, 0)?;
+            self.tell_vanished_earlier(&vanished);
+        }
         let job = FetchJob {
             tag: tag.to_owned(),
+            ending: Ending::WithNews,
             numbering,
             items,
             changed_since,
@@ -92,11 +112,40 @@ impl Session {
         Ok(Doing::Fetching(Box::new(job)))
     }
 
+    /// Tells items of some messages as the last part of another command.
+    pub(super) fn fetch_flags(
+        &mut self,
+        tag: &str,
+        ranges: VecDeque<(Uid, Uid)>,
+        items: Vec<FetchItem>,
+        completion: Completion,
+    ) -> Doing {
+        Doing::Fetching(Box::new(FetchJob {
+            tag: tag.to_owned(),
+            ending: Ending::Bare,
+            numbering: Numbering::Uid,
+            items,
+            changed_since: None,
+            ranges,
+            page: VecDeque::new(),
+            current: None,
+            sets_seen: false,
+            seen_now: Vec::new(),
+            completion,
+        }))
+    }
+
     pub(super) fn fetch_on(&mut self, mut job: Box<FetchJob>) -> Doing {
         while self.out.len() < OUTPUT_BYTES {
             match self.fetch_more(&mut job) {
                 Ok(More::ToCome) => {}
-                Ok(More::Done) => return self.finish(job.tag, job.completion, expunges_after(job.numbering)),
+                Ok(More::Done) => {
+                    if job.ending == Ending::WithNews {
+                        return self.finish(job.tag, job.completion, expunges_after(job.numbering));
+                    }
+                    job.completion.write(&mut self.out, &job.tag);
+                    return Doing::Nothing;
+                }
                 Err(Refused(completion)) => {
                     if job.current.is_some() {
                         // A response was cut off in its middle: nothing that follows could be understood.
@@ -230,12 +279,16 @@ impl Session {
             put!(&mut self.out, " FLAGS (");
             crate::flag::write(&mut self.out, &message.flags, recent);
             put!(&mut self.out, ")");
-            if self.condstore && !items.contains(&FetchItem::ModSeq) {
+            if self.enabled.condstore && !items.contains(&FetchItem::ModSeq) {
                 put!(&mut self.out, " MODSEQ ({})", message.mod_seq.0);
             }
         }
         put!(&mut self.out, ")\r\n");
     }
+}
+
+fn ranges_of(ranges: &[(Uid, Uid)]) -> Ranges {
+    ranges.iter().map(|&(from, to)| (from.0, to.0)).collect()
 }
 
 enum More {

@@ -133,7 +133,7 @@ impl Session {
     fn write_status(&mut self, folder: &Folder, items: &[StatusItem]) -> Result<(), Refused> {
         let recent = if items.contains(&StatusItem::Recent) { self.recent_in(folder)? } else { 0 };
         // RFC 7162 §3.1: asking for HIGHESTMODSEQ is a way of enabling CONDSTORE.
-        self.condstore |= items.contains(&StatusItem::HighestModSeq);
+        self.enabled.condstore |= items.contains(&StatusItem::HighestModSeq);
         let out = &mut self.out;
         put!(out, "* STATUS ");
         write_mailbox(out, &folder.name);

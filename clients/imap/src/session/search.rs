@@ -59,7 +59,7 @@ impl Session {
             return Err(Refused(Completion::bad("There is no message with this number")));
         }
         let wants_mod_seq = search.keys.iter().any(names_mod_seq);
-        self.condstore |= wants_mod_seq;
+        self.enabled.condstore |= wants_mod_seq;
         let job = SearchJob {
             tag: tag.to_owned(),
             numbering,

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use kith_store::feed::Topic;
 use kith_store::folder::{Flags, Folder, FolderId, Message, ModSeq, Uid};
 
-use super::{Completion, Refused, Session};
-use crate::command::{Access, Mailbox};
+use super::{Completion, Doing, Outcome, Refused, Session};
+use crate::command::{Access, Mailbox, Opening};
 use crate::flag;
 use crate::limits::{KEYWORDS_SHOWN_MAX, STORE_MESSAGES};
 use crate::response::put;
+use crate::set::Ranges;
 use crate::view::View;
 
 /// The selected folder as this session knows it.
@@ -55,8 +56,11 @@ impl Selected {
 }
 
 impl Session {
-    pub(super) fn select(&mut self, mailbox: &Mailbox, access: Access, condstore: bool) -> Result<Completion, Refused> {
+    pub(super) fn select(&mut self, tag: &str, mailbox: &Mailbox, access: Access, opening: &Opening) -> Outcome {
         let account = self.account_id()?;
+        if opening.resync.is_some() && !self.enabled.qresync {
+            return Err(Completion::bad("ENABLE QRESYNC first").into());
+        }
         // RFC 3501 §6.3.1: whatever comes of this, the folder before it is no longer selected.
         if self.selected.take().is_some() {
             put!(&mut self.out, "* OK [CLOSED] The folder before is closed\r\n");
@@ -67,7 +71,7 @@ impl Session {
         if !folder.selectable {
             return Err(Completion::no("CANNOT", "This is a level of the hierarchy that holds no mail").into());
         }
-        self.condstore |= condstore;
+        self.enabled.condstore |= opening.condstore;
         let mut selected = Selected {
             folder: folder.id,
             access,
@@ -76,7 +80,8 @@ impl Session {
             position,
             keywords: BTreeSet::new(),
         };
-        let first_unseen = self.load(&mut selected)?;
+        let resync = opening.resync.as_ref().filter(|resync| resync.uid_validity == folder.uid_validity);
+        let (first_unseen, changed) = self.load(&mut selected, resync.map_or(ModSeq(u64::MAX), |resync| resync.mod_seq))?;
         self.claim_recent(&mut selected, &folder)?;
         self.describe_selected(&selected, &folder, first_unseen);
         self.selected = Some(selected);
@@ -84,26 +89,36 @@ impl Session {
             Access::ReadWrite => ("READ-WRITE", "SELECT"),
             Access::ReadOnly => ("READ-ONLY", "EXAMINE"),
         };
-        Ok(Completion::ok(format!("{verb} completed")).with_code(code))
+        let completion = Completion::ok(format!("{verb} completed")).with_code(code);
+        if let Some(resync) = resync {
+            return self.resync(tag, resync, &changed, completion);
+        }
+        // Straight after: what is new since is told by the next command.
+        completion.write(&mut self.out, tag);
+        Ok(Doing::Nothing)
     }
 
-    /// Takes all messages into the view; gives the first one that is not `\Seen`.
-    fn load(&self, selected: &mut Selected) -> Result<Option<Uid>, Refused> {
+    /// Takes all messages into the view; gives the first one that is not `\Seen`, and those that changed after `since`.
+    fn load(&self, selected: &mut Selected, since: ModSeq) -> Result<(Option<Uid>, Ranges), Refused> {
         let account = self.account_id()?;
         let mut first_unseen = None;
+        let mut changed = Ranges::default();
         let mut next = Uid(1);
         loop {
             let page = self.store().messages(account, selected.folder, next, Uid(u32::MAX), STORE_MESSAGES)?;
             for message in &page {
                 selected.view.append(message.uid);
                 selected.learn_keywords(message);
+                if message.mod_seq > since {
+                    changed.push(message.uid.0);
+                }
                 if first_unseen.is_none() && message.flags.system & Flags::SEEN == 0 {
                     first_unseen = Some(message.uid);
                 }
             }
             match page.last().and_then(|last| last.uid.0.checked_add(1)) {
                 Some(after) if page.len() == STORE_MESSAGES => next = Uid(after),
-                _ => return Ok(first_unseen),
+                _ => return Ok((first_unseen, changed)),
             }
         }
     }

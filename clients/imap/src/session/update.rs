@@ -1,15 +1,17 @@
 //! News: what other sessions and arriving mail have done to the selected folder, told when the rules allow it
 //! (RFC 3501 §5.2, §5.5 and §7.4.1), and the last line of a command.
 
-use kith_store::StoreError;
+use kith_store::account::AccountId;
 use kith_store::feed::Topic;
-use kith_store::folder::{Message, Uid};
+use kith_store::folder::{FolderId, Message, Uid};
+use kith_store::{Store, StoreError};
 
 use super::{Completion, Doing, Session};
 use crate::command::Access;
 use crate::flag;
-use crate::limits::OUTPUT_BYTES;
+use crate::limits::{OUTPUT_BYTES, STORE_MESSAGES};
 use crate::response::put;
+use crate::set::Ranges;
 
 /// Whether the command that ends now lets EXPUNGE be said: not after FETCH, STORE and SEARCH without UID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +36,16 @@ impl Session {
     /// Ends a command: news first, then its last line.
     pub(super) fn finish(&mut self, tag: String, completion: Completion, expunges: Expunges) -> Doing {
         let (arrived, changed) = self.catch_up(expunges);
+        Doing::Finishing(Box::new(Finishing { tag, completion: Some(completion), arrived, changed: changed.into_iter() }))
+    }
+
+    /// Ends a command that removed messages: who follows MODSEQ is told how far it has come (RFC 7162 §3.2.7 and §3.2.8).
+    pub(super) fn finish_removal(&mut self, tag: String, completion: Completion) -> Doing {
+        let (arrived, changed) = self.catch_up(Expunges::Told);
+        let completion = match &self.selected {
+            Some(selected) if self.enabled.qresync => completion.with_code(format!("HIGHESTMODSEQ {}", selected.mod_seq.0)),
+            _ => completion,
+        };
         Doing::Finishing(Box::new(Finishing { tag, completion: Some(completion), arrived, changed: changed.into_iter() }))
     }
 
@@ -80,7 +92,8 @@ impl Session {
         let mut arrived = None;
         let mut changed = Vec::new();
         if position != selected.position {
-            let changes = match self.shared.store.changes(account, selected.folder, selected.mod_seq) {
+            let since = selected.mod_seq;
+            let changes = match self.shared.store.changes(account, selected.folder, since) {
                 Ok(changes) => changes,
                 Err(error) => {
                     self.lost_folder(&error);
@@ -89,6 +102,16 @@ impl Session {
             };
             selected.position = position;
             selected.mod_seq = changes.mod_seq;
+            if changes.forgotten > since {
+                // Away for longer than the store remembers: what is there tells what is not.
+                match there(&self.shared.store, account, selected.folder) {
+                    Ok(there) => selected.view.keep_only(&there),
+                    Err(error) => {
+                        self.lost_folder(&error);
+                        return nothing;
+                    }
+                }
+            }
             for uid in changes.vanished {
                 selected.view.lose(uid);
             }
@@ -110,8 +133,15 @@ impl Session {
             }
         }
         if expunges == Expunges::Told {
-            for number in selected.view.settle() {
-                put!(&mut self.out, "* {number} EXPUNGE\r\n");
+            if self.enabled.qresync {
+                let vanished = selected.view.settle_uids();
+                if !vanished.is_empty() {
+                    put!(&mut self.out, "* VANISHED {vanished}\r\n");
+                }
+            } else {
+                for number in selected.view.settle() {
+                    put!(&mut self.out, "* {number} EXPUNGE\r\n");
+                }
             }
         }
         if arrived.is_some() {
@@ -161,9 +191,23 @@ impl Session {
         put!(out, "* {number} FETCH (UID {} FLAGS (", message.uid.0);
         flag::write(out, &message.flags, selected.view.recent(message.uid));
         put!(out, ")");
-        if self.condstore {
+        if self.enabled.condstore {
             put!(out, " MODSEQ ({})", message.mod_seq.0);
         }
         put!(out, ")\r\n");
+    }
+}
+
+/// The UIDs that a folder has.
+pub(super) fn there(store: &Store, account: AccountId, folder: FolderId) -> Result<Ranges, StoreError> {
+    let mut there = Ranges::default();
+    let mut next = Uid(1);
+    loop {
+        let page = store.messages(account, folder, next, Uid(u32::MAX), STORE_MESSAGES)?;
+        page.iter().for_each(|message| there.push(message.uid.0));
+        match page.last().and_then(|last| last.uid.0.checked_add(1)) {
+            Some(after) if page.len() == STORE_MESSAGES => next = Uid(after),
+            _ => return Ok(there),
+        }
     }
 }
