@@ -15,7 +15,7 @@ pub use append::AppendOptions;
 pub(crate) use append::AppendStart;
 pub use fetch::{Fetch, FetchItem, Partial, Section, SectionText};
 pub use list::{List, ListReturn, ListSelect, StatusItem};
-pub use search::{Charset, Search, SearchKey, SearchReturn};
+pub use search::{Charset, Page, Search, SearchKey, SearchReturn};
 pub use select::{Access, Mailbox, Opening, Resync};
 pub use store::{FlagAnswer, Store};
 
@@ -23,6 +23,8 @@ use kith_connection::Credentials;
 
 use crate::limits::ITEMS_MAX;
 use crate::set::SequenceSet;
+pub use crate::sorting::{Criterion, SortKey};
+pub use crate::threading::Algorithm;
 use crate::token::{Cursor, Parsed, SyntaxError};
 
 /// A command with its tag.
@@ -94,6 +96,10 @@ pub enum Command {
     Expunge(Option<SequenceSet>),
     /// SEARCH.
     Search(Numbering, Search),
+    /// SORT (RFC 5256).
+    Sort(Numbering, Vec<Criterion>, Search),
+    /// THREAD (RFC 5256).
+    Thread(Numbering, Algorithm, Search),
     /// FETCH.
     Fetch(Numbering, Fetch),
     /// STORE.
@@ -165,7 +171,9 @@ fn after_tag(cursor: &mut Cursor<'_>) -> Parsed<Command> {
     })
 }
 
-const KNOWN_WITH_ARGUMENTS: [&str; 20] = [
+const KNOWN_WITH_ARGUMENTS: [&str; 22] = [
+    "SORT",
+    "THREAD",
     "ID",
     "LOGIN",
     "AUTHENTICATE",
@@ -213,6 +221,8 @@ fn with_arguments(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Command> {
 fn on_messages(name: &str, numbering: Numbering, cursor: &mut Cursor<'_>) -> Parsed<Command> {
     match name {
         "SEARCH" => Ok(Command::Search(numbering, search::search(cursor)?)),
+        "SORT" => search::sort(cursor).map(|(criteria, search)| Command::Sort(numbering, criteria, search)),
+        "THREAD" => search::thread(cursor).map(|(algorithm, search)| Command::Thread(numbering, algorithm, search)),
         "FETCH" => Ok(Command::Fetch(numbering, fetch::fetch(cursor)?)),
         "STORE" => Ok(Command::Store(numbering, store::store(cursor)?)),
         "COPY" | "MOVE" => {

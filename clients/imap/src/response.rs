@@ -5,6 +5,9 @@ use std::io::Write as _;
 /// Longest string that is written in quotes; longer ones are literals, so that no line of ours gets unwieldy.
 const QUOTED_BYTES_MAX: usize = 1_000;
 
+/// Bytes of a message's hash that its EMAILID is made of: enough that no two of anybody's messages share one.
+const EMAIL_ID_BYTES: usize = 20;
+
 /// Formats into a buffer, which cannot fail.
 macro_rules! put {
     ($out:expr, $($arg:tt)*) => {
@@ -103,6 +106,16 @@ fn quoted(out: &mut Vec<u8>, text: &[u8]) {
         out.push(byte);
     }
     out.push(b'"');
+}
+
+/// EMAILID (RFC 8474 §5.1): the same for the same bytes, wherever they lie.
+pub(crate) fn email_id(hash: &kith_store::blob::BlobHash) -> String {
+    use std::fmt::Write as _;
+    let mut id = String::from("M");
+    for byte in hash.0.iter().take(EMAIL_ID_BYTES) {
+        let _ = write!(id, "{byte:02x}");
+    }
+    id
 }
 
 /// A folder's name.

@@ -353,7 +353,13 @@ impl Session {
                 let completion = self.expunge(uids.as_ref())?;
                 return Ok(self.finish_removal(tag.to_owned(), completion));
             }
-            Command::Search(numbering, search) => return self.search(tag, numbering, search),
+            Command::Search(numbering, search) => return self.search(tag, numbering, search, search::Purpose::Search),
+            Command::Sort(numbering, criteria, search) => {
+                return self.search(tag, numbering, search, search::Purpose::Sort(criteria, Vec::new()));
+            }
+            Command::Thread(numbering, algorithm, search) => {
+                return self.search(tag, numbering, search, search::Purpose::Thread(algorithm, Box::default()));
+            }
             Command::Fetch(numbering, fetch) => return self.fetch(tag, numbering, fetch),
             Command::Store(numbering, store) => return self.store_flags(tag, numbering, store),
             Command::Copy(numbering, set, target) => self.copy(numbering, &set, &target)?,

@@ -16,12 +16,17 @@ pub enum Number {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SequenceSet {
     ranges: Vec<(Number, Number)>,
+    /// `$`: what the last search saved (RFC 5182), and no ranges.
+    saved: bool,
 }
 
 impl SequenceSet {
     /// Reads a set.
     pub fn parse(cursor: &mut Cursor<'_>) -> Parsed<Self> {
         let mut ranges = Vec::new();
+        if cursor.eat(b'$') {
+            return Ok(Self { ranges, saved: true });
+        }
         loop {
             if ranges.len() == SET_RANGES_MAX {
                 return Err(SyntaxError::TooMany("ranges in the set"));
@@ -30,7 +35,7 @@ impl SequenceSet {
             let last = if cursor.eat(b':') { number(cursor)? } else { first };
             ranges.push((first, last));
             if !cursor.eat(b',') {
-                return Ok(Self { ranges });
+                return Ok(Self { ranges, saved: false });
             }
         }
     }
@@ -48,9 +53,14 @@ impl SequenceSet {
         Ranges::from_unsorted(resolved.collect())
     }
 
-    /// Numbers alone, no `*`?
+    /// Is it `$`, the result of the last search that was saved?
+    pub fn is_saved(&self) -> bool {
+        self.saved
+    }
+
+    /// Numbers alone, no `*` and no `$`?
     pub fn is_plain(&self) -> bool {
-        self.ranges.iter().all(|(a, b)| *a != Number::Last && *b != Number::Last)
+        !self.saved && self.ranges.iter().all(|(a, b)| *a != Number::Last && *b != Number::Last)
     }
 
     /// The largest number named outright; `None` if there are only stars.

@@ -10,6 +10,7 @@ mod envelope;
 mod field;
 mod scan;
 
+pub(crate) use address::{Entry, addresses};
 pub(crate) use content::Content;
 pub(crate) use describe::{Extension, describe};
 pub(crate) use envelope::envelope;

@@ -1,10 +1,12 @@
-//! SEARCH (RFC 3501 §6.4.4, RFC 4731, RFC 7162 §3.1.5).
+//! SEARCH (RFC 3501 §6.4.4, RFC 4731, RFC 5182, RFC 7162 §3.1.5, RFC 9394), SORT and THREAD (RFC 5256).
 
 use kith_store::folder::{Flags, ModSeq};
 
 use crate::date::Day;
 use crate::limits::{ITEMS_MAX, KEYWORD_BYTES_MAX, SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX};
-use crate::set::SequenceSet;
+use crate::set::{Ranges, SequenceSet};
+use crate::sorting::{Criterion, SortKey};
+use crate::threading::Algorithm;
 use crate::token::{Cursor, Parsed, SyntaxError};
 
 /// A SEARCH.
@@ -14,11 +16,13 @@ pub struct Search {
     pub returns: Option<SearchReturn>,
     /// What the strings are written in.
     pub charset: Charset,
+    /// The client has named it.
+    pub charset_named: bool,
     /// All of these.
     pub keys: Vec<SearchKey>,
 }
 
-/// Result options (RFC 4731 §3.1).
+/// Result options (RFC 4731 §3.1, RFC 5182 §2.1, RFC 9394 §3.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SearchReturn {
     /// MIN
@@ -29,6 +33,52 @@ pub struct SearchReturn {
     pub all: bool,
     /// COUNT
     pub count: bool,
+    /// SAVE
+    pub save: bool,
+    /// PARTIAL
+    pub partial: Option<Page>,
+}
+
+/// Some of a result's messages, by place: `1:100` from the front, `-1:-100` from the back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The places, 1 and up, in the order in which they were given.
+    pub places: (u32, u32),
+    /// They are counted from the back.
+    pub from_end: bool,
+}
+
+impl Page {
+    /// `1:100` or `-1:-100`.
+    pub(crate) fn parse(cursor: &mut Cursor<'_>) -> Parsed<Self> {
+        const WHAT: SyntaxError = SyntaxError::Expected("a range of places, such as 1:100 or -1:-100");
+        let from_end = cursor.eat(b'-');
+        let first = cursor.number()?;
+        cursor.expect(b':', "a colon")?;
+        if cursor.eat(b'-') != from_end {
+            return Err(WHAT);
+        }
+        let last = cursor.number()?;
+        if first == 0 || last == 0 { Err(WHAT) } else { Ok(Self { places: (first, last), from_end }) }
+    }
+
+    /// Which of so many that is: from, to (exclusive).
+    pub(crate) fn slice(self, count: usize) -> (usize, usize) {
+        let place = |place: u32| usize::try_from(place).unwrap_or(usize::MAX);
+        let (low, high) = (place(self.places.0.min(self.places.1)), place(self.places.0.max(self.places.1)));
+        if self.from_end {
+            (count.saturating_sub(high), count.saturating_sub(low - 1))
+        } else {
+            ((low - 1).min(count), high.min(count))
+        }
+    }
+}
+
+impl std::fmt::Display for Page {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let sign = if self.from_end { "-" } else { "" };
+        write!(f, "{sign}{}:{sign}{}", self.places.0, self.places.1)
+    }
 }
 
 /// CHARSET: its name as given; US-ASCII and UTF-8 read alike.
@@ -42,7 +92,7 @@ pub enum Charset {
     Unknown,
 }
 
-/// One key. Strings are in UTF-8 once parsed.
+/// One key. Strings that are searched for are in UTF-8 and lower case once parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SearchKey {
     /// ALL
@@ -95,27 +145,96 @@ pub enum SearchKey {
     Or(Box<SearchKey>, Box<SearchKey>),
     /// Several in parentheses: all of them.
     And(Vec<SearchKey>),
+    /// OLDER and YOUNGER, seconds (RFC 5032).
+    Older(u32),
+    /// YOUNGER
+    Younger(u32),
+    /// SAVEDBEFORE, by when it was put into this folder (RFC 8514).
+    SavedBefore(Day),
+    /// SAVEDON
+    SavedOn(Day),
+    /// SAVEDSINCE
+    SavedSince(Day),
+    /// EMAILID (RFC 8474)
+    EmailId(String),
+    /// Nothing at all: THREADID, which no message has here.
+    Nothing,
+    /// These UIDs: what sets come to once the folder is known. Never parsed.
+    Among(Ranges),
 }
 
 pub(super) fn search(cursor: &mut Cursor<'_>) -> Parsed<Search> {
-    let mut returns = None;
-    if cursor.eat_word("RETURN") {
-        cursor.space()?;
-        returns = Some(return_options(cursor)?);
-        cursor.space()?;
-    }
-    let mut charset = Charset::Utf8;
+    let returns = returns(cursor)?;
+    let (mut charset, mut named) = (Charset::Utf8, false);
     if cursor.eat_word("CHARSET") {
         cursor.space()?;
-        charset = charset_named(&cursor.astring("a charset")?);
+        (charset, named) = (charset_named(&cursor.astring("a charset")?), true);
         cursor.space()?;
     }
+    keys(cursor, returns, charset, named)
+}
+
+/// RFC 5256 §5: `(criteria) charset keys`; RETURN as in RFC 5267.
+pub(super) fn sort(cursor: &mut Cursor<'_>) -> Parsed<(Vec<Criterion>, Search)> {
+    let returns = returns(cursor)?;
+    let criteria = cursor.parenthesised(ITEMS_MAX, "sort criteria", |cursor| {
+        let mut name = cursor.word("a sort criterion")?;
+        let reverse = name == "REVERSE";
+        if reverse {
+            cursor.space()?;
+            name = cursor.word("a sort criterion")?;
+        }
+        let key = match name.as_str() {
+            "ARRIVAL" => SortKey::Arrival,
+            "CC" => SortKey::Cc,
+            "DATE" => SortKey::Date,
+            "FROM" => SortKey::From,
+            "SIZE" => SortKey::Size,
+            "SUBJECT" => SortKey::Subject,
+            "TO" => SortKey::To,
+            _ => return Err(SyntaxError::Expected("ARRIVAL, CC, DATE, FROM, SIZE, SUBJECT or TO")),
+        };
+        Ok(Criterion { key, reverse })
+    })?;
+    if criteria.is_empty() {
+        return Err(SyntaxError::Expected("a sort criterion"));
+    }
+    cursor.space()?;
+    let charset = charset_named(&cursor.astring("a charset")?);
+    cursor.space()?;
+    Ok((criteria, keys(cursor, returns, charset, true)?))
+}
+
+/// RFC 5256 §5: `algorithm charset keys`.
+pub(super) fn thread(cursor: &mut Cursor<'_>) -> Parsed<(Algorithm, Search)> {
+    let algorithm = match cursor.word("a threading algorithm")?.as_str() {
+        "ORDEREDSUBJECT" => Algorithm::OrderedSubject,
+        "REFERENCES" => Algorithm::References,
+        _ => return Err(SyntaxError::Expected("ORDEREDSUBJECT or REFERENCES")),
+    };
+    cursor.space()?;
+    let charset = charset_named(&cursor.astring("a charset")?);
+    cursor.space()?;
+    Ok((algorithm, keys(cursor, None, charset, true)?))
+}
+
+fn returns(cursor: &mut Cursor<'_>) -> Parsed<Option<SearchReturn>> {
+    if !cursor.eat_word("RETURN") {
+        return Ok(None);
+    }
+    cursor.space()?;
+    let returns = return_options(cursor)?;
+    cursor.space()?;
+    Ok(Some(returns))
+}
+
+fn keys(cursor: &mut Cursor<'_>, returns: Option<SearchReturn>, charset: Charset, charset_named: bool) -> Parsed<Search> {
     let mut reader = Reader { charset: &charset, keys: 0 };
     let mut keys = vec![reader.key(cursor, 0)?];
     while cursor.eat(b' ') && !cursor.rest().is_empty() {
         keys.push(reader.key(cursor, 0)?);
     }
-    Ok(Search { returns, charset, keys })
+    Ok(Search { returns, charset, charset_named, keys })
 }
 
 fn charset_named(name: &[u8]) -> Charset {
@@ -133,15 +252,22 @@ fn return_options(cursor: &mut Cursor<'_>) -> Parsed<SearchReturn> {
             "MAX" => returns.max = true,
             "ALL" => returns.all = true,
             "COUNT" => returns.count = true,
-            "SAVE" => return Err(SyntaxError::Unsupported("SAVE")),
-            "PARTIAL" => return Err(SyntaxError::Unsupported("PARTIAL")),
-            _ => return Err(SyntaxError::Expected("MIN, MAX, ALL or COUNT")),
+            "SAVE" => returns.save = true,
+            "PARTIAL" => {
+                cursor.space()?;
+                returns.partial = Some(Page::parse(cursor)?);
+            }
+            _ => return Err(SyntaxError::Expected("MIN, MAX, ALL, COUNT, SAVE or PARTIAL")),
         }
         Ok(())
     })?;
     // RFC 4731 §3.1: an empty list means ALL.
     if returns == SearchReturn::default() {
         returns.all = true;
+    }
+    // RFC 9394 §3.1.
+    if returns.all && returns.partial.is_some() {
+        return Err(SyntaxError::Expected("either ALL or PARTIAL"));
     }
     Ok(returns)
 }
@@ -165,8 +291,7 @@ impl Reader<'_> {
                 let keys = cursor.parenthesised(SEARCH_KEYS_MAX, "search keys", |cursor| self.key(cursor, depth + 1))?;
                 if keys.is_empty() { Err(SyntaxError::Expected("a search key")) } else { Ok(SearchKey::And(keys)) }
             }
-            Some(b'0'..=b'9' | b'*') => SequenceSet::parse(cursor).map(SearchKey::Sequence),
-            Some(b'$') => Err(SyntaxError::Unsupported("$")),
+            Some(b'0'..=b'9' | b'*' | b'$') => SequenceSet::parse(cursor).map(SearchKey::Sequence),
             _ => {
                 let name = cursor.word("a search key")?;
                 match simple(&name) {
@@ -179,10 +304,9 @@ impl Reader<'_> {
 
     fn with_argument(&mut self, name: &str, cursor: &mut Cursor<'_>, depth: usize) -> Parsed<SearchKey> {
         if !WITH_ARGUMENT.contains(&name) {
-            return Err(if ELSEWHERE.contains(&name) {
-                SyntaxError::Unsupported("this search key")
-            } else {
-                SyntaxError::Expected("a search key")
+            return Err(match name {
+                "FUZZY" => SyntaxError::Unsupported("FUZZY"),
+                _ => SyntaxError::Expected("a search key"),
             });
         }
         cursor.space()?;
@@ -205,6 +329,16 @@ impl Reader<'_> {
             "LARGER" => SearchKey::Larger(cursor.number()?),
             "SMALLER" => SearchKey::Smaller(cursor.number()?),
             "MODSEQ" => mod_seq(cursor)?,
+            "OLDER" => SearchKey::Older(seconds(cursor)?),
+            "YOUNGER" => SearchKey::Younger(seconds(cursor)?),
+            "SAVEDBEFORE" => SearchKey::SavedBefore(Day::parse(cursor)?),
+            "SAVEDON" => SearchKey::SavedOn(Day::parse(cursor)?),
+            "SAVEDSINCE" => SearchKey::SavedSince(Day::parse(cursor)?),
+            "EMAILID" => SearchKey::EmailId(cursor.atom("an object id")?.to_owned()),
+            "THREADID" => {
+                cursor.atom("an object id")?;
+                SearchKey::Nothing
+            }
             "BODY" => SearchKey::Body(self.text(cursor)?),
             "TEXT" => SearchKey::Text(self.text(cursor)?),
             "HEADER" => {
@@ -221,13 +355,20 @@ impl Reader<'_> {
     fn text(&self, cursor: &mut Cursor<'_>) -> Parsed<String> {
         let bytes = cursor.astring("a text to search for")?;
         Ok(match self.charset {
-            Charset::Utf8 | Charset::Unknown => String::from_utf8_lossy(&bytes).into_owned(),
-            Charset::Other(encoding) => encoding.decode_without_bom_handling(&bytes).0.into_owned(),
+            Charset::Utf8 | Charset::Unknown => String::from_utf8_lossy(&bytes).to_lowercase(),
+            Charset::Other(encoding) => encoding.decode_without_bom_handling(&bytes).0.to_lowercase(),
         })
     }
 }
 
-const WITH_ARGUMENT: [&str; 22] = [
+const WITH_ARGUMENT: [&str; 29] = [
+    "OLDER",
+    "YOUNGER",
+    "SAVEDBEFORE",
+    "SAVEDON",
+    "SAVEDSINCE",
+    "EMAILID",
+    "THREADID",
     "NOT",
     "OR",
     "UID",
@@ -252,10 +393,6 @@ const WITH_ARGUMENT: [&str; 22] = [
     "SUBJECT",
 ];
 
-/// Keys of extensions that are not offered.
-const ELSEWHERE: [&str; 9] =
-    ["YOUNGER", "OLDER", "EMAILID", "THREADID", "SAVEDBEFORE", "SAVEDON", "SAVEDSINCE", "SAVEDATESUPPORTED", "FUZZY"];
-
 fn simple(name: &str) -> Option<SearchKey> {
     Some(match name {
         "ALL" => SearchKey::All,
@@ -272,8 +409,18 @@ fn simple(name: &str) -> Option<SearchKey> {
         "RECENT" => SearchKey::Recent,
         "NEW" => SearchKey::New,
         "OLD" => SearchKey::Old,
+        // RFC 8514 §4.3: every folder of ours has save dates.
+        "SAVEDATESUPPORTED" => SearchKey::All,
         _ => return None,
     })
+}
+
+/// RFC 5032 §3: a number above 0.
+fn seconds(cursor: &mut Cursor<'_>) -> Parsed<u32> {
+    match cursor.number()? {
+        0 => Err(SyntaxError::Expected("a number of seconds above 0")),
+        seconds => Ok(seconds),
+    }
 }
 
 fn keyword(cursor: &mut Cursor<'_>) -> Parsed<String> {

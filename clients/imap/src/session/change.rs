@@ -159,7 +159,11 @@ impl Session {
 
     /// A set as UID ranges.
     pub(super) fn ranges(&self, numbering: Numbering, set: &SequenceSet) -> Result<Vec<(Uid, Uid)>, Refused> {
-        let view = &self.selected()?.view;
+        let selected = self.selected()?;
+        if set.is_saved() {
+            return Ok(selected.saved.as_slice().iter().map(|&(from, to)| (Uid(from), Uid(to))).collect());
+        }
+        let view = &selected.view;
         match numbering {
             Numbering::Uid => Ok(view.by_uid(set)),
             Numbering::Sequence => view.by_sequence(set).map_err(|error| Refused(Completion::bad(error.to_string()))),

@@ -23,6 +23,8 @@ pub(super) struct Selected {
     pub(super) mod_seq: ModSeq,
     /// The change feed's position at that time.
     pub(super) position: u64,
+    /// UIDs of the last search that was saved: `$` (RFC 5182).
+    pub(super) saved: Ranges,
     /// Keywords that FLAGS has named.
     pub(super) keywords: BTreeSet<Arc<str>>,
 }
@@ -78,6 +80,7 @@ impl Session {
             view: View::default(),
             mod_seq: folder.mod_seq,
             position,
+            saved: Ranges::default(),
             keywords: BTreeSet::new(),
         };
         let resync = opening.resync.as_ref().filter(|resync| resync.uid_validity == folder.uid_validity);

@@ -1,0 +1,156 @@
+//! Does a message match a search key? What has to be read of it is read once.
+//!
+//! Texts are compared decoded and without regard to case; of very large messages the first [`SEARCH_TEXT_BYTES_MAX`] bytes are looked at.
+
+use std::io::Read as _;
+
+use kith_store::folder::{Flags, Message};
+
+use super::{Refused, Session};
+use crate::command::SearchKey;
+use crate::date::{DateTime, Day};
+use crate::flag::Recent;
+use crate::limits::SEARCH_TEXT_BYTES_MAX;
+use crate::structure::{fields, read_header, unfold};
+use crate::text::{Texts, contains, decoded, texts_of};
+
+/// What has been read of a message so far.
+#[derive(Default)]
+pub(super) struct Bytes {
+    header: Option<Vec<u8>>,
+    texts: Option<Texts>,
+    pub(super) read: u64,
+}
+
+impl Session {
+    pub(super) fn matches_all(&self, keys: &[SearchKey], message: &Message, bytes: &mut Bytes) -> Result<bool, Refused> {
+        // What needs no reading goes first: most messages are ruled out by it.
+        for wants_bytes in [false, true] {
+            for key in keys.iter().filter(|key| needs_bytes(key) == wants_bytes) {
+                if !self.matches(key, message, bytes)? {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn matches(&self, key: &SearchKey, message: &Message, bytes: &mut Bytes) -> Result<bool, Refused> {
+        let recent = || Ok::<_, Refused>(self.selected()?.view.recent(message.uid) == Recent::Yes);
+        let received = || DateTime { seconds: message.internal_date, zone: message.internal_zone }.day();
+        let saved = || DateTime { seconds: message.saved, zone: 0 }.day();
+        let age = || (self.now)().saturating_sub(message.internal_date);
+        Ok(match key {
+            SearchKey::All => true,
+            // Sets are UIDs by now.
+            SearchKey::Nothing | SearchKey::Sequence(_) | SearchKey::Uid(_) => false,
+            SearchKey::Among(uids) => uids.contains(message.uid.0),
+            SearchKey::Flag(bits) => message.flags.system & bits == *bits,
+            SearchKey::NotFlag(bits) => message.flags.system & bits == 0,
+            SearchKey::Recent => recent()?,
+            SearchKey::New => recent()? && message.flags.system & Flags::SEEN == 0,
+            SearchKey::Old => !recent()?,
+            SearchKey::Keyword(name) => has_keyword(message, name),
+            SearchKey::NotKeyword(name) => !has_keyword(message, name),
+            SearchKey::Before(day) => received() < *day,
+            SearchKey::On(day) => received() == *day,
+            SearchKey::Since(day) => received() >= *day,
+            SearchKey::Older(seconds) => age() >= i64::from(*seconds),
+            SearchKey::Younger(seconds) => age() <= i64::from(*seconds),
+            SearchKey::SavedBefore(day) => saved() < *day,
+            SearchKey::SavedOn(day) => saved() == *day,
+            SearchKey::SavedSince(day) => saved() >= *day,
+            SearchKey::EmailId(id) => crate::response::email_id(&message.hash) == *id,
+            SearchKey::Larger(size) => message.size > u64::from(*size),
+            SearchKey::Smaller(size) => message.size < u64::from(*size),
+            SearchKey::ModSeq(least) => message.mod_seq >= *least,
+            SearchKey::SentBefore(day) => self.sent_day(message, bytes)?.is_some_and(|sent| sent < *day),
+            SearchKey::SentOn(day) => self.sent_day(message, bytes)?.is_some_and(|sent| sent == *day),
+            SearchKey::SentSince(day) => self.sent_day(message, bytes)?.is_some_and(|sent| sent >= *day),
+            SearchKey::Header(name, text) => self.header_has(message, bytes, name, text)?,
+            SearchKey::Body(text) => contains(&self.texts(message, bytes)?.body, text),
+            SearchKey::Text(text) => {
+                let texts = self.texts(message, bytes)?;
+                contains(&texts.header, text) || contains(&texts.body, text)
+            }
+            SearchKey::Not(key) => !self.matches(key, message, bytes)?,
+            SearchKey::Or(one, other) => self.matches(one, message, bytes)? || self.matches(other, message, bytes)?,
+            SearchKey::And(keys) => self.matches_all(keys, message, bytes)?,
+        })
+    }
+
+    /// The header; empty where the message cannot be read, which one damaged message is no reason to refuse a search for.
+    pub(super) fn header<'a>(&self, message: &Message, bytes: &'a mut Bytes) -> Result<&'a [u8], Refused> {
+        if bytes.header.is_none() {
+            let mut reader = self.store().blob(&message.hash)?;
+            let header = read_header(&mut reader).map(|header| header.bytes).unwrap_or_default();
+            bytes.read += header.len() as u64;
+            bytes.header = Some(header);
+        }
+        Ok(bytes.header.as_deref().unwrap_or_default())
+    }
+
+    /// The Date field.
+    pub(super) fn sent(&self, message: &Message, bytes: &mut Bytes) -> Result<Option<mail_parser::DateTime>, Refused> {
+        let header = self.header(message, bytes)?;
+        let Some(field) = fields(header).find(|field| field.is("Date")) else { return Ok(None) };
+        let value = [&*unfold(field.value), b"\n"].concat();
+        let date = std::str::from_utf8(&value).ok().and_then(mail_parser::DateTime::parse_rfc822);
+        Ok(date.filter(mail_parser::DateTime::is_valid))
+    }
+
+    /// The day in the Date field, as its sender counts.
+    fn sent_day(&self, message: &Message, bytes: &mut Bytes) -> Result<Option<Day>, Refused> {
+        let date = self.sent(message, bytes)?;
+        Ok(date.map(|date| Day::of(i64::from(date.year), i64::from(date.month), i64::from(date.day))))
+    }
+
+    fn header_has(&self, message: &Message, bytes: &mut Bytes, name: &str, text: &str) -> Result<bool, Refused> {
+        let header = self.header(message, bytes)?;
+        let has = |value: &[u8]| text.is_empty() || contains(&decoded(value).to_lowercase(), text);
+        Ok(fields(header).filter(|field| field.is(name)).any(|field| has(field.value)))
+    }
+
+    fn texts<'a>(&self, message: &Message, bytes: &'a mut Bytes) -> Result<&'a Texts, Refused> {
+        if bytes.texts.is_none() {
+            let reader = self.store().blob(&message.hash)?;
+            let mut raw = Vec::with_capacity(usize::try_from(reader.size().min(SEARCH_TEXT_BYTES_MAX)).unwrap_or(0));
+            if let Err(error) = reader.take(SEARCH_TEXT_BYTES_MAX).read_to_end(&mut raw) {
+                tracing::warn!(%error, "a message cannot be read");
+                raw.clear();
+            }
+            bytes.read += raw.len() as u64;
+            bytes.texts = Some(texts_of(&raw));
+        }
+        Ok(bytes.texts.get_or_insert_with(Texts::default))
+    }
+}
+
+pub(super) fn names_mod_seq(key: &SearchKey) -> bool {
+    match key {
+        SearchKey::ModSeq(_) => true,
+        SearchKey::Not(key) => names_mod_seq(key),
+        SearchKey::Or(one, other) => names_mod_seq(one) || names_mod_seq(other),
+        SearchKey::And(keys) => keys.iter().any(names_mod_seq),
+        _ => false,
+    }
+}
+
+fn needs_bytes(key: &SearchKey) -> bool {
+    match key {
+        SearchKey::SentBefore(_)
+        | SearchKey::SentOn(_)
+        | SearchKey::SentSince(_)
+        | SearchKey::Header(..)
+        | SearchKey::Body(_)
+        | SearchKey::Text(_) => true,
+        SearchKey::Not(key) => needs_bytes(key),
+        SearchKey::Or(one, other) => needs_bytes(one) || needs_bytes(other),
+        SearchKey::And(keys) => keys.iter().any(needs_bytes),
+        _ => false,
+    }
+}
+
+fn has_keyword(message: &Message, name: &str) -> bool {
+    message.flags.keywords.iter().any(|keyword| keyword.eq_ignore_ascii_case(name))
+}
