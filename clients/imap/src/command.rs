@@ -68,8 +68,8 @@ pub enum Command {
     Namespace,
     /// SELECT and EXAMINE.
     Select(Mailbox, Access, Opening),
-    /// CREATE; whether with `(USE …)`.
-    Create(Mailbox, bool),
+    /// CREATE, with the names in `(USE (…))`.
+    Create(Mailbox, Vec<String>),
     /// DELETE.
     Delete(Mailbox),
     /// RENAME from, to.

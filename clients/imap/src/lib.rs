@@ -11,6 +11,7 @@ mod frame;
 mod html;
 pub mod limits;
 mod pattern;
+mod preview;
 mod response;
 pub mod server;
 pub mod session;

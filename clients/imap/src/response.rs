@@ -118,6 +118,11 @@ pub(crate) fn email_id(hash: &kith_store::blob::BlobHash) -> String {
     id
 }
 
+/// MAILBOXID (RFC 8474 §4): survives a rename, and is never given again.
+pub(crate) fn mailbox_id(folder: kith_store::folder::FolderId) -> String {
+    format!("F{}", folder.0)
+}
+
 /// A folder's name.
 pub(crate) fn mailbox(out: &mut Vec<u8>, name: &str) {
     if name == "INBOX" {

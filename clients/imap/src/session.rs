@@ -329,7 +329,7 @@ impl Session {
             Command::Id => self.id(),
             Command::Enable(names) => self.enable(&names)?,
             Command::Namespace => self.namespace()?,
-            Command::Create(mailbox, special) => self.create(&mailbox, special)?,
+            Command::Create(mailbox, uses) => self.create(&mailbox, &uses)?,
             Command::Delete(mailbox) => self.delete(&mailbox)?,
             Command::Rename(from, to) => self.rename(&from, &to)?,
             Command::Subscribe(mailbox) => self.subscribe(&mailbox)?,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use mail_parser::MessageParser;
 use mail_parser::decoders::charsets::map::charset_decoder;
 
-use crate::structure::{Content, Kind, Part, Span, fields, scan, unfold};
+use crate::structure::{Content, Kind, Part, Span, Structure, fields, scan, unfold};
 use crate::transfer::{Transfer, decode};
 
 /// Everything of a message that can be searched, in lower case.
@@ -41,6 +41,18 @@ pub(crate) fn texts_of(raw: &[u8]) -> Texts {
         }
     }
     texts
+}
+
+/// The first text that a person would read, decoded; HTML without its tags. `raw` may be just the beginning of the message.
+pub(crate) fn first_text(raw: &[u8], structure: &Structure) -> Option<String> {
+    let leaves = || structure.parts.iter().filter(|part| part.kind == Kind::Leaf && !is_attached(part));
+    let plain = leaves().find(|part| part.content.is("text", "plain") && part.body.len() > 0);
+    let part = plain.or_else(|| leaves().find(|part| part.content.is("text", "html")))?;
+    part_text(raw, part)
+}
+
+fn is_attached(part: &Part) -> bool {
+    part.content.disposition.as_ref().is_some_and(|(kind, _)| kind.eq_ignore_ascii_case(b"attachment"))
 }
 
 fn cut(raw: &[u8], span: Span) -> &[u8] {

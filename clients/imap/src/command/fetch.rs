@@ -2,7 +2,7 @@
 
 use kith_store::folder::ModSeq;
 
-use super::modifiers;
+use super::{Page, modifiers};
 use crate::limits::{ITEMS_MAX, PART_PATH_MAX};
 use crate::set::SequenceSet;
 use crate::token::{Cursor, Parsed, SyntaxError};
@@ -18,6 +18,8 @@ pub struct Fetch {
     pub changed_since: Option<ModSeq>,
     /// Those of the set that vanished since then are told too (RFC 7162 §3.2.6).
     pub vanished: bool,
+    /// Only this page of the set's messages (RFC 9394 §3.2).
+    pub page: Option<Page>,
 }
 
 /// One thing to tell of a message.
@@ -39,6 +41,14 @@ pub enum FetchItem {
     BodyStructure,
     /// MODSEQ
     ModSeq,
+    /// PREVIEW, lazy or not (RFC 8970).
+    Preview,
+    /// EMAILID (RFC 8474)
+    EmailId,
+    /// THREADID, which no message has here.
+    ThreadId,
+    /// SAVEDATE (RFC 8514)
+    SaveDate,
     /// RFC822: as `BODY[]`, under its old name.
     Rfc822,
     /// RFC822.HEADER: as `BODY.PEEK[HEADER]`, under its old name.
@@ -103,7 +113,7 @@ pub(super) fn fetch(cursor: &mut Cursor<'_>) -> Parsed<Fetch> {
     } else {
         macro_or_item(cursor)?
     };
-    let (mut changed_since, mut vanished) = (None, false);
+    let (mut changed_since, mut vanished, mut page) = (None, false, None);
     if cursor.eat(b' ') && !cursor.rest().is_empty() {
         modifiers(cursor, |name, cursor| match name {
             "CHANGEDSINCE" => {
@@ -115,14 +125,18 @@ pub(super) fn fetch(cursor: &mut Cursor<'_>) -> Parsed<Fetch> {
                 vanished = true;
                 Ok(())
             }
-            "PARTIAL" => Err(SyntaxError::Unsupported("PARTIAL")),
-            _ => Err(SyntaxError::Expected("CHANGEDSINCE or VANISHED")),
+            "PARTIAL" => {
+                cursor.space()?;
+                page = Some(Page::parse(cursor)?);
+                Ok(())
+            }
+            _ => Err(SyntaxError::Expected("CHANGEDSINCE, VANISHED or PARTIAL")),
         })?;
     }
     if vanished && changed_since.is_none() {
         return Err(SyntaxError::Expected("CHANGEDSINCE beside VANISHED"));
     }
-    Ok(Fetch { set, items, changed_since, vanished })
+    Ok(Fetch { set, items, changed_since, vanished, page })
 }
 
 fn macro_or_item(cursor: &mut Cursor<'_>) -> Parsed<Vec<FetchItem>> {
@@ -157,11 +171,25 @@ fn item(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
             FetchItem::Section { section, partial: partial(cursor)?, peek: name == "BODY.PEEK" }
         }
         "BINARY" | "BINARY.PEEK" | "BINARY.SIZE" => return Err(SyntaxError::Unsupported("BINARY")),
-        "PREVIEW" => return Err(SyntaxError::Unsupported("PREVIEW")),
-        "EMAILID" | "THREADID" => return Err(SyntaxError::Unsupported("OBJECTID")),
-        "SAVEDATE" => return Err(SyntaxError::Unsupported("SAVEDATE")),
+        "PREVIEW" => preview(cursor)?,
+        "EMAILID" => FetchItem::EmailId,
+        "THREADID" => FetchItem::ThreadId,
+        "SAVEDATE" => FetchItem::SaveDate,
         _ => return Err(SyntaxError::Expected("an item to fetch")),
     })
+}
+
+/// RFC 8970 §3.1: LAZY may go without one; ours is always at hand.
+fn preview(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
+    let mut ahead = cursor.clone();
+    if ahead.eat(b' ') && ahead.eat(b'(') {
+        if !ahead.eat_word("LAZY") {
+            return Err(SyntaxError::Expected("LAZY"));
+        }
+        ahead.expect(b')', "a closing parenthesis")?;
+        *cursor = ahead;
+    }
+    Ok(FetchItem::Preview)
 }
 
 fn section(cursor: &mut Cursor<'_>) -> Parsed<Section> {

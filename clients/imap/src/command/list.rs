@@ -56,6 +56,12 @@ pub enum StatusItem {
     HighestModSeq,
     /// APPENDLIMIT
     AppendLimit,
+    /// SIZE (RFC 8438)
+    Size,
+    /// DELETED (RFC 9051 §6.3.11)
+    Deleted,
+    /// MAILBOXID (RFC 8474)
+    MailboxId,
 }
 
 pub(super) fn list(cursor: &mut Cursor<'_>) -> Parsed<Command> {
@@ -153,9 +159,9 @@ fn status_items(cursor: &mut Cursor<'_>) -> Parsed<Vec<StatusItem>> {
             "UNSEEN" => StatusItem::Unseen,
             "HIGHESTMODSEQ" => StatusItem::HighestModSeq,
             "APPENDLIMIT" => StatusItem::AppendLimit,
-            "SIZE" => return Err(SyntaxError::Unsupported("SIZE")),
-            "DELETED" => return Err(SyntaxError::Unsupported("DELETED")),
-            "MAILBOXID" => return Err(SyntaxError::Unsupported("MAILBOXID")),
+            "SIZE" => StatusItem::Size,
+            "DELETED" => StatusItem::Deleted,
+            "MAILBOXID" => StatusItem::MailboxId,
             _ => return Err(SyntaxError::Expected("a status item")),
         })
     })?;

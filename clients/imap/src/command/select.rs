@@ -113,19 +113,18 @@ fn without_star(cursor: &mut Cursor<'_>) -> Parsed<SequenceSet> {
 /// RFC 6154 §3 adds `(USE (\Sent))`.
 pub(super) fn create(cursor: &mut Cursor<'_>) -> Parsed<Command> {
     let mailbox = Mailbox::parse(cursor)?;
-    let mut special = false;
+    let mut uses = Vec::new();
     if cursor.eat(b' ') && !cursor.rest().is_empty() {
         modifiers(cursor, |name, cursor| {
             if name != "USE" {
                 return Err(SyntaxError::Expected("USE"));
             }
             cursor.space()?;
-            cursor.parenthesised(ITEMS_MAX, "attributes", |cursor| cursor.flag().map(|_| ()))?;
-            special = true;
+            uses = cursor.parenthesised(ITEMS_MAX, "attributes", |cursor| cursor.flag().map(|name| name.into_owned()))?;
             Ok(())
         })?;
     }
-    Ok(Command::Create(mailbox, special))
+    Ok(Command::Create(mailbox, uses))
 }
 
 pub(super) fn rename(cursor: &mut Cursor<'_>) -> Parsed<Command> {

@@ -10,7 +10,7 @@ use kith_store::folder::{FlagChange, Flags, Message, ModSeq, Uid};
 
 use super::change::{expunges_after, lost_in};
 use super::{Completion, Doing, Outcome, Refused, Session, refusal};
-use crate::command::{Access, Fetch, FetchItem, Numbering};
+use crate::command::{Access, Fetch, FetchItem, Numbering, Page};
 use crate::limits::{OUTPUT_BYTES, PAGE_MESSAGES};
 use crate::response::put;
 use crate::set::Ranges;
@@ -67,14 +67,21 @@ struct Stream {
 
 impl Session {
     pub(super) fn fetch(&mut self, tag: &str, numbering: Numbering, fetch: Fetch) -> Outcome {
-        let Fetch { set, mut items, changed_since, vanished } = fetch;
+        let Fetch { set, mut items, changed_since, vanished, page } = fetch;
+        if page.is_some() && numbering != Numbering::Uid {
+            return Err(Completion::bad("PARTIAL goes with UID FETCH").into());
+        }
         if vanished && (numbering != Numbering::Uid || !self.enabled.qresync) {
             return Err(Completion::bad("VANISHED goes with UID FETCH, once QRESYNC is enabled").into());
         }
         let ranges = self.ranges(numbering, &set)?;
         let selected = self.selected()?;
         let missing = numbering == Numbering::Sequence && selected.view.has_losses() && lost_in(&selected.view, &ranges);
-        let ranges = selected.view.pieces(&ranges, usize::MAX).into_iter().flatten().collect();
+        let mut ranges: VecDeque<_> = selected.view.pieces(&ranges, usize::MAX).into_iter().flatten().collect();
+        if let Some(page) = page {
+            ranges = self.page_of(page, ranges, changed_since)?;
+        }
+        let selected = self.selected()?;
         let writable = selected.access == Access::ReadWrite;
         let sets_seen = writable && items.iter().any(item::sets_seen);
         if changed_since.is_some() && !items.contains(&FetchItem::ModSeq) {
@@ -110,6 +117,26 @@ impl Session {
             completion,
         };
         Ok(Doing::Fetching(Box::new(job)))
+    }
+
+    /// The page of those messages (RFC 9394 §3.2); of those that changed, where only such are asked for.
+    fn page_of(
+        &self,
+        page: Page,
+        ranges: VecDeque<(Uid, Uid)>,
+        changed_since: Option<ModSeq>,
+    ) -> Result<VecDeque<(Uid, Uid)>, Refused> {
+        let selected = self.selected()?;
+        let within = ranges_of(&ranges.into_iter().collect::<Vec<_>>());
+        let mut uids: Vec<u32> = selected.view.uids().iter().copied().filter(|uid| within.contains(*uid)).collect();
+        if let Some(since) = changed_since {
+            let changes = self.store().changes(self.account_id()?, selected.folder, since)?;
+            let changed: Ranges = changes.changed.iter().map(|message| message.uid.0).collect();
+            uids.retain(|uid| changed.contains(*uid));
+        }
+        let (from, to) = page.slice(uids.len());
+        let chosen: Ranges = uids.get(from..to).unwrap_or_default().iter().copied().collect();
+        Ok(chosen.as_slice().iter().map(|&(from, to)| (Uid(from), Uid(to))).collect())
     }
 
     /// Tells items of some messages as the last part of another command.

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use kith_store::folder::{Folder, Uid, Use};
+use kith_store::folder::{Flags, Folder, Message, Uid, Use};
 
 use super::{Completion, Refused, Session};
 use crate::command::{List, Mailbox, StatusItem};
 use crate::limits::{MESSAGE_BYTES_MAX, PAGE_MESSAGES};
 use crate::pattern::{self, Match};
-use crate::response::{mailbox as write_mailbox, put};
+use crate::response::{mailbox as write_mailbox, mailbox_id, put};
 
 /// One line of a LIST.
 struct Listed<'a> {
@@ -27,13 +27,24 @@ impl Session {
         Ok(Completion::ok("NAMESPACE completed"))
     }
 
-    pub(super) fn create(&mut self, mailbox: &Mailbox, special: bool) -> Result<Completion, Refused> {
+    /// RFC 6154 §3: with a special use, where no other folder has it yet; RFC 8474 §4.1: the answer names the folder's id.
+    pub(super) fn create(&mut self, mailbox: &Mailbox, uses: &[String]) -> Result<Completion, Refused> {
         let account = self.account_id()?;
-        if special {
-            return Err(Completion::no("USEATTR", "A special use cannot be given to a new folder").into());
+        let mut special = None;
+        for name in uses {
+            let known =
+                Use::ALL.into_iter().find(|(known, _)| attribute(*known).is_some_and(|known| known.eq_ignore_ascii_case(name)));
+            special = match (known, special) {
+                (Some((known, _)), None) => Some(known),
+                (None, _) => return Err(Completion::no("USEATTR", "There is no such use here").into()),
+                (Some(_), Some(_)) => return Err(Completion::no("USEATTR", "A folder has one use").into()),
+            };
         }
-        self.store().create_folder(account, &mailbox.name()?, None)?;
-        Ok(Completion::ok("CREATE completed"))
+        if special.is_some() && self.store().folders(account)?.iter().any(|folder| folder.special == special) {
+            return Err(Completion::no("USEATTR", "Another folder has this use").into());
+        }
+        let folder = self.store().create_folder(account, &mailbox.name()?, special)?;
+        Ok(Completion::ok("CREATE completed").with_code(format!("MAILBOXID ({})", mailbox_id(folder.id))))
     }
 
     pub(super) fn delete(&mut self, mailbox: &Mailbox) -> Result<Completion, Refused> {
@@ -131,7 +142,9 @@ impl Session {
     }
 
     fn write_status(&mut self, folder: &Folder, items: &[StatusItem]) -> Result<(), Refused> {
-        let recent = if items.contains(&StatusItem::Recent) { self.recent_in(folder)? } else { 0 };
+        let recent = if items.contains(&StatusItem::Recent) { self.count_in(folder, folder.recent_from, |_| true)? } else { 0 };
+        let is_deleted = |message: &Message| message.flags.system & Flags::DELETED != 0;
+        let deleted = if items.contains(&StatusItem::Deleted) { self.count_in(folder, Uid(1), is_deleted)? } else { 0 };
         // RFC 7162 §3.1: asking for HIGHESTMODSEQ is a way of enabling CONDSTORE.
         self.enabled.condstore |= items.contains(&StatusItem::HighestModSeq);
         let out = &mut self.out;
@@ -147,6 +160,9 @@ impl Session {
                 StatusItem::UidValidity => put!(out, "UIDVALIDITY {}", folder.uid_validity),
                 StatusItem::Unseen => put!(out, "UNSEEN {}", folder.unseen),
                 StatusItem::HighestModSeq => put!(out, "HIGHESTMODSEQ {}", folder.mod_seq.0.max(1)),
+                StatusItem::Size => put!(out, "SIZE {}", folder.bytes),
+                StatusItem::Deleted => put!(out, "DELETED {deleted}"),
+                StatusItem::MailboxId => put!(out, "MAILBOXID ({})", mailbox_id(folder.id)),
                 StatusItem::AppendLimit => put!(out, "APPENDLIMIT {MESSAGE_BYTES_MAX}"),
             }
         }
@@ -154,14 +170,14 @@ impl Session {
         Ok(())
     }
 
-    /// How many messages no session was shown yet.
-    fn recent_in(&self, folder: &Folder) -> Result<usize, Refused> {
+    /// How many messages from a UID on are such.
+    fn count_in(&self, folder: &Folder, from: Uid, such: impl Fn(&Message) -> bool) -> Result<usize, Refused> {
         let account = self.account_id()?;
         let mut count = 0;
-        let mut next = folder.recent_from;
+        let mut next = from;
         loop {
             let page = self.store().messages(account, folder.id, next, Uid(u32::MAX), PAGE_MESSAGES)?;
-            count += page.len();
+            count += page.iter().filter(|message| such(message)).count();
             match page.last().and_then(|last| last.uid.0.checked_add(1)) {
                 Some(after) if page.len() == PAGE_MESSAGES => next = Uid(after),
                 _ => return Ok(count),

@@ -10,7 +10,7 @@ use super::{Completion, Doing, Outcome, Refused, Session};
 use crate::command::{Access, Mailbox, Opening};
 use crate::flag;
 use crate::limits::{KEYWORDS_SHOWN_MAX, STORE_MESSAGES};
-use crate::response::put;
+use crate::response::{mailbox_id, put};
 use crate::set::Ranges;
 use crate::view::View;
 
@@ -155,6 +155,7 @@ impl Session {
         let uid_next = folder.uid_next.0.max(selected.view.last_uid().saturating_add(1));
         put!(out, "* OK [UIDNEXT {uid_next}] The next UID\r\n");
         put!(out, "* OK [HIGHESTMODSEQ {}] The highest\r\n", folder.mod_seq.0.max(1));
+        put!(out, "* OK [MAILBOXID ({})] Its name for ever\r\n", mailbox_id(folder.id));
     }
 
     /// RFC 3501 §6.4.2: what is `\Deleted` goes without a word.

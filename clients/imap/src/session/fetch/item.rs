@@ -11,7 +11,8 @@ use crate::command::{FetchItem, Partial, Section, SectionText};
 use crate::date::DateTime;
 use crate::flag::{self, Recent};
 use crate::limits::HEADER_BYTES_MAX;
-use crate::response::{put, string};
+use crate::preview::preview;
+use crate::response::{email_id, put, string};
 use crate::structure::{self, Extension, Found, Header, Span, Structure, fields, read_header, scan};
 use crate::token::is_atom_char;
 
@@ -23,13 +24,21 @@ pub(super) fn sets_seen(item: &FetchItem) -> bool {
 /// Does it take more than what the store knows of the message?
 pub(super) fn needs_bytes(item: &FetchItem) -> bool {
     match item {
-        FetchItem::Uid | FetchItem::Flags | FetchItem::InternalDate | FetchItem::Size | FetchItem::ModSeq => false,
+        FetchItem::Uid
+        | FetchItem::Flags
+        | FetchItem::InternalDate
+        | FetchItem::Size
+        | FetchItem::ModSeq
+        | FetchItem::EmailId
+        | FetchItem::ThreadId
+        | FetchItem::SaveDate => false,
         FetchItem::Envelope
         | FetchItem::Body
         | FetchItem::BodyStructure
         | FetchItem::Rfc822
         | FetchItem::Rfc822Header
         | FetchItem::Rfc822Text
+        | FetchItem::Preview
         | FetchItem::Section { .. } => true,
     }
 }
@@ -73,6 +82,16 @@ impl Source {
             }
             FetchItem::Size => put!(out, "RFC822.SIZE {}", message.size),
             FetchItem::ModSeq => put!(out, "MODSEQ ({})", message.mod_seq.0),
+            FetchItem::EmailId => put!(out, "EMAILID ({})", email_id(&message.hash)),
+            FetchItem::ThreadId => put!(out, "THREADID NIL"),
+            FetchItem::SaveDate => {
+                put!(out, "SAVEDATE ");
+                DateTime { seconds: message.saved, zone: 0 }.write(out);
+            }
+            FetchItem::Preview => {
+                put!(out, "PREVIEW ");
+                string(out, preview(self.reader()?)?.as_bytes());
+            }
             FetchItem::Envelope => {
                 put!(out, "ENVELOPE ");
                 structure::envelope(out, &self.header()?.bytes);
