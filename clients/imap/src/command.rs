@@ -171,7 +171,8 @@ fn after_tag(cursor: &mut Cursor<'_>) -> Parsed<Command> {
     })
 }
 
-const KNOWN_WITH_ARGUMENTS: [&str; 22] = [
+const KNOWN_WITH_ARGUMENTS: [&str; 23] = [
+    "REPLACE",
     "SORT",
     "THREAD",
     "ID",
@@ -231,6 +232,7 @@ fn on_messages(name: &str, numbering: Numbering, cursor: &mut Cursor<'_>) -> Par
             let target = Mailbox::parse(cursor)?;
             Ok(if name == "COPY" { Command::Copy(numbering, set, target) } else { Command::Move(numbering, set, target) })
         }
+        "REPLACE" => Err(append::replace_without_literal(cursor)),
         _ => Err(SyntaxError::UnknownCommand),
     }
 }

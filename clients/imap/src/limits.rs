@@ -3,6 +3,9 @@
 /// Largest message that APPEND takes, and what APPENDLIMIT says: 50 MB.
 pub const MESSAGE_BYTES_MAX: u64 = 50 * 1024 * 1024;
 
+/// Messages of one APPEND (RFC 3502). Small ones wait in memory until the last has come.
+pub(crate) const APPEND_MESSAGES_MAX: usize = 256;
+
 /// Bytes of one command, small literals included, before the login: a login needs little, and strangers get no more.
 pub(crate) const COMMAND_BYTES_BEFORE_LOGIN: usize = 8 * 1024;
 /// Bytes of one command, small literals included, once logged in. RFC 2683 §3.2.1.5 asks for 8,000 at least; long UID sets need more.

@@ -108,6 +108,18 @@ impl Structure {
         })
     }
 
+    /// The part of that number; `None` where there is none, or none is named.
+    pub(crate) fn part(&self, path: &[u32]) -> Option<&Part> {
+        let mut place = Place::Message(0);
+        for &number in path {
+            place = self.step(place, usize::try_from(number).ok()?)?;
+        }
+        match place {
+            Place::Message(_) => None,
+            Place::Part(index) => self.parts.get(index),
+        }
+    }
+
     /// RFC 3501 §6.4.5: every message has a part 1; what is no multipart is its own.
     fn step(&self, place: Place, number: usize) -> Option<Place> {
         let (index, message) = match place {

@@ -273,6 +273,25 @@ impl Store {
         let uids = checked(uids)?;
         self.write(move |transaction| transaction.move_messages(account, from, &uids, to))
     }
+    /// REPLACE (RFC 8508): files a message and removes another in one commit; `NotFound` where that one is gone.
+    pub fn replace(
+        &self,
+        account: AccountId,
+        from: FolderId,
+        uid: Uid,
+        to: FolderId,
+        filing: Filing,
+    ) -> Result<Message, StoreError> {
+        self.write(move |transaction| {
+            let found = transaction.find(account, from, &vec![(uid, uid)])?;
+            if found.is_empty() {
+                return Err(StoreError::NotFound("the message"));
+            }
+            let message = transaction.file(account, to, &filing)?;
+            transaction.take_out(account, from, &found)?;
+            Ok(message)
+        })
+    }
     /// EXPUNGE / UID EXPUNGE: removes those of `uids` (all if `None`) that carry `\Deleted`; returns what went.
     pub fn expunge(&self, account: AccountId, folder: FolderId, uids: Option<UidRanges>) -> Result<Vec<Uid>, StoreError> {
         let uids = checked(uids.unwrap_or_else(|| vec![(Uid(1), Uid(u32::MAX))]))?;

@@ -49,6 +49,17 @@ pub enum FetchItem {
     ThreadId,
     /// SAVEDATE (RFC 8514)
     SaveDate,
+    /// `BINARY[…]<…>` and `BINARY.PEEK[…]<…>`: a part without its transfer encoding (RFC 3516).
+    Binary {
+        /// Which part; empty for the message.
+        path: Vec<u32>,
+        /// Which of its bytes.
+        partial: Option<Partial>,
+        /// Without setting `\Seen`.
+        peek: bool,
+    },
+    /// `BINARY.SIZE[…]`
+    BinarySize(Vec<u32>),
     /// RFC822: as `BODY[]`, under its old name.
     Rfc822,
     /// RFC822.HEADER: as `BODY.PEEK[HEADER]`, under its old name.
@@ -170,13 +181,25 @@ fn item(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
             let section = section(cursor)?;
             FetchItem::Section { section, partial: partial(cursor)?, peek: name == "BODY.PEEK" }
         }
-        "BINARY" | "BINARY.PEEK" | "BINARY.SIZE" => return Err(SyntaxError::Unsupported("BINARY")),
+        "BINARY.SIZE" => FetchItem::BinarySize(part(cursor)?),
+        "BINARY" | "BINARY.PEEK" => {
+            let path = part(cursor)?;
+            FetchItem::Binary { path, partial: partial(cursor)?, peek: name == "BINARY.PEEK" }
+        }
         "PREVIEW" => preview(cursor)?,
         "EMAILID" => FetchItem::EmailId,
         "THREADID" => FetchItem::ThreadId,
         "SAVEDATE" => FetchItem::SaveDate,
         _ => return Err(SyntaxError::Expected("an item to fetch")),
     })
+}
+
+/// `[1.2]`: a section that is a part.
+fn part(cursor: &mut Cursor<'_>) -> Parsed<Vec<u32>> {
+    match section(cursor)? {
+        Section { path, text: SectionText::All } => Ok(path),
+        Section { .. } => Err(SyntaxError::Expected("a part number")),
+    }
 }
 
 /// RFC 8970 §3.1: LAZY may go without one; ours is always at hand.

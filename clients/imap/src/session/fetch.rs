@@ -1,5 +1,6 @@
 //! FETCH (RFC 3501 §6.4.5): messages page by page, items one after the other, bodies in chunks from the disk.
 
+mod decoding;
 mod item;
 
 use std::collections::VecDeque;
@@ -8,13 +9,13 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use kith_store::blob::BlobReader;
 use kith_store::folder::{FlagChange, Flags, Message, ModSeq, Uid};
 
+use self::item::Rest;
 use super::change::{expunges_after, lost_in};
 use super::{Completion, Doing, Outcome, Refused, Session, refusal};
 use crate::command::{Access, Fetch, FetchItem, Numbering, Page};
 use crate::limits::{OUTPUT_BYTES, PAGE_MESSAGES};
 use crate::response::put;
 use crate::set::Ranges;
-use crate::structure::Span;
 
 /// Messages whose `\Seen` is set by one commit before they are sent.
 const SEEN_MESSAGES: usize = 32;
@@ -60,9 +61,9 @@ struct Current {
 }
 
 /// A literal's bytes, of which some are left.
-struct Stream {
-    reader: BlobReader,
-    left: u64,
+enum Stream {
+    Bytes { reader: BlobReader, left: u64 },
+    Decoded(decoding::Decoding<BlobReader>),
 }
 
 impl Session {
@@ -277,8 +278,13 @@ impl Session {
             // It is told with the body, and need not be told again.
             self.selected_mut()?.view.tell(message.uid, message.mod_seq);
         }
+        let mut source = item::Source::new(message, reader);
+        if source.is_undecodable(&job.items, &self.shared.structures).map_err(unreadable)? {
+            job.completion = Completion::no("UNKNOWN-CTE", "The transfer encoding of a part is not known here");
+            return Ok(None);
+        }
         put!(&mut self.out, "* {number} FETCH (");
-        Ok(Some(Current { source: item::Source::new(message, reader), begun: 0, seen_now, stream: None }))
+        Ok(Some(Current { source, begun: 0, seen_now, stream: None }))
     }
 
     fn send_item(&mut self, current: &mut Current, item: &FetchItem, index: usize) -> Result<(), Refused> {
@@ -287,16 +293,19 @@ impl Session {
         }
         let recent = self.selected()?.view.recent(current.source.message().uid);
         let structures = &self.shared.structures;
-        if let Some(span) = current.source.write(&mut self.out, item, recent, structures).map_err(unreadable)? {
-            current.stream = Some(self.stream(current, span)?);
-        }
+        current.stream = match current.source.write(&mut self.out, item, recent, structures).map_err(unreadable)? {
+            Rest::Nothing => None,
+            Rest::Bytes(span) => {
+                let mut reader = self.store().blob(&current.source.message().hash)?;
+                reader.seek(SeekFrom::Start(span.start)).map_err(unreadable)?;
+                Some(Stream::Bytes { reader, left: span.len() })
+            }
+            Rest::Decoded(encoded, skip, take) => {
+                let reader = self.store().blob(&current.source.message().hash)?;
+                Some(Stream::Decoded(decoding::Decoding::new(reader, encoded, skip, take).map_err(unreadable)?))
+            }
+        };
         Ok(())
-    }
-
-    fn stream(&self, current: &Current, span: Span) -> Result<Stream, Refused> {
-        let mut reader = self.store().blob(&current.source.message().hash)?;
-        reader.seek(SeekFrom::Start(span.start)).map_err(unreadable)?;
-        Ok(Stream { reader, left: span.len() })
     }
 
     fn end_response(&mut self, current: &Current, items: &[FetchItem]) {
@@ -330,11 +339,15 @@ fn unreadable(error: std::io::Error) -> Refused {
 
 /// Whether there is more.
 fn send_chunk(out: &mut Vec<u8>, stream: &mut Stream) -> Result<bool, Refused> {
-    let size = stream.left.min(CHUNK_BYTES);
+    let (reader, left) = match stream {
+        Stream::Bytes { reader, left } => (reader, left),
+        Stream::Decoded(decoding) => return decoding.next(out).map_err(unreadable),
+    };
+    let size = (*left).min(CHUNK_BYTES);
     let start = out.len();
     let end = start + usize::try_from(size).unwrap_or_default();
     out.resize(end, 0);
-    stream.reader.read_exact(out.get_mut(start..).unwrap_or_default()).map_err(unreadable)?;
-    stream.left -= size;
-    Ok(stream.left > 0)
+    reader.read_exact(out.get_mut(start..).unwrap_or_default()).map_err(unreadable)?;
+    *left -= size;
+    Ok(*left > 0)
 }

@@ -10,7 +10,7 @@ use super::{Completion, Doing, Session};
 use crate::command::Access;
 use crate::flag;
 use crate::limits::{OUTPUT_BYTES, STORE_MESSAGES};
-use crate::response::put;
+use crate::response::{Condition, put};
 use crate::set::Ranges;
 
 /// Whether the command that ends now lets EXPUNGE be said: not after FETCH, STORE and SEARCH without UID.
@@ -43,7 +43,9 @@ impl Session {
     pub(super) fn finish_removal(&mut self, tag: String, completion: Completion) -> Doing {
         let (arrived, changed) = self.catch_up(Expunges::Told);
         let completion = match &self.selected {
-            Some(selected) if self.enabled.qresync => completion.with_code(format!("HIGHESTMODSEQ {}", selected.mod_seq.0)),
+            Some(selected) if self.enabled.qresync && completion.code.is_empty() => {
+                completion.with_code(format!("HIGHESTMODSEQ {}", selected.mod_seq.0))
+            }
             _ => completion,
         };
         Doing::Finishing(Box::new(Finishing { tag, completion: Some(completion), arrived, changed: changed.into_iter() }))

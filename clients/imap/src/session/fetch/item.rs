@@ -6,6 +6,7 @@ use std::sync::Arc;
 use kith_store::blob::BlobReader;
 use kith_store::folder::Message;
 
+use super::decoding::{Decoding, Encoded};
 use crate::cache::Structures;
 use crate::command::{FetchItem, Partial, Section, SectionText};
 use crate::date::DateTime;
@@ -13,12 +14,19 @@ use crate::flag::{self, Recent};
 use crate::limits::HEADER_BYTES_MAX;
 use crate::preview::preview;
 use crate::response::{email_id, put, string};
-use crate::structure::{self, Extension, Found, Header, Span, Structure, fields, read_header, scan};
+use crate::structure::{self, Extension, Found, Header, Kind, Part, Span, Structure, fields, read_header, scan};
 use crate::token::is_atom_char;
+use crate::transfer::Transfer;
 
 /// Does fetching this set `\Seen`?
 pub(super) fn sets_seen(item: &FetchItem) -> bool {
-    matches!(item, FetchItem::Rfc822 | FetchItem::Rfc822Text | FetchItem::Section { peek: false, .. })
+    matches!(
+        item,
+        FetchItem::Rfc822
+            | FetchItem::Rfc822Text
+            | FetchItem::Section { peek: false, .. }
+            | FetchItem::Binary { peek: false, .. }
+    )
 }
 
 /// Does it take more than what the store knows of the message?
@@ -39,8 +47,30 @@ pub(super) fn needs_bytes(item: &FetchItem) -> bool {
         | FetchItem::Rfc822Header
         | FetchItem::Rfc822Text
         | FetchItem::Preview
+        | FetchItem::Binary { .. }
+        | FetchItem::BinarySize(_)
         | FetchItem::Section { .. } => true,
     }
+}
+
+/// What follows an item that has been begun.
+pub(super) enum Rest {
+    Nothing,
+    /// These bytes of the message.
+    Bytes(Span),
+    /// A part decoded, from its n-th byte on, so many bytes.
+    Decoded(Encoded, u64, u64),
+}
+
+impl From<Option<Span>> for Rest {
+    fn from(span: Option<Span>) -> Self {
+        span.map_or(Self::Nothing, Self::Bytes)
+    }
+}
+
+struct Measured {
+    length: u64,
+    has_nul: bool,
 }
 
 /// A message, and what has been found out about its bytes.
@@ -67,7 +97,7 @@ impl Source {
         item: &FetchItem,
         recent: Recent,
         structures: &Structures,
-    ) -> io::Result<Option<Span>> {
+    ) -> io::Result<Rest> {
         let message = &self.message;
         match item {
             FetchItem::Uid => put!(out, "UID {}", message.uid.0),
@@ -106,24 +136,84 @@ impl Source {
             }
             FetchItem::Rfc822 => {
                 put!(out, "RFC822 ");
-                return Ok(literal(out, Span { start: 0, end: self.message.size }, None));
+                return Ok(literal(out, Span { start: 0, end: self.message.size }, None).into());
             }
             FetchItem::Rfc822Header => {
                 put!(out, "RFC822.HEADER ");
                 let end = self.header()?.end;
-                return Ok(literal(out, Span { start: 0, end }, None));
+                return Ok(literal(out, Span { start: 0, end }, None).into());
             }
             FetchItem::Rfc822Text => {
                 put!(out, "RFC822.TEXT ");
                 let start = self.header()?.end;
-                return Ok(literal(out, Span { start, end: self.message.size }, None));
+                return Ok(literal(out, Span { start, end: self.message.size }, None).into());
             }
             FetchItem::Section { section, partial, .. } => {
                 write_section_name(out, section, *partial);
-                return self.section(out, section, *partial, structures);
+                return Ok(self.section(out, section, *partial, structures)?.into());
+            }
+            FetchItem::BinarySize(path) => {
+                write_part_name(out, "BINARY.SIZE", path);
+                let length = self.encoded(path, structures)?.map(|encoded| self.measure(encoded, (0, u64::MAX))).transpose()?;
+                put!(out, " {}", length.map_or(0, |measured| measured.length));
+            }
+            FetchItem::Binary { path, partial, .. } => {
+                write_part_name(out, "BINARY", path);
+                if let Some(partial) = partial {
+                    put!(out, "<{}>", partial.first);
+                }
+                let Some(encoded) = self.encoded(path, structures)? else {
+                    put!(out, " NIL");
+                    return Ok(Rest::Nothing);
+                };
+                let window = partial.map_or((0, u64::MAX), |partial| (partial.first.into(), partial.length.into()));
+                let Measured { length, has_nul } = self.measure(encoded, window)?;
+                put!(out, " {}{{{length}}}\r\n", if has_nul { "~" } else { "" });
+                return Ok(if length == 0 { Rest::Nothing } else { Rest::Decoded(encoded, window.0, length) });
             }
         }
-        Ok(None)
+        Ok(Rest::Nothing)
+    }
+
+    /// Where a part's bytes lie and how they are encoded; `None` where there is no such part. A transfer encoding that nobody knows is refused
+    /// before (see [`Source::is_undecodable`]).
+    fn encoded(&mut self, path: &[u32], structures: &Structures) -> io::Result<Option<Encoded>> {
+        if path.is_empty() {
+            let span = Span { start: 0, end: self.message.size };
+            return Ok(Some(Encoded { span, transfer: Transfer::Identity }));
+        }
+        let structure = self.structure(structures)?;
+        Ok(structure.part(path).map(|part| {
+            // RFC 2045 §6.4: only what is not taken apart can be encoded.
+            let named = if part.kind == Kind::Leaf { part.content.encoding.as_deref() } else { None };
+            Encoded { span: part.body, transfer: Transfer::named(named).unwrap_or(Transfer::Identity) }
+        }))
+    }
+
+    /// Is a part asked for whose transfer encoding nobody knows (RFC 3516 §4.3)?
+    pub(super) fn is_undecodable(&mut self, items: &[FetchItem], structures: &Structures) -> io::Result<bool> {
+        for item in items {
+            let (FetchItem::Binary { path, .. } | FetchItem::BinarySize(path)) = item else { continue };
+            let structure = self.structure(structures)?;
+            let unknown = |part: &Part| part.kind == Kind::Leaf && Transfer::named(part.content.encoding.as_deref()).is_none();
+            if structure.part(path).is_some_and(unknown) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// How long a part is once decoded, within a window of its bytes (first, count), and whether a NUL is among them.
+    fn measure(&mut self, encoded: Encoded, window: (u64, u64)) -> io::Result<Measured> {
+        let mut decoding = Decoding::new(self.reader()?, encoded, window.0, window.1)?;
+        let mut measured = Measured { length: 0, has_nul: false };
+        let mut piece = Vec::new();
+        while decoding.next(&mut piece)? {
+            measured.length += piece.len() as u64;
+            measured.has_nul |= memchr::memchr(0, &piece).is_some();
+            piece.clear();
+        }
+        Ok(measured)
     }
 
     fn section(
@@ -208,6 +298,14 @@ impl Source {
         reader.read_exact(&mut bytes)?;
         Ok(bytes)
     }
+}
+
+fn write_part_name(out: &mut Vec<u8>, item: &str, path: &[u32]) {
+    put!(out, "{item}[");
+    for (index, number) in path.iter().enumerate() {
+        put!(out, "{}{number}", if index > 0 { "." } else { "" });
+    }
+    put!(out, "]");
 }
 
 /// `{n}`, and what is to follow it; nothing follows an empty one.
