@@ -82,6 +82,12 @@ pub enum Command {
     List(List),
     /// LSUB reference, pattern.
     Lsub(Mailbox, Mailbox),
+    /// GETQUOTA root (RFC 9208).
+    GetQuota(Vec<u8>),
+    /// GETQUOTAROOT
+    GetQuotaRoot(Mailbox),
+    /// SETQUOTA, which nobody may.
+    SetQuota,
     /// STATUS.
     Status(Mailbox, Vec<StatusItem>),
     /// RFC 2177.
@@ -171,7 +177,10 @@ fn after_tag(cursor: &mut Cursor<'_>) -> Parsed<Command> {
     })
 }
 
-const KNOWN_WITH_ARGUMENTS: [&str; 23] = [
+const KNOWN_WITH_ARGUMENTS: [&str; 26] = [
+    "GETQUOTA",
+    "GETQUOTAROOT",
+    "SETQUOTA",
     "REPLACE",
     "SORT",
     "THREAD",
@@ -213,10 +222,25 @@ fn with_arguments(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Command> {
         "LIST" => list::list(cursor)?,
         "LSUB" => list::lsub(cursor)?,
         "STATUS" => list::status(cursor)?,
+        "GETQUOTA" => Command::GetQuota(cursor.astring("a quota root")?.into_owned()),
+        "GETQUOTAROOT" => Command::GetQuotaRoot(Mailbox::parse(cursor)?),
+        "SETQUOTA" => set_quota(cursor)?,
         // With its literal it never comes here: the session streams the message past the grammar.
         "APPEND" => return Err(append::without_literal(cursor)),
         _ => return on_messages(name, Numbering::Sequence, cursor),
     })
+}
+
+/// RFC 9208 §4.1.1: a root and a list of limits.
+fn set_quota(cursor: &mut Cursor<'_>) -> Parsed<Command> {
+    cursor.astring("a quota root")?;
+    cursor.space()?;
+    cursor.parenthesised(ITEMS_MAX, "limits", |cursor| {
+        cursor.word("a resource")?;
+        cursor.space()?;
+        cursor.number64().map(|_| ())
+    })?;
+    Ok(Command::SetQuota)
 }
 
 fn on_messages(name: &str, numbering: Numbering, cursor: &mut Cursor<'_>) -> Parsed<Command> {

@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 
+use crate::utf7::Names;
+
 /// Longest string that is written in quotes; longer ones are literals, so that no line of ours gets unwieldy.
 const QUOTED_BYTES_MAX: usize = 1_000;
 
@@ -124,11 +126,12 @@ pub(crate) fn mailbox_id(folder: kith_store::folder::FolderId) -> String {
 }
 
 /// A folder's name.
-pub(crate) fn mailbox(out: &mut Vec<u8>, name: &str) {
-    if name == "INBOX" {
-        out.extend_from_slice(b"INBOX");
-    } else {
-        string(out, crate::utf7::encode(name).as_bytes());
+pub(crate) fn mailbox(out: &mut Vec<u8>, name: &str, names: Names) {
+    match names {
+        _ if name == "INBOX" => out.extend_from_slice(b"INBOX"),
+        Names::Utf7 => string(out, crate::utf7::encode(name).as_bytes()),
+        // Names hold no control characters, so that quotes can carry them.
+        Names::Utf8 => quoted(out, name.as_bytes()),
     }
 }
 

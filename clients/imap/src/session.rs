@@ -8,6 +8,7 @@ mod append;
 mod change;
 mod fetch;
 mod folders;
+mod quota;
 mod resync;
 mod search;
 mod select;
@@ -29,6 +30,7 @@ use crate::limits::{
 };
 use crate::response::{Completion, put};
 use crate::token::Cursor;
+use crate::utf7::Names;
 
 /// What all sessions of a server share.
 pub struct Shared {
@@ -85,6 +87,10 @@ struct Enabled {
     condstore: bool,
     /// It knows VANISHED instead of EXPUNGE (RFC 7162 §3.2).
     qresync: bool,
+    /// It takes UTF-8 everywhere (RFC 6855).
+    utf8: bool,
+    /// It speaks IMAP4rev2 (RFC 9051): UTF-8, ESEARCH instead of SEARCH, no `\Recent`.
+    rev2: bool,
 }
 
 /// What the session is in the middle of.
@@ -174,6 +180,11 @@ impl Session {
     /// While the client idles: what wakes when there may be news for it. After it has, [`kith_connection::Session::step`] tells them.
     pub fn listener(&mut self) -> Option<EventListener> {
         self.listener.take()
+    }
+
+    /// How folder names are written.
+    fn names(&self) -> Names {
+        if self.enabled.utf8 || self.enabled.rev2 { Names::Utf8 } else { Names::Utf7 }
     }
 
     fn store(&self) -> &Store {
@@ -336,6 +347,9 @@ impl Session {
             Command::Unsubscribe(mailbox) => self.unsubscribe(&mailbox)?,
             Command::List(list) => self.list(&list)?,
             Command::Lsub(reference, pattern) => self.lsub(&reference, &pattern)?,
+            Command::GetQuota(root) => self.quota(&root)?,
+            Command::GetQuotaRoot(mailbox) => self.quota_root(&mailbox)?,
+            Command::SetQuota => self.set_quota()?,
             Command::Status(mailbox, items) => self.status(&mailbox, &items)?,
             Command::Select(mailbox, access, opening) => return self.select(tag, &mailbox, access, &opening),
             Command::Idle => {

@@ -1,4 +1,4 @@
-//! Folder names on the wire: modified UTF-7 (RFC 3501 §5.1.3), both ways.
+//! Folder names on the wire: modified UTF-7 (RFC 3501 §5.1.3), both ways; UTF-8 for those who asked for it (RFC 6855 §3, RFC 9051 §5.1).
 
 use base64::Engine as _;
 use base64::alphabet::IMAP_MUTF7;
@@ -11,8 +11,30 @@ const ENGINE: GeneralPurpose = GeneralPurpose::new(
 
 /// Why a name cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the folder name is not valid modified UTF-7")]
+#[error("the folder name is not written as it should be: in modified UTF-7, or in UTF-8 once that is enabled")]
 pub struct InvalidName;
+
+/// How a session writes folder names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// Modified UTF-7.
+    Utf7,
+    /// As they are.
+    Utf8,
+}
+
+impl Names {
+    /// A name off the wire, in UTF-8.
+    ///
+    /// # Errors
+    /// Where it is neither.
+    pub fn read(self, wire: &[u8]) -> Result<String, InvalidName> {
+        match self {
+            Self::Utf7 => decode(wire),
+            Self::Utf8 => std::str::from_utf8(wire).map(str::to_owned).map_err(|_| InvalidName),
+        }
+    }
+}
 
 /// UTF-8 to the wire's ASCII.
 pub fn encode(name: &str) -> String {

@@ -181,6 +181,15 @@ impl Store {
         self.core().disk.home()
     }
 
+    /// Space on the disk that new mail may still take, bytes: what is free, less what is kept back so that reading and removing go on.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the file system does not tell.
+    pub fn room(&self) -> Result<u64, StoreError> {
+        let space = self.core().disk.space().map_err(|error| StoreError::of_io(&error))?;
+        Ok(space.free.saturating_sub(writer::reserve(space)))
+    }
+
     /// Where envelopes in transit lie: `<home>/spool`. Not part of any promise: what is lost there is sealed or fetched again.
     pub fn spool(&self) -> PathBuf {
         self.home().join(schema::SPOOL_DIR)

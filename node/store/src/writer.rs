@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use redb::{Key, ReadableTable, Table, TableDefinition, Value, WriteTransaction};
 
 use crate::blob::BlobHash;
-use crate::disk::Trouble;
+use crate::disk::{Space, Trouble};
 use crate::error::StoreError;
 use crate::feed::Topic;
 use crate::schema;
@@ -30,6 +30,11 @@ const WAITING_JOBS_MAX: usize = 1024;
 const RESERVE_BYTES: u64 = 16 << 20;
 /// See [`RESERVE_BYTES`].
 const RESERVE_SHARE: u64 = 16;
+
+/// What new mail leaves free of a disk, bytes.
+pub(crate) fn reserve(space: Space) -> u64 {
+    RESERVE_BYTES.min(space.total / RESERVE_SHARE)
+}
 
 /// A writing transaction: whatever happens in it becomes durable as one, or not at all. The methods are spread over the
 /// modules: `account.rs`, `contact.rs`, `hosting.rs`, `mailbox.rs`, `queue.rs`, `relays.rs`, `requests.rs`, `secret.rs`, `seen.rs`.
@@ -235,7 +240,7 @@ fn run(
     group: &mut VecDeque<Box<dyn Job>>,
     limit: usize,
 ) -> Result<(Done, bool), Abort> {
-    let room = core.disk.space().is_ok_and(|space| space.free >= RESERVE_BYTES.min(space.total / RESERVE_SHARE));
+    let room = core.disk.space().is_ok_and(|space| space.free >= reserve(space));
     let mut outcomes = Vec::with_capacity(limit);
     let mut kept = Marks::default();
     let mut wrote = false;

@@ -62,6 +62,8 @@ pub enum StatusItem {
     Deleted,
     /// MAILBOXID (RFC 8474)
     MailboxId,
+    /// DELETED-STORAGE (RFC 9208 §4.1.4)
+    DeletedStorage,
 }
 
 pub(super) fn list(cursor: &mut Cursor<'_>) -> Parsed<Command> {
@@ -162,6 +164,7 @@ fn status_items(cursor: &mut Cursor<'_>) -> Parsed<Vec<StatusItem>> {
             "SIZE" => StatusItem::Size,
             "DELETED" => StatusItem::Deleted,
             "MAILBOXID" => StatusItem::MailboxId,
+            "DELETED-STORAGE" => StatusItem::DeletedStorage,
             _ => return Err(SyntaxError::Expected("a status item")),
         })
     })?;

@@ -6,9 +6,9 @@ use super::{Command, modifiers};
 use crate::limits::ITEMS_MAX;
 use crate::set::SequenceSet;
 use crate::token::{Cursor, Parsed, SyntaxError};
-use crate::utf7;
+use crate::utf7::{self, Names};
 
-/// A folder's name as the client wrote it: bytes in modified UTF-7, not yet decoded.
+/// A folder's name as the client wrote it: bytes, not yet decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mailbox(pub Vec<u8>);
 
@@ -52,9 +52,9 @@ impl Mailbox {
     /// The name in UTF-8; `INBOX` in capitals; without a separator at its end (CREATE allows one, RFC 3501 §6.3.3).
     ///
     /// # Errors
-    /// Where it is not valid modified UTF-7.
-    pub fn name(&self) -> Result<String, utf7::InvalidName> {
-        let name = utf7::decode(&self.0)?;
+    /// Where it is not written in the session's way.
+    pub fn name(&self, names: Names) -> Result<String, utf7::InvalidName> {
+        let name = names.read(&self.0)?;
         let name = name.strip_suffix('/').unwrap_or(&name);
         Ok(match name.split_once('/') {
             _ if name.eq_ignore_ascii_case("INBOX") => "INBOX".to_owned(),

@@ -7,15 +7,16 @@ use crate::limits::MESSAGE_BYTES_MAX;
 use crate::response::put;
 
 /// Offered at any time.
-const ALWAYS: &str = "CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE";
+const ALWAYS: &str = "CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE";
 /// Offered once logged in.
 const LOGGED_IN: &str = "IDLE UIDPLUS MOVE SPECIAL-USE LIST-EXTENDED LIST-STATUS NAMESPACE CHILDREN UNSELECT ESEARCH CONDSTORE QRESYNC \
     SORT ESORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES \
     STATUS=SIZE SEARCHRES WITHIN PARTIAL INPROGRESS CREATE-SPECIAL-USE PREVIEW OBJECTID SAVEDATE \
-    MULTIAPPEND REPLACE BINARY";
+    MULTIAPPEND REPLACE BINARY UTF8=ACCEPT \
+    QUOTA QUOTA=RES-STORAGE";
 
 /// What ENABLE knows.
-const ENABLABLE: [&str; 2] = ["CONDSTORE", "QRESYNC"];
+const ENABLABLE: [&str; 4] = ["CONDSTORE", "QRESYNC", "UTF8=ACCEPT", "IMAP4rev2"];
 
 impl Session {
     pub(super) fn capabilities(&self) -> String {
@@ -41,12 +42,14 @@ impl Session {
     pub(super) fn enable(&mut self, names: &[String]) -> Result<Completion, Refused> {
         self.account_id()?;
         let mut enabled: Vec<&str> = Vec::new();
-        for name in names.iter().map(String::as_str).filter(|name| ENABLABLE.contains(name)) {
+        for name in names.iter().filter_map(|name| ENABLABLE.into_iter().find(|known| known.eq_ignore_ascii_case(name))) {
             if enabled.contains(&name) {
                 continue;
             }
             match name {
                 "CONDSTORE" => self.enabled.condstore = true,
+                "UTF8=ACCEPT" => self.enabled.utf8 = true,
+                "IMAP4rev2" => self.enabled.rev2 = true,
                 // RFC 7162 §3.2.3: QRESYNC implies CONDSTORE.
                 _ => (self.enabled.condstore, self.enabled.qresync) = (true, true),
             }

@@ -9,6 +9,7 @@ use crate::command::{List, Mailbox, StatusItem};
 use crate::limits::{MESSAGE_BYTES_MAX, PAGE_MESSAGES};
 use crate::pattern::{self, Match};
 use crate::response::{mailbox as write_mailbox, mailbox_id, put};
+use crate::utf7::Names;
 
 /// One line of a LIST.
 struct Listed<'a> {
@@ -43,13 +44,13 @@ impl Session {
         if special.is_some() && self.store().folders(account)?.iter().any(|folder| folder.special == special) {
             return Err(Completion::no("USEATTR", "Another folder has this use").into());
         }
-        let folder = self.store().create_folder(account, &mailbox.name()?, special)?;
+        let folder = self.store().create_folder(account, &mailbox.name(self.names())?, special)?;
         Ok(Completion::ok("CREATE completed").with_code(format!("MAILBOXID ({})", mailbox_id(folder.id))))
     }
 
     pub(super) fn delete(&mut self, mailbox: &Mailbox) -> Result<Completion, Refused> {
         let account = self.account_id()?;
-        let name = mailbox.name()?;
+        let name = mailbox.name(self.names())?;
         let folder = self.existing_folder(&name)?;
         self.store().delete_folder(account, &name)?;
         // Whoever deletes the folder that is selected has none selected.
@@ -61,13 +62,13 @@ impl Session {
 
     pub(super) fn rename(&mut self, from: &Mailbox, to: &Mailbox) -> Result<Completion, Refused> {
         let account = self.account_id()?;
-        self.store().rename_folder(account, &from.name()?, &to.name()?)?;
+        self.store().rename_folder(account, &from.name(self.names())?, &to.name(self.names())?)?;
         Ok(Completion::ok("RENAME completed"))
     }
 
     pub(super) fn subscribe(&mut self, mailbox: &Mailbox) -> Result<Completion, Refused> {
         let account = self.account_id()?;
-        let name = mailbox.name()?;
+        let name = mailbox.name(self.names())?;
         // RFC 3501 §6.3.6 allows the check; it keeps misspelt names out of the list.
         self.existing_folder(&name)?;
         self.store().subscribe(account, &name, true)?;
@@ -76,7 +77,7 @@ impl Session {
 
     pub(super) fn unsubscribe(&mut self, mailbox: &Mailbox) -> Result<Completion, Refused> {
         let account = self.account_id()?;
-        self.store().subscribe(account, &mailbox.name()?, false)?;
+        self.store().subscribe(account, &mailbox.name(self.names())?, false)?;
         Ok(Completion::ok("UNSUBSCRIBE completed"))
     }
 
@@ -88,19 +89,20 @@ impl Session {
             put!(&mut self.out, "* LIST (\\Noselect) \"/\" \"\"\r\n");
             return Ok(done);
         }
-        let patterns = full_patterns(&list.reference, &list.patterns)?;
+        let patterns = full_patterns(self.names(), &list.reference, &list.patterns)?;
         let folders = self.store().folders(account)?;
         let subscribed = self.store().subscriptions(account)?;
         let subscribed: BTreeSet<&str> = subscribed.iter().map(String::as_str).collect();
         let parents = levels_above(folders.iter().map(|folder| &*folder.name));
         let subscribed_above = levels_above(subscribed.iter().copied());
+        let names = self.names();
         for listed in chosen(list, &folders, &subscribed, &subscribed_above) {
             if !patterns.iter().any(|pattern| pattern::matches(pattern, listed.name) == Match::Whole) {
                 continue;
             }
             let children = parents.contains(listed.name);
             let tell_subscribed = list.returns.subscribed || list.select.subscribed;
-            write_listed(&mut self.out, &listed, children, tell_subscribed);
+            write_listed(&mut self.out, &listed, children, tell_subscribed, names);
             if let Some(folder) = listed.folder.filter(|folder| folder.selectable)
                 && !list.returns.status.is_empty()
             {
@@ -110,20 +112,31 @@ impl Session {
         Ok(done)
     }
 
+    /// RFC 9051 §6.3.2: what LIST says of a folder, as a part of SELECT.
+    pub(super) fn tell_listed(&mut self, folder: &Folder) -> Result<(), Refused> {
+        let below = format!("{}{}", folder.name, pattern::SEPARATOR);
+        let children = self.store().folders(self.account_id()?)?.iter().any(|other| other.name.starts_with(&below));
+        let listed = Listed { name: &folder.name, folder: Some(folder), subscribed: folder.subscribed, child_info: false };
+        let names = self.names();
+        write_listed(&mut self.out, &listed, children, false, names);
+        Ok(())
+    }
+
     pub(super) fn lsub(&mut self, reference: &Mailbox, pattern: &Mailbox) -> Result<Completion, Refused> {
         let account = self.account_id()?;
-        let pattern = full_patterns(reference, std::slice::from_ref(pattern))?.concat();
+        let pattern = full_patterns(self.names(), reference, std::slice::from_ref(pattern))?.concat();
         let names = self.store().subscriptions(account)?;
         let whole: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+        let written = self.names();
         let mut levels = BTreeSet::new();
         for name in &names {
             match pattern::matches(&pattern, name) {
-                Match::Whole => write_line(&mut self.out, "LSUB", "", name, ""),
+                Match::Whole => write_line(&mut self.out, "LSUB", "", (name, written), ""),
                 // RFC 3501 §6.3.9: `%` shows the level above what is subscribed below.
                 Match::Above(length) => {
                     let level = name.get(..length).unwrap_or_default();
                     if !whole.contains(level) && levels.insert(level) {
-                        write_line(&mut self.out, "LSUB", "\\Noselect", level, "");
+                        write_line(&mut self.out, "LSUB", "\\Noselect", (level, written), "");
                     }
                 }
                 Match::None => {}
@@ -133,7 +146,7 @@ impl Session {
     }
 
     pub(super) fn status(&mut self, mailbox: &Mailbox, items: &[StatusItem]) -> Result<Completion, Refused> {
-        let folder = self.existing_folder(&mailbox.name()?)?;
+        let folder = self.existing_folder(&mailbox.name(self.names())?)?;
         if !folder.selectable {
             return Err(Completion::no("CANNOT", "This folder holds no mail").into());
         }
@@ -142,14 +155,24 @@ impl Session {
     }
 
     fn write_status(&mut self, folder: &Folder, items: &[StatusItem]) -> Result<(), Refused> {
-        let recent = if items.contains(&StatusItem::Recent) { self.count_in(folder, folder.recent_from, |_| true)? } else { 0 };
+        let recent = if items.contains(&StatusItem::Recent) { self.sum_in(folder, folder.recent_from, |_| 1)? } else { 0 };
         let is_deleted = |message: &Message| message.flags.system & Flags::DELETED != 0;
-        let deleted = if items.contains(&StatusItem::Deleted) { self.count_in(folder, Uid(1), is_deleted)? } else { 0 };
+        let deleted = if items.contains(&StatusItem::Deleted) {
+            self.sum_in(folder, Uid(1), |message| u64::from(is_deleted(message)))?
+        } else {
+            0
+        };
+        let deleted_bytes = if items.contains(&StatusItem::DeletedStorage) {
+            self.sum_in(folder, Uid(1), |message| if is_deleted(message) { message.size } else { 0 })?
+        } else {
+            0
+        };
         // RFC 7162 §3.1: asking for HIGHESTMODSEQ is a way of enabling CONDSTORE.
         self.enabled.condstore |= items.contains(&StatusItem::HighestModSeq);
+        let names = self.names();
         let out = &mut self.out;
         put!(out, "* STATUS ");
-        write_mailbox(out, &folder.name);
+        write_mailbox(out, &folder.name, names);
         put!(out, " ");
         for (index, item) in items.iter().enumerate() {
             out.push(if index == 0 { b'(' } else { b' ' });
@@ -163,6 +186,7 @@ impl Session {
                 StatusItem::Size => put!(out, "SIZE {}", folder.bytes),
                 StatusItem::Deleted => put!(out, "DELETED {deleted}"),
                 StatusItem::MailboxId => put!(out, "MAILBOXID ({})", mailbox_id(folder.id)),
+                StatusItem::DeletedStorage => put!(out, "DELETED-STORAGE {deleted_bytes}"),
                 StatusItem::AppendLimit => put!(out, "APPENDLIMIT {MESSAGE_BYTES_MAX}"),
             }
         }
@@ -170,26 +194,26 @@ impl Session {
         Ok(())
     }
 
-    /// How many messages from a UID on are such.
-    fn count_in(&self, folder: &Folder, from: Uid, such: impl Fn(&Message) -> bool) -> Result<usize, Refused> {
+    /// The sum of something of each message from a UID on.
+    fn sum_in(&self, folder: &Folder, from: Uid, of: impl Fn(&Message) -> u64) -> Result<u64, Refused> {
         let account = self.account_id()?;
-        let mut count = 0;
+        let mut sum = 0;
         let mut next = from;
         loop {
             let page = self.store().messages(account, folder.id, next, Uid(u32::MAX), PAGE_MESSAGES)?;
-            count += page.iter().filter(|message| such(message)).count();
+            sum += page.iter().map(&of).sum::<u64>();
             match page.last().and_then(|last| last.uid.0.checked_add(1)) {
                 Some(after) if page.len() == PAGE_MESSAGES => next = Uid(after),
-                _ => return Ok(count),
+                _ => return Ok(sum),
             }
         }
     }
 }
 
 /// The reference stands before each pattern (RFC 3501 §6.3.8).
-fn full_patterns(reference: &Mailbox, patterns: &[Mailbox]) -> Result<Vec<String>, Refused> {
-    let reference = crate::utf7::decode(&reference.0)?;
-    patterns.iter().map(|pattern| Ok(format!("{reference}{}", crate::utf7::decode(&pattern.0)?))).collect()
+fn full_patterns(names: Names, reference: &Mailbox, patterns: &[Mailbox]) -> Result<Vec<String>, Refused> {
+    let reference = names.read(&reference.0)?;
+    patterns.iter().map(|pattern| Ok(format!("{reference}{}", names.read(&pattern.0)?))).collect()
 }
 
 /// Every level above one of these names.
@@ -230,7 +254,7 @@ fn chosen<'a>(
     listed
 }
 
-fn write_listed(out: &mut Vec<u8>, listed: &Listed<'_>, children: bool, tell_subscribed: bool) {
+fn write_listed(out: &mut Vec<u8>, listed: &Listed<'_>, children: bool, tell_subscribed: bool, names: Names) {
     let mut attributes: Vec<&str> = Vec::new();
     match listed.folder {
         None => attributes.push("\\NonExistent"),
@@ -243,12 +267,12 @@ fn write_listed(out: &mut Vec<u8>, listed: &Listed<'_>, children: bool, tell_sub
     }
     attributes.extend(listed.folder.and_then(|folder| folder.special).and_then(attribute));
     let extension = if listed.child_info { " (\"CHILDINFO\" (\"SUBSCRIBED\"))" } else { "" };
-    write_line(out, "LIST", &attributes.join(" "), listed.name, extension);
+    write_line(out, "LIST", &attributes.join(" "), (listed.name, names), extension);
 }
 
-fn write_line(out: &mut Vec<u8>, response: &str, attributes: &str, name: &str, extension: &str) {
+fn write_line(out: &mut Vec<u8>, response: &str, attributes: &str, (name, names): (&str, Names), extension: &str) {
     put!(out, "* {response} ({attributes}) \"/\" ");
-    write_mailbox(out, name);
+    write_mailbox(out, name, names);
     put!(out, "{extension}\r\n");
 }
 

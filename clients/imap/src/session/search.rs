@@ -9,7 +9,7 @@ use kith_store::folder::{ModSeq, Uid};
 
 use super::change::expunges_after;
 use super::{Completion, Doing, Outcome, Refused, Session};
-use crate::command::{Charset, Criterion, Numbering, Search, SearchKey};
+use crate::command::{Charset, Criterion, Numbering, Search, SearchKey, SearchReturn};
 use crate::limits::{PAGE_MESSAGES, SEARCH_STEP_BYTES, SEARCH_STEP_MESSAGES};
 use crate::response::put;
 use crate::set::Ranges;
@@ -59,6 +59,12 @@ impl Session {
         self.selected()?;
         if search.charset == Charset::Unknown {
             return Err(Refused(Completion::no("BADCHARSET (UTF-8 US-ASCII)", "This charset is not known here")));
+        }
+        if self.enabled.utf8 && search.charset_named && matches!(purpose, Purpose::Search) {
+            return Err(Completion::bad("Once UTF8=ACCEPT is enabled a search names no charset (RFC 6855 §3)").into());
+        }
+        if self.enabled.rev2 && matches!(purpose, Purpose::Search) && search.returns.is_none() {
+            search.returns = Some(SearchReturn { all: true, ..SearchReturn::default() });
         }
         let wants_mod_seq = search.keys.iter().any(matching::names_mod_seq);
         self.enabled.condstore |= wants_mod_seq;

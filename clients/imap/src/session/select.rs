@@ -67,7 +67,7 @@ impl Session {
         if self.selected.take().is_some() {
             put!(&mut self.out, "* OK [CLOSED] The folder before is closed\r\n");
         }
-        let name = mailbox.name()?;
+        let name = mailbox.name(self.names())?;
         let position = self.store().position(Topic::Mailbox(account));
         let folder = self.existing_folder(&name)?;
         if !folder.selectable {
@@ -85,8 +85,13 @@ impl Session {
         };
         let resync = opening.resync.as_ref().filter(|resync| resync.uid_validity == folder.uid_validity);
         let (first_unseen, changed) = self.load(&mut selected, resync.map_or(ModSeq(u64::MAX), |resync| resync.mod_seq))?;
-        self.claim_recent(&mut selected, &folder)?;
+        if !self.enabled.rev2 {
+            self.claim_recent(&mut selected, &folder)?;
+        }
         self.describe_selected(&selected, &folder, first_unseen);
+        if self.enabled.rev2 {
+            self.tell_listed(&folder)?;
+        }
         self.selected = Some(selected);
         let (code, verb) = match access {
             Access::ReadWrite => ("READ-WRITE", "SELECT"),
@@ -146,8 +151,14 @@ impl Session {
     fn describe_selected(&mut self, selected: &Selected, folder: &Folder, first_unseen: Option<Uid>) {
         let out = &mut self.out;
         selected.write_flags(out);
-        put!(out, "* {} EXISTS\r\n* {} RECENT\r\n", selected.view.len(), selected.view.recent_count());
-        if let Some(number) = first_unseen.and_then(|uid| selected.view.sequence(uid)) {
+        put!(out, "* {} EXISTS\r\n", selected.view.len());
+        // RFC 9051, appendix E: IMAP4rev2 has neither.
+        if !self.enabled.rev2 {
+            put!(out, "* {} RECENT\r\n", selected.view.recent_count());
+        }
+        if !self.enabled.rev2
+            && let Some(number) = first_unseen.and_then(|uid| selected.view.sequence(uid))
+        {
             put!(out, "* OK [UNSEEN {number}] The first that is not seen\r\n");
         }
         put!(out, "* OK [UIDVALIDITY {}] UIDs are valid\r\n", folder.uid_validity);
@@ -188,7 +199,7 @@ impl Session {
 
     /// The folder that messages are to be put into: a missing one may be created (RFC 3501 §6.3.11).
     pub(super) fn target_folder(&self, mailbox: &Mailbox) -> Result<Folder, Refused> {
-        let folder = self.store().folder_by_name(self.account_id()?, &mailbox.name()?)?;
+        let folder = self.store().folder_by_name(self.account_id()?, &mailbox.name(self.names())?)?;
         match folder {
             None => Err(Completion::no("TRYCREATE", "There is no such folder").into()),
             Some(folder) if !folder.selectable => Err(Completion::no("CANNOT", "This folder holds no mail").into()),

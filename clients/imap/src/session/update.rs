@@ -43,7 +43,7 @@ impl Session {
     pub(super) fn finish_removal(&mut self, tag: String, completion: Completion) -> Doing {
         let (arrived, changed) = self.catch_up(Expunges::Told);
         let completion = match &self.selected {
-            Some(selected) if self.enabled.qresync && completion.code.is_empty() => {
+            Some(selected) if self.enabled.qresync && completion.code.is_empty() && completion.condition == Condition::Ok => {
                 completion.with_code(format!("HIGHESTMODSEQ {}", selected.mod_seq.0))
             }
             _ => completion,
@@ -67,7 +67,7 @@ impl Session {
     }
 
     pub(super) fn finish_on(&mut self, mut finishing: Box<Finishing>) -> Doing {
-        if let Some(first) = finishing.arrived.take() {
+        if let Some(first) = finishing.arrived.take().filter(|_| !self.enabled.rev2) {
             self.tell_recent(first);
         }
         while self.out.len() < OUTPUT_BYTES {
