@@ -76,6 +76,11 @@ const SETTINGS: &[Setting] = &[
         default: r#""0""#,
         meaning: "Space for strangers' letters to strangers, small ones for two weeks each: a size such as \"1 GiB\", \"0\" for none.",
     },
+    Setting {
+        key: "imap_without",
+        default: "[]",
+        meaning: "IMAP capabilities that an account's program cannot bear, with the account's name: [\"mum QRESYNC COMPRESS=DEFLATE\"].",
+    },
     Setting { key: "size_limit_mib", default: "50", meaning: "The largest mail taken from a mail program, in MiB, 1 to 50." },
     Setting {
         key: "delay_notice_seconds",
@@ -148,6 +153,8 @@ pub struct Config {
     pub hosting: String,
     /// Size kept as a volunteer.
     pub volunteer: String,
+    /// Accounts and the IMAP capabilities they are not offered.
+    pub imap_without: Vec<String>,
     /// MiB.
     pub size_limit_mib: u64,
     /// Seconds.
@@ -258,6 +265,7 @@ impl Default for Config {
             stranger_effort: kith_protocol::work::EFFORT_DEFAULT,
             hosting: "4 GiB".into(),
             volunteer: "0".into(),
+            imap_without: Vec::new(),
             size_limit_mib: SIZE_LIMIT_MIB_MAX,
             delay_notice_seconds: 24 * 3600,
             expiry_seconds: 30 * 24 * 3600,
@@ -305,6 +313,8 @@ impl Config {
         for (key, value) in [("hosting", &self.hosting), ("volunteer", &self.volunteer)] {
             bytes_of(value).map_err(|message| ConfigError::Value { key, message })?;
         }
+        kith_imap::Without::parse(self.imap_without.iter().map(String::as_str))
+            .map_err(|message| ConfigError::Value { key: "imap_without", message })?;
         for (key, value) in self.ports() {
             if value != "off" && value.parse::<std::net::SocketAddr>().is_err() {
                 return Err(ConfigError::Value {
@@ -392,6 +402,14 @@ mod tests {
         std::fs::write(&path, "smpt = \"127.0.0.1:25\"\n").unwrap();
         let error = Config::load(&path).unwrap_err().to_string();
         assert!(error.contains("smpt") && error.contains("kith.toml"), "{error}");
+    }
+
+    #[test]
+    fn capabilities_that_do_not_exist_are_refused() {
+        for (line, fine) in [("mum QRESYNC idle", true), ("mum X-NONE", false), ("mum", false)] {
+            let config = Config { imap_without: vec![line.to_owned()], ..Config::default() };
+            assert_eq!(config.check().is_ok(), fine, "{line}");
+        }
     }
 
     #[test]

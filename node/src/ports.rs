@@ -73,22 +73,23 @@ impl Ports {
         let mut ports = Self { addresses: Vec::new(), fingerprint, trigger, tasks: JoinSet::new() };
         ports.tasks.spawn(certificates.keep_renewed(Names::discover, stop));
         let desk = Arc::new(Desk::new(store.clone(), clock, config.size_limit_mib * 1024 * 1024));
+        let without = kith_imap::Without::parse(config.imap_without.iter().map(String::as_str))
+            .map_err(|error| Failure::new(format!("imap_without: {error}"), "mend kith.toml"))?;
         for (name, address) in config.ports() {
             let Ok(address) = address.parse::<SocketAddr>() else { continue };
             let encryption = if name.ends_with('s') { Encryption::Implicit } else { Encryption::Offered };
-            ports.serve(name, address, encryption, &host, store, &desk).await?;
+            ports.serve((name, address, encryption), &host, store, &desk, &without).await?;
         }
         Ok(ports)
     }
 
     async fn serve(
         &mut self,
-        name: &str,
-        address: SocketAddr,
-        encryption: Encryption,
+        (name, address, encryption): (&str, SocketAddr, Encryption),
         host: &Host,
         store: &Store,
         desk: &Arc<Desk>,
+        without: &kith_imap::Without,
     ) -> Result<(), Failure> {
         let service = Service::of(name);
         let server = Server::bind(address, service.port(encryption), host.clone()).await.map_err(|error| {
@@ -99,7 +100,7 @@ impl Ports {
         match service {
             Service::Smtp => self.tasks.spawn(kith_smtp::server::serve(server, store, gatekeeper, desk.clone())),
             Service::Pop3 => self.tasks.spawn(kith_pop3::server::serve(server, store, gatekeeper)),
-            Service::Imap => self.tasks.spawn(kith_imap::server::serve(server, store, gatekeeper)),
+            Service::Imap => self.tasks.spawn(kith_imap::server::serve(server, store, gatekeeper, without.clone())),
         };
         Ok(())
     }

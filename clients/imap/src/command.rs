@@ -58,6 +58,8 @@ pub enum Command {
     Id,
     /// TLS from here on.
     StartTls,
+    /// COMPRESS DEFLATE (RFC 4978).
+    Compress,
     /// Name and password.
     Login(Credentials),
     /// SASL mechanism in capitals, and the initial response still in base64 (RFC 4959).
@@ -177,7 +179,8 @@ fn after_tag(cursor: &mut Cursor<'_>) -> Parsed<Command> {
     })
 }
 
-const KNOWN_WITH_ARGUMENTS: [&str; 26] = [
+const KNOWN_WITH_ARGUMENTS: [&str; 27] = [
+    "COMPRESS",
     "GETQUOTA",
     "GETQUOTAROOT",
     "SETQUOTA",
@@ -209,6 +212,10 @@ const KNOWN_WITH_ARGUMENTS: [&str; 26] = [
 fn with_arguments(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Command> {
     Ok(match name {
         "ID" => login::id(cursor)?,
+        "COMPRESS" => match cursor.word("an algorithm")?.as_str() {
+            "DEFLATE" => Command::Compress,
+            _ => return Err(SyntaxError::Expected("DEFLATE")),
+        },
         "LOGIN" => login::login(cursor)?,
         "AUTHENTICATE" => login::authenticate(cursor)?,
         "ENABLE" => login::enable(cursor)?,

@@ -4,7 +4,9 @@
 //! decoding them; `view` keeps what a client believes of a folder. `RFC.md` beside this crate says what is supported, and where.
 
 mod cache;
+mod capability;
 pub mod command;
+mod compress;
 mod date;
 mod flag;
 mod frame;
@@ -26,5 +28,6 @@ mod transfer;
 pub mod utf7;
 mod view;
 
+pub use capability::Without;
 pub use server::{port, serve};
 pub use session::{Link, Session, Shared};

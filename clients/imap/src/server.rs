@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use kith_connection::{Connection, Encryption, Gatekeeper, Port, Server, Timing, drive};
 use kith_store::Store;
 
+use crate::capability::Without;
 use crate::session::{Link, Session, Shared};
 
 /// RFC 3501 §5.4 asks for 30 minutes at least.
@@ -23,9 +24,9 @@ pub fn port(encryption: Encryption) -> Port {
     }
 }
 
-/// Serves a bound port until the node stops.
-pub async fn serve(server: Server, store: Store, gatekeeper: Arc<Gatekeeper>) {
-    let shared = Shared::new(store);
+/// Serves a bound port until the node stops; `without` says which accounts are not offered everything.
+pub async fn serve(server: Server, store: Store, gatekeeper: Arc<Gatekeeper>, without: Without) {
+    let shared = Shared::new(store, without);
     let handle = move |connection: Connection| {
         let (shared, gatekeeper) = (Arc::clone(&shared), Arc::clone(&gatekeeper));
         async move {

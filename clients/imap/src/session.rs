@@ -23,7 +23,9 @@ use kith_store::account::{Account, AccountId};
 use kith_store::{Store, StoreError};
 
 use crate::cache::Structures;
+use crate::capability::{Names as Capabilities, Without};
 use crate::command::{self, AppendStart, Command, Tagged};
+use crate::compress::Compressor;
 use crate::frame::{Announced, Frame, Framer};
 use crate::limits::{
     BAD_COMMANDS_MAX, COMMAND_BYTES, COMMAND_BYTES_BEFORE_LOGIN, DISCARD_BYTES_MAX, FAILED_LOGINS_MAX, OUTPUT_BYTES,
@@ -36,13 +38,14 @@ use crate::utf7::Names;
 pub struct Shared {
     pub(crate) store: Store,
     pub(crate) structures: Structures,
+    without: Without,
 }
 
 impl Shared {
-    /// Serves the mailboxes of this store.
+    /// Serves the mailboxes of this store, without some capabilities to some accounts.
     #[must_use]
-    pub fn new(store: Store) -> Arc<Self> {
-        Arc::new(Self { store, structures: Structures::default() })
+    pub fn new(store: Store, without: Without) -> Arc<Self> {
+        Arc::new(Self { store, structures: Structures::default(), without })
     }
 }
 
@@ -74,6 +77,11 @@ pub struct Session {
     account: Option<Account>,
     selected: Option<select::Selected>,
     enabled: Enabled,
+    /// Capabilities that the account goes without.
+    without: Capabilities,
+    compression: Compression,
+    /// It was asked for.
+    compressed: bool,
     bad_commands: u32,
     failed_logins: u32,
     ended: bool,
@@ -91,6 +99,14 @@ struct Enabled {
     utf8: bool,
     /// It speaks IMAP4rev2 (RFC 9051): UTF-8, ESEARCH instead of SEARCH, no `\Recent`.
     rev2: bool,
+}
+
+/// Whether what goes over the wire is compressed (RFC 4978).
+enum Compression {
+    Off,
+    /// From the next byte on, once the answer is handed over.
+    Starting,
+    On(Box<Compressor>),
 }
 
 /// What the session is in the middle of.
@@ -170,6 +186,9 @@ impl Session {
             account: None,
             selected: None,
             enabled: Enabled::default(),
+            without: Capabilities::default(),
+            compression: Compression::Off,
+            compressed: false,
             bad_commands: 0,
             failed_logins: 0,
             ended: false,
@@ -318,6 +337,7 @@ impl Session {
         };
         match command {
             Command::StartTls => self.start_tls(&tag),
+            Command::Compress => self.compress(&tag),
             Command::Login(credentials) => self.login(tag, credentials),
             Command::Authenticate(mechanism, initial) => self.authenticate(tag, &mechanism, initial.as_deref()),
             command => {
@@ -381,7 +401,7 @@ impl Session {
                 let completion = self.move_messages(numbering, &set, &target)?;
                 return Ok(self.finish_removal(tag.to_owned(), completion));
             }
-            Command::StartTls | Command::Login(_) | Command::Authenticate(..) => Completion::bad("Not now"),
+            Command::StartTls | Command::Compress | Command::Login(_) | Command::Authenticate(..) => Completion::bad("Not now"),
         };
         Ok(self.finish(tag.to_owned(), completion, update::Expunges::Told))
     }
@@ -446,7 +466,10 @@ impl kith_connection::Session for Session {
     }
 
     fn step(&mut self, input: &mut BytesMut, output: &mut BytesMut) -> Step {
-        let step = self.run(input);
+        let step = match std::mem::replace(&mut self.compression, Compression::Off) {
+            Compression::On(compressor) => self.run_compressed(compressor, input),
+            Compression::Off | Compression::Starting => self.run(input),
+        };
         self.hand_over(output);
         step
     }
@@ -460,6 +483,7 @@ impl kith_connection::Session for Session {
         if let Doing::LoggingIn { tag } = std::mem::take(&mut self.doing) {
             let completion = match outcome {
                 Ok(account) => {
+                    self.without = self.shared.without.of(&account.name);
                     self.account = Some(account);
                     self.framer.set_limit(COMMAND_BYTES);
                     Completion::ok("Logged in").with_code(self.capabilities())
@@ -500,8 +524,34 @@ impl kith_connection::Session for Session {
 }
 
 impl Session {
+    /// A step on input that has to be unpacked first.
+    fn run_compressed(&mut self, mut compressor: Box<Compressor>, input: &mut BytesMut) -> Step {
+        let unpacked = compressor.unpack(input);
+        let mut plain = std::mem::take(&mut compressor.unpacked);
+        let step = self.run(&mut plain);
+        compressor.unpacked = plain;
+        self.compression = Compression::On(compressor);
+        match (unpacked, step) {
+            (Err(error), Step::Read(_)) => {
+                self.bye(&error.to_string());
+                Step::Close
+            }
+            // There is more to unpack.
+            (Ok(()), Step::Read(_)) if !input.is_empty() => Step::Continue,
+            (_, step) => step,
+        }
+    }
+
     fn hand_over(&mut self, output: &mut BytesMut) {
-        output.extend_from_slice(&self.out);
+        match &mut self.compression {
+            Compression::Off => output.extend_from_slice(&self.out),
+            Compression::Starting => {
+                output.extend_from_slice(&self.out);
+                self.compression = Compression::On(Box::new(Compressor::new()));
+            }
+            Compression::On(_) if self.out.is_empty() => {}
+            Compression::On(compressor) => compressor.pack(&self.out, output),
+        }
         self.out.clear();
         // A burst should not be paid for during the silence after it.
         self.out.shrink_to(OUTPUT_BYTES);

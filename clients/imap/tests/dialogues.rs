@@ -11,8 +11,9 @@ mod home;
 use std::path::Path;
 
 use kith_connection::{Credentials, LoginRefusal};
-use kith_imap::{Link, Session, Shared};
+use kith_imap::{Link, Session, Shared, Without};
 use kith_store::account::Account;
+use kith_store::disk::SimulatedDisk;
 use proptest::prelude::*;
 
 use crate::dialogue::{Scene, converse, play_all};
@@ -20,8 +21,15 @@ use crate::home::Home;
 
 struct House(Home);
 
+/// What dad's program cannot bear.
+fn without() -> Without {
+    Without::parse(["dad QRESYNC COMPRESS=DEFLATE"]).unwrap()
+}
+
 fn open(home: &Home, remote: bool) -> Session {
-    Session::new(Shared::new(home.store.clone()), Link { may_log_in: !remote, can_start_tls: remote }, || 1_795_000_000)
+    Session::new(Shared::new(home.store.clone(), without()), Link { may_log_in: !remote, can_start_tls: remote }, || {
+        1_795_000_000
+    })
 }
 
 impl Scene for House {
@@ -42,7 +50,9 @@ impl Scene for House {
 
 #[test]
 fn conversations_go_as_written() {
-    play_all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialogues"), || House(Home::new()));
+    play_all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialogues"), || {
+        House(Home::simulated(&SimulatedDisk::default()))
+    });
 }
 
 /// None of these changes the store, so that a second hearing finds what the first did.

@@ -53,6 +53,8 @@ pub struct Filing {
 pub struct Stored {
     /// The messages as they are now, those that were asked for and exist, by UID.
     pub messages: Vec<Message>,
+    /// Of each of them the MODSEQ that it had before: who did not know that state does not know all of this one.
+    pub before: Vec<ModSeq>,
     /// Not changed, since they changed after UNCHANGEDSINCE.
     pub modified: Vec<Uid>,
 }

@@ -2,30 +2,37 @@
 
 use kith_connection::{Credentials, Exchange, Mechanism, Reply, SaslError, Step};
 
-use super::{Completion, Doing, Received, Refused, Session};
+use super::{Completion, Compression, Doing, Received, Refused, Session};
+use crate::capability;
 use crate::limits::MESSAGE_BYTES_MAX;
 use crate::response::put;
-
-/// Offered at any time.
-const ALWAYS: &str = "CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE";
-/// Offered once logged in.
-const LOGGED_IN: &str = "IDLE UIDPLUS MOVE SPECIAL-USE LIST-EXTENDED LIST-STATUS NAMESPACE CHILDREN UNSELECT ESEARCH CONDSTORE QRESYNC \
-    SORT ESORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES \
-    STATUS=SIZE SEARCHRES WITHIN PARTIAL INPROGRESS CREATE-SPECIAL-USE PREVIEW OBJECTID SAVEDATE \
-    MULTIAPPEND REPLACE BINARY UTF8=ACCEPT \
-    QUOTA QUOTA=RES-STORAGE";
 
 /// What ENABLE knows.
 const ENABLABLE: [&str; 4] = ["CONDSTORE", "QRESYNC", "UTF8=ACCEPT", "IMAP4rev2"];
 
 impl Session {
     pub(super) fn capabilities(&self) -> String {
+        let mut text = String::from("CAPABILITY");
         if self.account.is_some() {
-            return format!("{ALWAYS} {LOGGED_IN} APPENDLIMIT={MESSAGE_BYTES_MAX}");
+            for name in capability::after_login(&self.without) {
+                text.push(' ');
+                text.push_str(name);
+                if name == "APPENDLIMIT" {
+                    text.push_str(&format!("={MESSAGE_BYTES_MAX}"));
+                }
+            }
+            return text;
         }
-        let tls = if self.link.can_start_tls { " STARTTLS" } else { "" };
-        let login = if self.link.may_log_in { " AUTH=PLAIN" } else { " LOGINDISABLED" };
-        format!("{ALWAYS}{tls}{login}")
+        let mut add = |name: &str| {
+            text.push(' ');
+            text.push_str(name);
+        };
+        capability::before_login().for_each(&mut add);
+        if self.link.can_start_tls {
+            add("STARTTLS");
+        }
+        add(if self.link.may_log_in { "AUTH=PLAIN" } else { "LOGINDISABLED" });
+        text
     }
 
     pub(super) fn capability(&mut self) -> Completion {
@@ -43,7 +50,7 @@ impl Session {
         self.account_id()?;
         let mut enabled: Vec<&str> = Vec::new();
         for name in names.iter().filter_map(|name| ENABLABLE.into_iter().find(|known| known.eq_ignore_ascii_case(name))) {
-            if enabled.contains(&name) {
+            if enabled.contains(&name) || self.without.contains(name) {
                 continue;
             }
             match name {
@@ -76,6 +83,23 @@ impl Session {
         }
         Completion::ok("Begin the TLS handshake").write(&mut self.out, tag);
         Received::Step(Step::StartTls)
+    }
+
+    /// RFC 4978 §3: compression begins right after the tagged OK.
+    pub(super) fn compress(&mut self, tag: &str) -> Received {
+        let refused = if self.account.is_none() {
+            Some(Completion::bad("Log in first"))
+        } else if self.without.contains("COMPRESS=DEFLATE") {
+            Some(Completion::no("CANNOT", "Compression is switched off for this account"))
+        } else {
+            self.compressed.then(|| Completion::no("COMPRESSIONACTIVE", "What you say is compressed already"))
+        };
+        if let Some(refused) = refused {
+            return Received::Doing(self.finish(tag.to_owned(), refused, super::update::Expunges::Deferred));
+        }
+        Completion::ok("Compression begins").write(&mut self.out, tag);
+        (self.compression, self.compressed) = (Compression::Starting, true);
+        Received::Step(Step::Continue)
     }
 
     pub(super) fn login(&mut self, tag: String, credentials: Credentials) -> Received {

@@ -70,9 +70,13 @@ impl Session {
             self.store().change_flags(account, folder, piece, store.change, store.flags.clone(), store.unchanged_since)?;
         let selected = self.selected_mut()?;
         let mut new_keyword = false;
-        for message in &stored.messages {
+        for (message, before) in stored.messages.iter().zip(&stored.before) {
             new_keyword |= selected.learn_keywords(message);
-            selected.view.tell(message.uid, message.mod_seq);
+            // RFC 3501 §6.4.6: what others have changed meanwhile is told, however silent this is.
+            let knew = *before <= selected.mod_seq || selected.view.was_told(message.uid, *before);
+            if knew || store.answer == FlagAnswer::Told {
+                selected.view.tell(message.uid, message.mod_seq);
+            }
         }
         if new_keyword && let Some(selected) = &self.selected {
             selected.write_flags(&mut self.out);

@@ -60,7 +60,8 @@ impl Transaction<'_> {
             FlagChange::Replace | FlagChange::Add => self.keywords_with(account, &flags.keywords)?,
         };
         let delta = Delta::new(change, flags.system, keywords.bits(&flags.keywords));
-        let mut stored = Stored::default();
+        let before = found.iter().map(|(_, placement)| ModSeq(placement.mod_seq)).collect();
+        let mut stored = Stored { before, ..Stored::default() };
         let mut changed = Vec::new();
         for (index, (uid, placement)) in found.iter().enumerate() {
             if unchanged_since.is_some_and(|since| placement.mod_seq > since.0) {

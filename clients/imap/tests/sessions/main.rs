@@ -1,0 +1,11 @@
+//! Sessions without a socket, driven as programs drive them: compressed, two at once on one folder, hostile, and in the ways that other
+//! servers' users complained of.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod client;
+mod compress;
+#[expect(dead_code, reason = "no session here needs a second person or a restart")]
+#[path = "../../../connection/tests/support/home.rs"]
+mod home;
+mod two;
