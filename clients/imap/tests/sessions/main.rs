@@ -8,4 +8,5 @@ mod compress;
 #[expect(dead_code, reason = "no session here needs a second person or a restart")]
 #[path = "../../../connection/tests/support/home.rs"]
 mod home;
+mod hostile;
 mod two;
