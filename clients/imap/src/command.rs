@@ -243,7 +243,7 @@ fn set_quota(cursor: &mut Cursor<'_>) -> Parsed<Command> {
     cursor.astring("a quota root")?;
     cursor.space()?;
     cursor.parenthesised(ITEMS_MAX, "limits", |cursor| {
-        cursor.word("a resource")?;
+        cursor.atom("a resource")?;
         cursor.space()?;
         cursor.number64().map(|_| ())
     })?;

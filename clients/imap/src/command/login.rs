@@ -16,18 +16,18 @@ pub(super) fn login(cursor: &mut Cursor<'_>) -> Parsed<Command> {
 }
 
 pub(super) fn authenticate(cursor: &mut Cursor<'_>) -> Parsed<Command> {
-    let mechanism = cursor.word("a mechanism")?;
+    let mechanism = cursor.atom("a mechanism")?.to_ascii_uppercase();
     let initial = if cursor.eat(b' ') { Some(cursor.atom("an initial response")?.to_owned()) } else { None };
     Ok(Command::Authenticate(mechanism, initial))
 }
 
 pub(super) fn enable(cursor: &mut Cursor<'_>) -> Parsed<Command> {
-    let mut names = vec![cursor.word("a capability")?];
+    let mut names = vec![cursor.atom("a capability")?.to_ascii_uppercase()];
     while cursor.eat(b' ') && !cursor.rest().is_empty() {
         if names.len() == ITEMS_MAX {
             return Err(SyntaxError::TooMany("capabilities"));
         }
-        names.push(cursor.word("a capability")?);
+        names.push(cursor.atom("a capability")?.to_ascii_uppercase());
     }
     Ok(Command::Enable(names))
 }
