@@ -19,7 +19,7 @@ pub mod server;
 pub mod session;
 pub mod set;
 mod sorting;
-mod structure;
+pub mod structure;
 mod subject;
 mod text;
 mod threading;

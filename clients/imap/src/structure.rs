@@ -19,6 +19,17 @@ pub(crate) use scan::{Header, read_header, scan};
 
 use crate::command::{Section, SectionText};
 
+/// A message's ENVELOPE and BODYSTRUCTURE as FETCH tells them, and how many parts it has: `(envelope, structure, parts)`.
+#[must_use]
+pub fn described(message: &[u8]) -> (Vec<u8>, Vec<u8>, usize) {
+    let (mut summary, mut tree, mut rest) = (Vec::new(), Vec::new(), message);
+    let header = read_header(&mut &*message).map(|header| header.bytes).unwrap_or_default();
+    envelope(&mut summary, &header);
+    let Ok(structure) = scan(&mut rest) else { return (summary, tree, 0) };
+    describe(&mut tree, &structure, Extension::With);
+    (summary, tree, structure.parts.len())
+}
+
 /// Bytes `start..end` of a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Span {

@@ -216,3 +216,44 @@ proptest! {
         }
     }
 }
+
+/// Messages out of what parsers stumble over.
+fn any_message() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        Just(b"Content-Type: multipart/mixed; boundary=b\r\n".to_vec()),
+        Just(b"Content-Type: multipart/digest; boundary=\"c d\"\r\n".to_vec()),
+        Just(b"Content-Type: message/rfc822\r\n".to_vec()),
+        Just(b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n".to_vec()),
+        Just(b"Content-Type: text/plain; charset=\"\xfc\"; x*0=\"a\"; x*1=b\r\n".to_vec()),
+        Just(b"Content-Type: /; =; ;;\r\n".to_vec()),
+        Just(
+            b"Content-Disposition: attachment; filename=\"a\\\"b\"\r\nContent-Language: de, , en\r\nContent-MD5: \0\r\n".to_vec()
+        ),
+        Just(b"From: A (c) <a@b>, \"x\" <y>, g: h@i;;\r\nTo: \r\nCc: \"\\\r\n".to_vec()),
+        Just(b"Subject: \xff {5}\r\n folded\r\nDate: \r\nIn-Reply-To: <\"\r\n".to_vec()),
+        Just(b"\r\n".to_vec()),
+        Just(b"\n".to_vec()),
+        Just(b"--b\r\n".to_vec()),
+        Just(b"--b--\r\n".to_vec()),
+        Just(b"--c d\n".to_vec()),
+        Just(b"--c d--".to_vec()),
+        Just(b"text".to_vec()),
+        proptest::collection::vec(any::<u8>(), 0..12),
+    ];
+    proptest::collection::vec(piece, 0..30).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_a_message_is_its_description_can_be_read(message in any_message()) {
+        let (envelope, structure, parts) = kith_imap::structure::described(&message);
+        let response = [&b"* 1 FETCH (ENVELOPE "[..], &envelope, b" BODYSTRUCTURE ", &structure, b")\r\n"].concat();
+        match ResponseCodec::default().decode(&response) {
+            Ok((rest, _)) => prop_assert!(rest.is_empty() && parts > 0),
+            // It looks no deeper than eight levels.
+            Err(error) => prop_assert!(parts > 8, "{error:?} at {}", String::from_utf8_lossy(&response)),
+        }
+    }
+}
