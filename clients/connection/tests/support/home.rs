@@ -1,8 +1,10 @@
 //! A home with a real store and two people, `mum` and `dad`, whose passwords are `secret` and `hidden`.
 
+use std::sync::OnceLock;
+
 use kith_connection::{Credentials, LoginRefusal};
 use kith_protocol::address::Address;
-use kith_store::account::Account;
+use kith_store::account::{Account, PasswordHash};
 use kith_store::disk::{Disk, SimulatedDisk};
 use kith_store::{Options, Store};
 
@@ -15,6 +17,9 @@ pub(crate) struct Home {
 }
 
 const OPTIONS: Options = Options { cache_bytes: 4 << 20, passphrase: None };
+
+/// The two people's passwords.
+static HASHES: OnceLock<[PasswordHash; 2]> = OnceLock::new();
 
 /// Public keys of RFC 8032 §7.1, tests 1 and 2.
 const KEYS: [&str; 2] = [
@@ -39,8 +44,13 @@ impl Home {
             let bytes: Vec<u8> = (0..32).map(|at| u8::from_str_radix(&key[at * 2..at * 2 + 2], 16).unwrap()).collect();
             Address::from_key(bytes.try_into().unwrap()).unwrap()
         });
-        let mum = store.add_account("mum", mum, b"secret").unwrap();
-        let dad = store.add_account("dad", dad, b"hidden").unwrap();
+        let add = |name: &'static str, address, hash: PasswordHash| {
+            store.write(move |transaction| transaction.add_account(name, address, &hash)).unwrap()
+        };
+        // The work of hashing is done once for all homes.
+        let [secret, hidden] = HASHES.get_or_init(|| [b"secret", b"hidden"].map(|password| PasswordHash::of(password).unwrap()));
+        let mum = add("mum", mum, secret.clone());
+        let dad = add("dad", dad, hidden.clone());
         Self { store, mum, dad, folder }
     }
 

@@ -154,4 +154,13 @@ impl<'a> Client<'a> {
     pub(crate) fn append_elsewhere(&self, home: &Home) {
         Client::new(home).append("INBOX", b"Subject: news\r\n\r\n");
     }
+
+    /// Sends bytes and lets the session take a single step; gives how much it handed over.
+    pub(crate) fn one_step(&mut self, bytes: &[u8]) -> usize {
+        self.input.extend_from_slice(bytes);
+        let mut output = BytesMut::new();
+        let _ = self.session.step(&mut self.input, &mut output);
+        self.hear(&output);
+        output.len()
+    }
 }

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod client;
+mod complaints;
 mod compress;
 #[expect(dead_code, reason = "no session here needs a second person or a restart")]
 #[path = "../../../connection/tests/support/home.rs"]

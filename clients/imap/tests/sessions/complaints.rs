@@ -1,0 +1,197 @@
+//! What users of other servers complained of, as promises of ours: empty inboxes, sizes that are wrong, numbers that change, mail that is filed
+//! and never shown, servers that grow with what they send.
+
+use kith_store::disk::SimulatedDisk;
+use kith_store::folder::{Flags, Uid, Use};
+use kith_store::mailbox::Filing;
+use std::io::Write as _;
+
+use crate::client::Client;
+use crate::home::Home;
+
+fn number_after(line: &str, word: &str) -> u64 {
+    let rest = &line[line.find(word).unwrap_or_else(|| panic!("no {word} in {line}")) + word.len()..];
+    rest[..rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len())].parse().unwrap()
+}
+
+fn deliver(home: &Home, message: &[u8], times: usize) {
+    let mut stage = home.store.stage().unwrap();
+    stage.write_all(message).unwrap();
+    let filing = Filing { blob: stage.finish().unwrap(), flags: Flags::default(), internal_date: 1, internal_zone: 0 };
+    let account = home.mum.id;
+    let deliver = move |transaction: &mut kith_store::Transaction<'_>| {
+        (0..times).try_for_each(|_| transaction.deliver(account, Use::Inbox, &filing).map(drop))
+    };
+    home.store.write(deliver).unwrap();
+}
+
+#[test]
+fn at_the_first_login_the_usual_folders_are_there_subscribed_and_with_their_uses() {
+    let home = Home::simulated(&SimulatedDisk::default());
+    let mut client = Client::new(&home);
+    let subscribed = client.ok("LSUB \"\" *");
+    let listed = client.ok("LIST \"\" *");
+    for (name, special) in [
+        ("INBOX", ""),
+        ("Drafts", "\\Drafts"),
+        ("Sent", "\\Sent"),
+        ("Archive", "\\Archive"),
+        ("Junk", "\\Junk"),
+        ("Trash", "\\Trash"),
+    ] {
+        assert!(subscribed.iter().any(|line| line.contains(name)), "{name}");
+        assert!(listed.iter().any(|line| line.contains(name) && line.contains(special)), "{name}");
+    }
+}
+
+#[test]
+fn an_empty_inbox_answers_every_first_question() {
+    let home = Home::simulated(&SimulatedDisk::default());
+    let mut client = Client::new(&home);
+    assert!(client.ok("SELECT INBOX").contains(&"* 0 EXISTS".to_owned()));
+    for command in ["UID FETCH 1:* (FLAGS)", "FETCH 1:* (FLAGS)", "UID FETCH * (FLAGS)", "UID STORE 1:* +FLAGS (\\Seen)"] {
+        assert_eq!(client.ok(command), Vec::<String>::new(), "{command}");
+    }
+    assert_eq!(client.ok("UID SEARCH 1:* NOT DELETED"), ["* SEARCH"]);
+    assert_eq!(client.ok("UID SEARCH RETURN (MIN MAX COUNT ALL) ALL").last().unwrap(), "* ESEARCH (TAG \"t8\") UID COUNT 0");
+    assert!(client.command("FETCH 1 (FLAGS)").1.starts_with("BAD"));
+}
+
+#[test]
+fn what_is_delivered_is_shown_at_once_and_counted_right() {
+    let home = Home::simulated(&SimulatedDisk::default());
+    let mut client = Client::new(&home);
+    client.ok("SELECT INBOX");
+    deliver(&home, b"Subject: one\r\n\r\n", 3);
+    assert_eq!(client.ok("NOOP"), ["* 3 EXISTS", "* 3 RECENT"]);
+    client.ok("STORE 2 +FLAGS (\\Seen)");
+    assert_eq!(client.ok("STATUS INBOX (MESSAGES UNSEEN)"), ["* STATUS INBOX (MESSAGES 3 UNSEEN 2)"]);
+    client.send(b"i IDLE\r\n");
+    client.take();
+    deliver(&home, b"Subject: two\r\n\r\n", 1);
+    client.run();
+    assert_eq!(client.take(), "* 4 EXISTS\r\n* 4 RECENT\r\n");
+    home.store
+        .remove(home.mum.id, home.store.folder_by_name(home.mum.id, "INBOX").unwrap().unwrap().id, vec![(Uid(1), Uid(1))])
+        .unwrap();
+    client.run();
+    assert_eq!(client.take(), "* 1 EXPUNGE\r\n");
+    client.send(b"DONE\r\n");
+    assert_eq!(client.take(), "i OK IDLE completed\r\n");
+}
+
+#[test]
+fn numbers_sizes_and_keywords_survive_a_restart_and_answers_begin_with_the_uid() {
+    let mut home = Home::new();
+    let message = b"Subject: \xc3\xbc\r\n\r\nline\r\n.\r\n..dots\r\n\0\x80\xff".to_vec();
+    let ask = "FETCH 1 (FLAGS RFC822.SIZE UID INTERNALDATE EMAILID)";
+    let look = |client: &mut Client<'_>| {
+        let selected = client.ok("SELECT INBOX");
+        let validity = selected.iter().find(|line| line.contains("UIDVALIDITY")).unwrap().clone();
+        let fetched = client.ok(ask).remove(0).replace("\\Recent ", "");
+        client.send(b"b FETCH 1 BODY.PEEK[]\r\n");
+        let body = client.take_bytes();
+        assert!(memchr::memmem::find(&body, &message).is_some(), "byte for byte");
+        (validity, fetched)
+    };
+    let before = {
+        let mut client = Client::new(&home);
+        client.append("INBOX", &message);
+        client.ok("SELECT INBOX");
+        client.ok("STORE 1 +FLAGS.SILENT ($Forwarded $label1 NonJunk $MDNSent)");
+        look(&mut client)
+    };
+    assert!(before.1.starts_with("* 1 FETCH (UID 1 FLAGS ($Forwarded $MDNSent $label1 NonJunk)"), "{}", before.1);
+    assert_eq!(number_after(&before.1, "RFC822.SIZE "), message.len() as u64);
+    home.reopen();
+    let mut client = Client::new(&home);
+    let after = look(&mut client);
+    assert_eq!(after, before);
+}
+
+#[test]
+fn uids_never_come_back() {
+    let mut home = Home::new();
+    for round in 1..4_u32 {
+        let mut client = Client::new(&home);
+        client.append("INBOX", b"a: b\r\n\r\n");
+        client.ok("SELECT INBOX");
+        assert!(client.ok("UID FETCH 1:* (FLAGS)")[0].contains(&format!("UID {round} ")));
+        client.ok("STORE 1:* +FLAGS.SILENT (\\Deleted)");
+        client.ok("EXPUNGE");
+        drop(client);
+        home.reopen();
+    }
+    let mut client = Client::new(&home);
+    let validity = |client: &mut Client<'_>| number_after(&client.ok("STATUS Box (UIDVALIDITY)")[0], "UIDVALIDITY ");
+    client.ok("CREATE Box");
+    let first = validity(&mut client);
+    client.ok("DELETE Box");
+    client.ok("CREATE Box");
+    assert!(validity(&mut client) > first, "a folder made anew is another folder");
+}
+
+#[test]
+fn twenty_thousand_mails_are_sent_as_they_are_read() {
+    let home = Home::simulated(&SimulatedDisk::default());
+    deliver(
+        &home,
+        b"From: a@b\r\nTo: c@d\r\nSubject: one of many\r\nDate: Fri, 2 Mar 2001 00:00:00 +0000\r\n\r\nbody\r\n",
+        20_000,
+    );
+    let mut client = Client::new(&home);
+    client.ok("SELECT INBOX");
+    client.longest_step = 0;
+    let lines = client.ok("UID FETCH 1:* (FLAGS ENVELOPE RFC822.SIZE)");
+    assert_eq!(lines.len(), 20_000);
+    assert!(client.longest_step < 80 * 1024, "{} bytes at once", client.longest_step);
+    client.longest_step = 0;
+    assert_eq!(client.ok("STORE 1:* +FLAGS (\\Seen)").len(), 20_000);
+    assert!(client.longest_step < 80 * 1024, "{} bytes at once", client.longest_step);
+}
+
+#[test]
+fn fifty_megabytes_are_taken_and_given_back_whole() {
+    let home = Home::new();
+    let mut client = Client::new(&home);
+    let line = b"This is one of very many lines of a very large message, which nobody would send by post.\r\n";
+    let head = b"Subject: large\r\n\r\n";
+    let lines = (52_428_800 - head.len()) / line.len();
+    let size = head.len() + lines * line.len();
+    client.take();
+    client.send(format!("a APPEND INBOX {{{size}}}\r\n").as_bytes());
+    assert!(client.take().starts_with("+ "));
+    client.send(head);
+    let chunk = line.repeat(1_000);
+    for sent in (0..lines).step_by(1_000) {
+        client.send(&chunk[..line.len() * (lines - sent).min(1_000)]);
+    }
+    client.send(b"\r\n");
+    assert!(client.take().starts_with("a OK"));
+    client.ok("SELECT INBOX");
+    assert_eq!(number_after(&client.ok("FETCH 1 RFC822.SIZE")[0], "RFC822.SIZE "), size as u64);
+    client.longest_step = 0;
+    client.send(b"b FETCH 1 BODY.PEEK[]\r\n");
+    let said = client.take_bytes();
+    assert!(said.len() > size && said.windows(head.len()).take(100).any(|window| window == head));
+    assert!(client.longest_step < 96 * 1024, "{} bytes at once", client.longest_step);
+}
+
+#[test]
+fn a_slow_reader_holds_one_buffer_and_nobody_else_up() {
+    let home = Home::simulated(&SimulatedDisk::default());
+    deliver(&home, &[b"Subject: x\r\n\r\n".as_slice(), &b"0123456789".repeat(5_000)].concat(), 100);
+    let mut slow = Client::new(&home);
+    slow.ok("SELECT INBOX");
+    let said = slow.one_step(b"a FETCH 1:* (BODY.PEEK[])\r\n");
+    assert!(said <= 96 * 1024, "{said} bytes wait for a reader");
+    let mut other = Client::new(&home);
+    other.ok("SELECT INBOX");
+    assert_eq!(other.ok("STORE 1:100 +FLAGS (\\Deleted)").len(), 100);
+    assert_eq!(other.ok("EXPUNGE").len(), 100);
+    // The slow one is still given what it began to read, and then the news.
+    slow.run();
+    let rest = slow.take();
+    assert!(rest.contains("a OK") || rest.contains("a NO"), "{}", &rest[rest.len().saturating_sub(200)..]);
+    slow.ok("NOOP");
+}
