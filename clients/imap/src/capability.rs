@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Offered at any time.
 const ALWAYS: [&str; 6] = ["IMAP4rev1", "IMAP4rev2", "LITERAL+", "SASL-IR", "ID", "ENABLE"];
 /// Offered once logged in.
-const LOGGED_IN: [&str; 33] = [
+const LOGGED_IN: [&str; 34] = [
     "IDLE",
     "UIDPLUS",
     "MOVE",
@@ -38,6 +38,7 @@ const LOGGED_IN: [&str; 33] = [
     "SAVEDATE",
     "INPROGRESS",
     "COMPRESS=DEFLATE",
+    "NOTIFY",
     "APPENDLIMIT",
 ];
 /// What a program cannot do without, or reads out of the greeting before anybody has logged in.

@@ -7,6 +7,7 @@ mod append;
 mod fetch;
 mod list;
 mod login;
+mod notify;
 mod search;
 mod select;
 mod store;
@@ -15,6 +16,7 @@ pub use append::AppendOptions;
 pub(crate) use append::AppendStart;
 pub use fetch::{Fetch, FetchItem, Partial, Section, SectionText};
 pub use list::{List, ListReturn, ListSelect, StatusItem};
+pub use notify::{EventGroup, Events, Filter, Notify};
 pub use search::{Charset, Page, Search, SearchKey, SearchReturn};
 pub use select::{Access, Mailbox, Opening, Resync};
 pub use store::{FlagAnswer, Store};
@@ -84,6 +86,8 @@ pub enum Command {
     List(List),
     /// LSUB reference, pattern.
     Lsub(Mailbox, Mailbox),
+    /// NOTIFY (RFC 5465): NONE, or SET.
+    Notify(Option<Notify>),
     /// GETQUOTA root (RFC 9208).
     GetQuota(Vec<u8>),
     /// GETQUOTAROOT
@@ -179,7 +183,8 @@ fn after_tag(cursor: &mut Cursor<'_>) -> Parsed<Command> {
     })
 }
 
-const KNOWN_WITH_ARGUMENTS: [&str; 27] = [
+const KNOWN_WITH_ARGUMENTS: [&str; 28] = [
+    "NOTIFY",
     "COMPRESS",
     "GETQUOTA",
     "GETQUOTAROOT",
@@ -229,6 +234,7 @@ fn with_arguments(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Command> {
         "LIST" => list::list(cursor)?,
         "LSUB" => list::lsub(cursor)?,
         "STATUS" => list::status(cursor)?,
+        "NOTIFY" => notify::notify(cursor)?,
         "GETQUOTA" => Command::GetQuota(cursor.astring("a quota root")?.into_owned()),
         "GETQUOTAROOT" => Command::GetQuotaRoot(Mailbox::parse(cursor)?),
         "SETQUOTA" => set_quota(cursor)?,

@@ -3,6 +3,8 @@
 /// Largest message that APPEND takes, and what APPENDLIMIT says: 50 MB.
 pub const MESSAGE_BYTES_MAX: u64 = 50 * 1024 * 1024;
 
+/// Folders that NOTIFY watches in one session.
+pub(crate) const NOTIFY_FOLDERS_MAX: usize = 1_000;
 /// Messages of one APPEND (RFC 3502). Small ones wait in memory until the last has come.
 pub(crate) const APPEND_MESSAGES_MAX: usize = 256;
 

@@ -8,6 +8,7 @@ mod append;
 mod change;
 mod fetch;
 mod folders;
+mod notify;
 mod quota;
 mod resync;
 mod search;
@@ -76,6 +77,8 @@ pub struct Session {
     doing: Doing,
     account: Option<Account>,
     selected: Option<select::Selected>,
+    /// What the client wants to hear of unasked.
+    watch: Option<notify::Watch>,
     enabled: Enabled,
     /// Capabilities that the account goes without.
     without: Capabilities,
@@ -185,6 +188,7 @@ impl Session {
             doing: Doing::Nothing,
             account: None,
             selected: None,
+            watch: None,
             enabled: Enabled::default(),
             without: Capabilities::default(),
             compression: Compression::Off,
@@ -243,7 +247,7 @@ impl Session {
                         let rest = !input.is_empty()
                             || self.framer.is_midway()
                             || !matches!(doing, Doing::Nothing | Doing::Idling { .. });
-                        if let Some(updated) = self.wait(doing) {
+                        if let Some(updated) = self.wait(doing, rest) {
                             self.doing = updated;
                             continue;
                         }
@@ -259,20 +263,26 @@ impl Session {
         }
     }
 
-    /// Nothing to read: an idling client is told what has happened meanwhile.
-    fn wait(&mut self, doing: Doing) -> Option<Doing> {
-        let Doing::Idling { tag } = doing else {
+    /// Nothing to read: a client that idles, or watches (RFC 5465), is told what has happened meanwhile; not in the middle of what it says.
+    fn wait(&mut self, doing: Doing, midway: bool) -> Option<Doing> {
+        self.listener = None;
+        let watches = self.watch.is_some() && !midway;
+        let listens = matches!(doing, Doing::Idling { .. }) || watches && matches!(doing, Doing::Nothing);
+        if !listens {
             self.doing = doing;
             return None;
-        };
+        }
         let account = self.account.as_ref().map(|account| account.id);
         // The listener comes before the look, so that nothing falls between them.
         self.listener = account.map(|account| self.store().listen(kith_store::feed::Topic::Mailbox(account)));
-        let news = self.news(&tag);
-        if news.is_none() {
-            self.doing = Doing::Idling { tag };
+        let (news, doing) = self.news(doing);
+        match doing {
+            Some(doing) => {
+                self.doing = doing;
+                None
+            }
+            None => news,
         }
-        news
     }
 
     fn received(&mut self, doing: Doing, frame: Frame) -> Received {
@@ -367,6 +377,7 @@ impl Session {
             Command::Unsubscribe(mailbox) => self.unsubscribe(&mailbox)?,
             Command::List(list) => self.list(&list)?,
             Command::Lsub(reference, pattern) => self.lsub(&reference, &pattern)?,
+            Command::Notify(notify) => self.notify(notify)?,
             Command::GetQuota(root) => self.quota(&root)?,
             Command::GetQuotaRoot(mailbox) => self.quota_root(&mailbox)?,
             Command::SetQuota => self.set_quota()?,

@@ -163,7 +163,7 @@ fn macro_or_item(cursor: &mut Cursor<'_>) -> Parsed<Vec<FetchItem>> {
     }
 }
 
-fn item(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
+pub(super) fn item(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
     let name = cursor.word("an item to fetch")?;
     Ok(match name.as_str() {
         "UID" => FetchItem::Uid,

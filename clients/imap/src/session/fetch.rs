@@ -11,6 +11,7 @@ use kith_store::folder::{FlagChange, Flags, Message, ModSeq, Uid};
 
 use self::item::Rest;
 use super::change::{expunges_after, lost_in};
+use super::update::Then;
 use super::{Completion, Doing, Outcome, Refused, Session, refusal};
 use crate::command::{Access, Fetch, FetchItem, Numbering, Page};
 use crate::limits::{OUTPUT_BYTES, PAGE_MESSAGES};
@@ -24,7 +25,6 @@ const CHUNK_BYTES: u64 = 16 * 1024;
 
 /// A FETCH under way.
 pub(super) struct FetchJob {
-    tag: String,
     ending: Ending,
     numbering: Numbering,
     items: Vec<FetchItem>,
@@ -40,13 +40,12 @@ pub(super) struct FetchJob {
     completion: Completion,
 }
 
-/// How its command ends.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What comes at its end.
 enum Ending {
-    /// What is new is told first.
-    WithNews,
+    /// What is new is told first, then the command of this tag ends.
+    WithNews(String),
     /// Straight after.
-    Bare,
+    Bare(Then),
 }
 
 /// The message that is being sent.
@@ -105,8 +104,7 @@ impl Session {
             self.tell_vanished_earlier(&vanished);
         }
         let job = FetchJob {
-            tag: tag.to_owned(),
-            ending: Ending::WithNews,
+            ending: Ending::WithNews(tag.to_owned()),
             numbering,
             items,
             changed_since,
@@ -140,17 +138,10 @@ impl Session {
         Ok(chosen.as_slice().iter().map(|&(from, to)| (Uid(from), Uid(to))).collect())
     }
 
-    /// Tells items of some messages as the last part of another command.
-    pub(super) fn fetch_flags(
-        &mut self,
-        tag: &str,
-        ranges: VecDeque<(Uid, Uid)>,
-        items: Vec<FetchItem>,
-        completion: Completion,
-    ) -> Doing {
+    /// Tells items of some messages as the last part of something else.
+    pub(super) fn fetch_flags(&self, ranges: VecDeque<(Uid, Uid)>, items: Vec<FetchItem>, then: Then) -> Doing {
         Doing::Fetching(Box::new(FetchJob {
-            tag: tag.to_owned(),
-            ending: Ending::Bare,
+            ending: Ending::Bare(then),
             numbering: Numbering::Uid,
             items,
             changed_since: None,
@@ -159,8 +150,16 @@ impl Session {
             current: None,
             sets_seen: false,
             seen_now: Vec::new(),
-            completion,
+            completion: Completion::ok("FETCH completed"),
         }))
+    }
+
+    /// What a client that watches wants to know of new messages; none of it sets `\Seen`.
+    pub(super) fn fetch_new(&self, first: Uid, mut items: Vec<FetchItem>, then: Then) -> Doing {
+        let last = self.selected.as_ref().map_or(0, |selected| selected.view.last_uid());
+        items.retain(|item| *item != FetchItem::Uid);
+        items.insert(0, FetchItem::Uid);
+        self.fetch_flags(VecDeque::from([(first, Uid(last))]), items, then)
     }
 
     pub(super) fn fetch_on(&mut self, mut job: Box<FetchJob>) -> Doing {
@@ -168,11 +167,10 @@ impl Session {
             match self.fetch_more(&mut job) {
                 Ok(More::ToCome) => {}
                 Ok(More::Done) => {
-                    if job.ending == Ending::WithNews {
-                        return self.finish(job.tag, job.completion, expunges_after(job.numbering));
-                    }
-                    job.completion.write(&mut self.out, &job.tag);
-                    return Doing::Nothing;
+                    return match job.ending {
+                        Ending::WithNews(tag) => self.finish(tag, job.completion, expunges_after(job.numbering)),
+                        Ending::Bare(then) => self.go_on(then),
+                    };
                 }
                 Err(Refused(completion)) => {
                     if job.current.is_some() {

@@ -154,7 +154,7 @@ impl Session {
         Ok(Completion::ok("STATUS completed"))
     }
 
-    fn write_status(&mut self, folder: &Folder, items: &[StatusItem]) -> Result<(), Refused> {
+    pub(super) fn write_status(&mut self, folder: &Folder, items: &[StatusItem]) -> Result<(), Refused> {
         let recent = if items.contains(&StatusItem::Recent) { self.sum_in(folder, folder.recent_from, |_| 1)? } else { 0 };
         let is_deleted = |message: &Message| message.flags.system & Flags::DELETED != 0;
         let deleted = if items.contains(&StatusItem::Deleted) {

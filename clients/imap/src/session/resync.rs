@@ -5,6 +5,7 @@
 
 use kith_store::folder::{ModSeq, Uid};
 
+use super::update::Then;
 use super::{Completion, Outcome, Refused, Session};
 use crate::command::{FetchItem, Resync};
 use crate::response::put;
@@ -19,7 +20,8 @@ impl Session {
         self.tell_vanished_earlier(&vanished);
         let changed = changed.intersect(&known_or_new(&known, last));
         let ranges = changed.as_slice().iter().map(|&(from, to)| (Uid(from), Uid(to))).collect();
-        Ok(self.fetch_flags(tag, ranges, vec![FetchItem::Uid, FetchItem::Flags, FetchItem::ModSeq], completion))
+        let items = vec![FetchItem::Uid, FetchItem::Flags, FetchItem::ModSeq];
+        Ok(self.fetch_flags(ranges, items, Then::End(tag.to_owned(), completion)))
     }
 
     pub(super) fn tell_vanished_earlier(&mut self, vanished: &Ranges) {

@@ -25,6 +25,8 @@ pub(super) struct Selected {
     pub(super) position: u64,
     /// UIDs of the last search that was saved: `$` (RFC 5182).
     pub(super) saved: Ranges,
+    /// Flags that others have changed and the client did not want to hear of at once.
+    pub(super) held: Vec<Message>,
     /// Keywords that FLAGS has named.
     pub(super) keywords: BTreeSet<Arc<str>>,
 }
@@ -81,6 +83,7 @@ impl Session {
             mod_seq: folder.mod_seq,
             position,
             saved: Ranges::default(),
+            held: Vec::new(),
             keywords: BTreeSet::new(),
         };
         let resync = opening.resync.as_ref().filter(|resync| resync.uid_validity == folder.uid_validity);

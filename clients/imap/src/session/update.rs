@@ -24,23 +24,33 @@ pub(super) enum Expunges {
 
 /// News being told, and what comes after.
 pub(super) struct Finishing {
-    /// Without a completion the client goes on idling.
-    tag: String,
-    completion: Option<Completion>,
+    then: Then,
     /// The first UID of those that are new, if there are any: they may be `\Recent` here.
     arrived: Option<Uid>,
+    /// RECENT has been said.
+    counted: bool,
     changed: std::vec::IntoIter<Message>,
+}
+
+/// What comes after news.
+pub(super) enum Then {
+    /// A command's last line, with its tag.
+    End(String, Completion),
+    /// The client goes on with what it did: it idles, or just listens.
+    Back(Doing),
 }
 
 impl Session {
     /// Ends a command: news first, then its last line.
     pub(super) fn finish(&mut self, tag: String, completion: Completion, expunges: Expunges) -> Doing {
+        self.tell_watched();
         let (arrived, changed) = self.catch_up(expunges);
-        Doing::Finishing(Box::new(Finishing { tag, completion: Some(completion), arrived, changed: changed.into_iter() }))
+        self.finishing(Then::End(tag, completion), arrived, changed)
     }
 
     /// Ends a command that removed messages: who follows MODSEQ is told how far it has come (RFC 7162 §3.2.7 and §3.2.8).
     pub(super) fn finish_removal(&mut self, tag: String, completion: Completion) -> Doing {
+        self.tell_watched();
         let (arrived, changed) = self.catch_up(Expunges::Told);
         let completion = match &self.selected {
             Some(selected) if self.enabled.qresync && completion.code.is_empty() && completion.condition == Condition::Ok => {
@@ -48,41 +58,78 @@ impl Session {
             }
             _ => completion,
         };
-        Doing::Finishing(Box::new(Finishing { tag, completion: Some(completion), arrived, changed: changed.into_iter() }))
+        self.finishing(Then::End(tag, completion), arrived, changed)
     }
 
-    /// News for an idling client; `None` where there are none.
-    pub(super) fn news(&mut self, tag: &str) -> Option<Doing> {
+    fn finishing(&mut self, then: Then, arrived: Option<Uid>, changed: Vec<Message>) -> Doing {
+        let mut all = self.selected.as_mut().map(|selected| std::mem::take(&mut selected.held)).unwrap_or_default();
+        all.extend(changed);
+        Doing::Finishing(Box::new(Finishing { then, arrived, counted: false, changed: all.into_iter() }))
+    }
+
+    /// News for a client that idles or watches: what comes of them; or, where there are none, what it goes on with.
+    pub(super) fn news(&mut self, doing: Doing) -> (Option<Doing>, Option<Doing>) {
         let said = self.out.len();
-        let (arrived, changed) = self.catch_up(Expunges::Told);
-        if self.out.len() == said && arrived.is_none() && changed.is_empty() && !self.ended {
-            return None;
+        self.tell_watched();
+        let idles = matches!(doing, Doing::Idling { .. });
+        let watched = self.watch.as_ref().and_then(|watch| watch.selected());
+        let (listens, at_once, flags) = match watched {
+            Some((events, at_once)) => (events.new, at_once, events.flags),
+            None => (false, false, false),
+        };
+        let (mut arrived, mut changed) = (None, Vec::new());
+        if idles || listens {
+            let expunges = if idles || at_once { Expunges::Told } else { Expunges::Deferred };
+            (arrived, changed) = self.catch_up(expunges);
         }
-        Some(Doing::Finishing(Box::new(Finishing {
-            tag: tag.to_owned(),
-            completion: None,
-            arrived,
-            changed: changed.into_iter(),
-        })))
+        if !idles
+            && !flags
+            && let Some(selected) = &mut self.selected
+        {
+            // Told with the next command.
+            selected.held.append(&mut changed);
+        }
+        if self.out.len() == said && arrived.is_none() && changed.is_empty() && !self.ended {
+            return (None, Some(doing));
+        }
+        let finishing = Finishing { then: Then::Back(doing), arrived, counted: false, changed: changed.into_iter() };
+        (Some(Doing::Finishing(Box::new(finishing))), None)
     }
 
     pub(super) fn finish_on(&mut self, mut finishing: Box<Finishing>) -> Doing {
-        if let Some(first) = finishing.arrived.take().filter(|_| !self.enabled.rev2) {
+        if !std::mem::replace(&mut finishing.counted, true)
+            && !self.enabled.rev2
+            && let Some(first) = finishing.arrived
+        {
             self.tell_recent(first);
         }
         while self.out.len() < OUTPUT_BYTES {
-            let Some(message) = finishing.changed.next() else {
-                return match finishing.completion {
-                    None => Doing::Idling { tag: finishing.tag },
-                    Some(completion) => {
-                        completion.write(&mut self.out, &finishing.tag);
-                        Doing::Nothing
-                    }
-                };
-            };
+            let Some(message) = finishing.changed.next() else { return self.finished(*finishing) };
             self.tell_flags(&message);
         }
         Doing::Finishing(finishing)
+    }
+
+    fn finished(&mut self, finishing: Finishing) -> Doing {
+        let Finishing { then, arrived, .. } = finishing;
+        if let Some(first) = arrived {
+            // RFC 5465 §5.2: who watches the selected folder may want to know more of what is new.
+            let items = self.watch.as_ref().and_then(|watch| watch.selected()).map(|(events, _)| events.items.clone());
+            if let Some(items) = items.filter(|items| !items.is_empty()) {
+                return self.fetch_new(first, items, then);
+            }
+        }
+        self.go_on(then)
+    }
+
+    pub(super) fn go_on(&mut self, then: Then) -> Doing {
+        match then {
+            Then::Back(doing) => doing,
+            Then::End(tag, completion) => {
+                completion.write(&mut self.out, &tag);
+                Doing::Nothing
+            }
+        }
     }
 
     /// Brings the view up to the store: says EXPUNGE (if allowed) and EXISTS, gives the first arrival and the messages whose flags are news.

@@ -10,4 +10,5 @@ mod compress;
 #[path = "../../../connection/tests/support/home.rs"]
 mod home;
 mod hostile;
+mod notify;
 mod two;
