@@ -6,7 +6,7 @@ pub const MESSAGE_BYTES_MAX: u64 = 50 * 1024 * 1024;
 /// Folders that NOTIFY watches in one session.
 pub(crate) const NOTIFY_FOLDERS_MAX: usize = 1_000;
 /// Messages of one APPEND (RFC 3502). Small ones wait in memory until the last has come.
-pub(crate) const APPEND_MESSAGES_MAX: usize = 256;
+pub(crate) const APPEND_MESSAGES_MAX: usize = 32;
 
 /// Bytes of one command, small literals included, before the login: a login needs little, and strangers get no more.
 pub(crate) const COMMAND_BYTES_BEFORE_LOGIN: usize = 8 * 1024;

@@ -99,7 +99,8 @@ impl Session {
             Completion::ok("FETCH completed")
         };
         if vanished && let Some(since) = changed_since {
-            let asked = ranges_of(&self.ranges(numbering, &set)?);
+            // `*` reaches as far as UIDs were ever given: what vanished may have been the last.
+            let asked = if set.is_saved() { self.selected()?.saved.clone() } else { set.resolve(self.uid_last()?) };
             let vanished = self.vanished_since(since, &asked, 0)?;
             self.tell_vanished_earlier(&vanished);
         }

@@ -46,7 +46,7 @@ impl Session {
     }
 
     /// The highest UID ever given in the selected folder.
-    fn uid_last(&self) -> Result<u32, Refused> {
+    pub(super) fn uid_last(&self) -> Result<u32, Refused> {
         let account = self.account_id()?;
         let selected = self.selected()?;
         let next = self.store().folder(account, selected.folder)?.map_or(1, |folder| folder.uid_next.0);

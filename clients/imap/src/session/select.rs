@@ -1,6 +1,6 @@
 //! SELECT, EXAMINE, CLOSE, UNSELECT: which folder the numbers mean.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kith_store::feed::Topic;
@@ -26,7 +26,7 @@ pub(super) struct Selected {
     /// UIDs of the last search that was saved: `$` (RFC 5182).
     pub(super) saved: Ranges,
     /// Flags that others have changed and the client did not want to hear of at once.
-    pub(super) held: Vec<Message>,
+    pub(super) held: BTreeMap<u32, Message>,
     /// Keywords that FLAGS has named.
     pub(super) keywords: BTreeSet<Arc<str>>,
 }
@@ -83,7 +83,7 @@ impl Session {
             mod_seq: folder.mod_seq,
             position,
             saved: Ranges::default(),
-            held: Vec::new(),
+            held: BTreeMap::new(),
             keywords: BTreeSet::new(),
         };
         let resync = opening.resync.as_ref().filter(|resync| resync.uid_validity == folder.uid_validity);

@@ -62,8 +62,8 @@ impl Session {
     }
 
     fn finishing(&mut self, then: Then, arrived: Option<Uid>, changed: Vec<Message>) -> Doing {
-        let mut all = self.selected.as_mut().map(|selected| std::mem::take(&mut selected.held)).unwrap_or_default();
-        all.extend(changed);
+        let held = self.selected.as_mut().map(|selected| std::mem::take(&mut selected.held)).unwrap_or_default();
+        let all: Vec<Message> = held.into_values().chain(changed).collect();
         Doing::Finishing(Box::new(Finishing { then, arrived, counted: false, changed: all.into_iter() }))
     }
 
@@ -87,7 +87,7 @@ impl Session {
             && let Some(selected) = &mut self.selected
         {
             // Told with the next command.
-            selected.held.append(&mut changed);
+            selected.held.extend(changed.drain(..).map(|message| (message.uid.0, message)));
         }
         if self.out.len() == said && arrived.is_none() && changed.is_empty() && !self.ended {
             return (None, Some(doing));

@@ -195,3 +195,36 @@ fn a_slow_reader_holds_one_buffer_and_nobody_else_up() {
     assert!(rest.contains("a OK") || rest.contains("a NO"), "{}", &rest[rest.len().saturating_sub(200)..]);
     slow.ok("NOOP");
 }
+
+#[test]
+fn who_was_away_for_longer_than_is_remembered_is_told_all_that_may_be_missing() {
+    let home = Home::simulated(&SimulatedDisk::default());
+    let all = u32::try_from(kith_store::mailbox::HISTORY_UIDS_MAX).unwrap() + 5_000;
+    deliver(&home, b"a: b\r\n\r\n", all as usize);
+    let mut away = Client::new(&home);
+    away.ok("ENABLE QRESYNC");
+    let selected = away.ok("SELECT INBOX").concat();
+    let (validity, mod_seq) = (number_after(&selected, "UIDVALIDITY "), number_after(&selected, "HIGHESTMODSEQ "));
+    let mut asleep = Client::new(&home);
+    asleep.ok("ENABLE QRESYNC");
+    asleep.ok("SELECT INBOX");
+    away.ok("UNSELECT");
+    let inbox = home.store.folder_by_name(home.mum.id, "INBOX").unwrap().unwrap().id;
+    for range in [(2, 1_000), (1_002, all - 2)] {
+        home.store.remove(home.mum.id, inbox, vec![(Uid(range.0), Uid(range.1))]).unwrap();
+    }
+    let vanished = format!("2:1000,1002:{}", all - 2);
+    assert_eq!(asleep.ok("NOOP"), [format!("* VANISHED {vanished}")]);
+    let earlier = |lines: Vec<String>| lines.into_iter().find(|line| line.starts_with("* VANISHED (EARLIER)")).unwrap();
+    let known = format!("SELECT INBOX (QRESYNC ({validity} {mod_seq}))");
+    assert_eq!(earlier(away.ok(&known)), format!("* VANISHED (EARLIER) {vanished}"));
+    let known = format!("SELECT INBOX (QRESYNC ({validity} {mod_seq} 1:5000 (1,1000 1,1000)))");
+    assert_eq!(earlier(away.ok(&known)), "* VANISHED (EARLIER) 2:1000,1002:5000");
+    let asked = format!("UID FETCH 900:1100 (FLAGS) (CHANGEDSINCE {mod_seq} VANISHED)");
+    assert_eq!(earlier(away.ok(&asked)), "* VANISHED (EARLIER) 900:1000,1002:1100");
+    // What has happened since then is known exactly.
+    let now = number_after(&away.ok("STATUS INBOX (HIGHESTMODSEQ)")[0], "HIGHESTMODSEQ ");
+    home.store.remove(home.mum.id, inbox, vec![(Uid(1), Uid(1))]).unwrap();
+    let known = format!("SELECT INBOX (QRESYNC ({validity} {now}))");
+    assert_eq!(earlier(away.ok(&known)), "* VANISHED (EARLIER) 1");
+}

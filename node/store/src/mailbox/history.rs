@@ -12,7 +12,7 @@ use crate::store::Reader;
 use crate::{StoreError, Transaction};
 
 /// Vanished UIDs that are remembered of a folder at most; the older half goes when they are more.
-pub const HISTORY_UIDS_MAX: u64 = 65_536;
+pub const HISTORY_UIDS_MAX: u64 = 16_384;
 
 impl Reader {
     /// Up to which MODSEQ it is forgotten what vanished.
