@@ -14,12 +14,13 @@ mod resync;
 mod search;
 mod select;
 mod update;
+mod wire;
 
 use std::sync::Arc;
 
 use bytes::BytesMut;
 use event_listener::EventListener;
-use kith_connection::{Ending, Exchange, LoginRefusal, News, Step, Waiting};
+use kith_connection::{Exchange, Step, Waiting};
 use kith_store::account::{Account, AccountId};
 use kith_store::{Store, StoreError};
 
@@ -28,9 +29,7 @@ use crate::capability::{Names as Capabilities, Without};
 use crate::command::{self, AppendStart, Command, Tagged};
 use crate::compress::Compressor;
 use crate::frame::{Announced, Frame, Framer};
-use crate::limits::{
-    BAD_COMMANDS_MAX, COMMAND_BYTES, COMMAND_BYTES_BEFORE_LOGIN, DISCARD_BYTES_MAX, FAILED_LOGINS_MAX, OUTPUT_BYTES,
-};
+use crate::limits::{BAD_COMMANDS_MAX, COMMAND_BYTES_BEFORE_LOGIN, DISCARD_BYTES_MAX, FAILED_LOGINS_MAX, OUTPUT_BYTES};
 use crate::response::{Completion, put};
 use crate::token::Cursor;
 use crate::utf7::Names;
@@ -467,106 +466,6 @@ enum Received {
     Doing(Doing),
     /// Something that only the driver can do.
     Step(Step),
-}
-
-impl kith_connection::Session for Session {
-    fn greet(&mut self, output: &mut BytesMut) {
-        let greeting = Completion::ok("Kith is ready").with_code(self.capabilities());
-        greeting.write(&mut self.out, "*");
-        self.hand_over(output);
-    }
-
-    fn step(&mut self, input: &mut BytesMut, output: &mut BytesMut) -> Step {
-        let step = match std::mem::replace(&mut self.compression, Compression::Off) {
-            Compression::On(compressor) => self.run_compressed(compressor, input),
-            Compression::Off | Compression::Starting => self.run(input),
-        };
-        self.hand_over(output);
-        step
-    }
-
-    fn tls_started(&mut self) {
-        self.link = Link { may_log_in: true, can_start_tls: false };
-        self.framer = Framer::new(COMMAND_BYTES_BEFORE_LOGIN);
-    }
-
-    fn login_answered(&mut self, outcome: Result<Account, LoginRefusal>, output: &mut BytesMut) {
-        if let Doing::LoggingIn { tag } = std::mem::take(&mut self.doing) {
-            let completion = match outcome {
-                Ok(account) => {
-                    self.without = self.shared.without.of(&account.name);
-                    self.account = Some(account);
-                    self.framer.set_limit(COMMAND_BYTES);
-                    Completion::ok("Logged in").with_code(self.capabilities())
-                }
-                Err(refusal) => {
-                    let code = match refusal {
-                        LoginRefusal::Wrong => "AUTHENTICATIONFAILED",
-                        LoginRefusal::TooMany => "LIMIT",
-                        LoginRefusal::Unavailable => "UNAVAILABLE",
-                    };
-                    Completion::no(code, refusal.to_string())
-                }
-            };
-            completion.write(&mut self.out, &tag);
-            if self.account.is_none() {
-                self.count_failed_login();
-            }
-        }
-        self.hand_over(output);
-    }
-
-    fn news(&mut self) -> Option<News> {
-        self.listener().map(|listener| Box::pin(listener) as News)
-    }
-
-    fn farewell(&mut self, ending: Ending, output: &mut BytesMut) {
-        // In the middle of an answer, one more line would become part of it.
-        if matches!(self.doing, Doing::Fetching(_)) {
-            return;
-        }
-        match ending {
-            Ending::TimedOut => self.bye("You were silent for too long"),
-            Ending::ShuttingDown => self.bye("The node is stopping"),
-            Ending::Evicted => self.bye("The place is needed for somebody else"),
-        }
-        self.hand_over(output);
-    }
-}
-
-impl Session {
-    /// A step on input that has to be unpacked first.
-    fn run_compressed(&mut self, mut compressor: Box<Compressor>, input: &mut BytesMut) -> Step {
-        let unpacked = compressor.unpack(input);
-        let mut plain = std::mem::take(&mut compressor.unpacked);
-        let step = self.run(&mut plain);
-        compressor.unpacked = plain;
-        self.compression = Compression::On(compressor);
-        match (unpacked, step) {
-            (Err(error), Step::Read(_)) => {
-                self.bye(&error.to_string());
-                Step::Close
-            }
-            // There is more to unpack.
-            (Ok(()), Step::Read(_)) if !input.is_empty() => Step::Continue,
-            (_, step) => step,
-        }
-    }
-
-    fn hand_over(&mut self, output: &mut BytesMut) {
-        match &mut self.compression {
-            Compression::Off => output.extend_from_slice(&self.out),
-            Compression::Starting => {
-                output.extend_from_slice(&self.out);
-                self.compression = Compression::On(Box::new(Compressor::new()));
-            }
-            Compression::On(_) if self.out.is_empty() => {}
-            Compression::On(compressor) => compressor.pack(&self.out, output),
-        }
-        self.out.clear();
-        // A burst should not be paid for during the silence after it.
-        self.out.shrink_to(OUTPUT_BYTES);
-    }
 }
 
 impl std::fmt::Debug for Session {

@@ -29,7 +29,7 @@ pub(crate) fn texts_of(raw: &[u8]) -> Texts {
         match part.kind {
             Kind::Leaf => {
                 if let Some(text) = part_text(raw, part) {
-                    push_lower(&mut texts.body, &text);
+                    push_line(&mut texts.body, &text);
                 }
             }
             Kind::Message(root) => {
@@ -88,23 +88,42 @@ fn in_charset<'a>(bytes: &'a [u8], charset: Option<&[u8]>) -> Cow<'a, str> {
     }
 }
 
+fn push_line(out: &mut String, text: &str) {
+    push_lower(out, text);
+    out.push('\n');
+}
+
+/// Appends a text letter by letter in lower case; what is ASCII, most of it, at once.
 fn push_lower(out: &mut String, text: &str) {
-    if text.is_ascii() {
+    let mut rest = text;
+    while !rest.is_empty() {
+        let plain = rest.bytes().position(|byte| !byte.is_ascii()).unwrap_or(rest.len());
+        let (ascii, after) = rest.split_at(plain);
         let start = out.len();
-        out.push_str(text);
+        out.push_str(ascii);
         if let Some(added) = out.get_mut(start..) {
             added.make_ascii_lowercase();
         }
-    } else {
-        out.push_str(&text.to_lowercase());
+        let end = after.find(|letter: char| letter.is_ascii()).unwrap_or(after.len());
+        let (other, after) = after.split_at(end);
+        other.chars().for_each(|letter| out.extend(letter.to_lowercase()));
+        rest = after;
     }
-    out.push('\n');
+}
+
+/// A text in lower case, as everything is that is searched and searched for.
+pub(crate) fn lower(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    push_lower(&mut out, text);
+    out
 }
 
 fn push_fields(out: &mut String, header: &[u8]) {
     for field in fields(header) {
         let name = String::from_utf8_lossy(field.name);
-        push_lower(out, &format!("{name}: {}", decoded(field.value)));
+        push_lower(out, &name);
+        out.push_str(": ");
+        push_line(out, &decoded(field.value));
     }
 }
 
@@ -113,7 +132,7 @@ fn push_names(out: &mut String, content: &Content) {
     let disposed = content.disposition.iter().flat_map(|(_, parameters)| parameters);
     for (name, value) in content.parameters.iter().chain(disposed) {
         if name.get(..4).is_some_and(|name| name.eq_ignore_ascii_case(b"name") || name.eq_ignore_ascii_case(b"file")) {
-            push_lower(out, &decoded(value));
+            push_line(out, &decoded(value));
         }
     }
 }
@@ -155,6 +174,14 @@ mod tests {
             assert!(texts.body.contains(word), "{word}: {texts:?}");
         }
         assert!(!texts.body.contains("secret") && !texts.body.contains("c2vjcmv0"));
+    }
+
+    #[test]
+    fn case_makes_no_difference_in_any_script() {
+        for (one, other) in [("GRÜSSE", "grüsse"), ("ΟΔΟΣ", "οδοσ"), ("ПРИВЕТ x", "привет X"), ("İ", "i\u{307}"), ("", "")]
+        {
+            assert_eq!(lower(one), lower(other));
+        }
     }
 
     #[test]

@@ -1,13 +1,19 @@
 //! SEARCH (RFC 3501 §6.4.4, RFC 4731, RFC 5182, RFC 7162 §3.1.5, RFC 9394), SORT and THREAD (RFC 5256).
 
+mod returns;
+
 use kith_store::folder::{Flags, ModSeq};
 
 use crate::date::Day;
 use crate::limits::{ITEMS_MAX, KEYWORD_BYTES_MAX, SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX};
 use crate::set::{Ranges, SequenceSet};
 use crate::sorting::{Criterion, SortKey};
+use crate::text::lower;
 use crate::threading::Algorithm;
 use crate::token::{Cursor, Parsed, SyntaxError};
+
+use returns::returns;
+pub use returns::{Page, SearchReturn};
 
 /// A SEARCH.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,65 +26,6 @@ pub struct Search {
     pub charset_named: bool,
     /// All of these.
     pub keys: Vec<SearchKey>,
-}
-
-/// Result options (RFC 4731 §3.1, RFC 5182 §2.1, RFC 9394 §3.1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SearchReturn {
-    /// MIN
-    pub min: bool,
-    /// MAX
-    pub max: bool,
-    /// ALL
-    pub all: bool,
-    /// COUNT
-    pub count: bool,
-    /// SAVE
-    pub save: bool,
-    /// PARTIAL
-    pub partial: Option<Page>,
-}
-
-/// Some of a result's messages, by place: `1:100` from the front, `-1:-100` from the back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Page {
-    /// The places, 1 and up, in the order in which they were given.
-    pub places: (u32, u32),
-    /// They are counted from the back.
-    pub from_end: bool,
-}
-
-impl Page {
-    /// `1:100` or `-1:-100`.
-    pub(crate) fn parse(cursor: &mut Cursor<'_>) -> Parsed<Self> {
-        const WHAT: SyntaxError = SyntaxError::Expected("a range of places, such as 1:100 or -1:-100");
-        let from_end = cursor.eat(b'-');
-        let first = cursor.number()?;
-        cursor.expect(b':', "a colon")?;
-        if cursor.eat(b'-') != from_end {
-            return Err(WHAT);
-        }
-        let last = cursor.number()?;
-        if first == 0 || last == 0 { Err(WHAT) } else { Ok(Self { places: (first, last), from_end }) }
-    }
-
-    /// Which of so many that is: from, to (exclusive).
-    pub(crate) fn slice(self, count: usize) -> (usize, usize) {
-        let place = |place: u32| usize::try_from(place).unwrap_or(usize::MAX);
-        let (low, high) = (place(self.places.0.min(self.places.1)), place(self.places.0.max(self.places.1)));
-        if self.from_end {
-            (count.saturating_sub(high), count.saturating_sub(low - 1))
-        } else {
-            ((low - 1).min(count), high.min(count))
-        }
-    }
-}
-
-impl std::fmt::Display for Page {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let sign = if self.from_end { "-" } else { "" };
-        write!(f, "{sign}{}:{sign}{}", self.places.0, self.places.1)
-    }
 }
 
 /// CHARSET: its name as given; US-ASCII and UTF-8 read alike.
@@ -218,16 +165,6 @@ pub(super) fn thread(cursor: &mut Cursor<'_>) -> Parsed<(Algorithm, Search)> {
     Ok((algorithm, keys(cursor, None, charset, true)?))
 }
 
-fn returns(cursor: &mut Cursor<'_>) -> Parsed<Option<SearchReturn>> {
-    if !cursor.eat_word("RETURN") {
-        return Ok(None);
-    }
-    cursor.space()?;
-    let returns = return_options(cursor)?;
-    cursor.space()?;
-    Ok(Some(returns))
-}
-
 fn keys(cursor: &mut Cursor<'_>, returns: Option<SearchReturn>, charset: Charset, charset_named: bool) -> Parsed<Search> {
     let mut reader = Reader { charset: &charset, keys: 0 };
     let mut keys = vec![reader.key(cursor, 0)?];
@@ -242,34 +179,6 @@ fn charset_named(name: &[u8]) -> Charset {
         return Charset::Utf8;
     }
     encoding_rs::Encoding::for_label_no_replacement(name).map_or(Charset::Unknown, Charset::Other)
-}
-
-fn return_options(cursor: &mut Cursor<'_>) -> Parsed<SearchReturn> {
-    let mut returns = SearchReturn::default();
-    cursor.parenthesised(ITEMS_MAX, "result options", |cursor| {
-        match cursor.word("a result option")?.as_str() {
-            "MIN" => returns.min = true,
-            "MAX" => returns.max = true,
-            "ALL" => returns.all = true,
-            "COUNT" => returns.count = true,
-            "SAVE" => returns.save = true,
-            "PARTIAL" => {
-                cursor.space()?;
-                returns.partial = Some(Page::parse(cursor)?);
-            }
-            _ => return Err(SyntaxError::Expected("MIN, MAX, ALL, COUNT, SAVE or PARTIAL")),
-        }
-        Ok(())
-    })?;
-    // RFC 4731 §3.1: an empty list means ALL.
-    if returns == SearchReturn::default() {
-        returns.all = true;
-    }
-    // RFC 9394 §3.1.
-    if returns.all && returns.partial.is_some() {
-        return Err(SyntaxError::Expected("either ALL or PARTIAL"));
-    }
-    Ok(returns)
 }
 
 struct Reader<'a> {
@@ -355,8 +264,8 @@ impl Reader<'_> {
     fn text(&self, cursor: &mut Cursor<'_>) -> Parsed<String> {
         let bytes = cursor.astring("a text to search for")?;
         Ok(match self.charset {
-            Charset::Utf8 | Charset::Unknown => String::from_utf8_lossy(&bytes).to_lowercase(),
-            Charset::Other(encoding) => encoding.decode_without_bom_handling(&bytes).0.to_lowercase(),
+            Charset::Utf8 | Charset::Unknown => lower(&String::from_utf8_lossy(&bytes)),
+            Charset::Other(encoding) => lower(&encoding.decode_without_bom_handling(&bytes).0),
         })
     }
 }

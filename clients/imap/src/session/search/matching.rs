@@ -12,7 +12,7 @@ use crate::date::{DateTime, Day};
 use crate::flag::Recent;
 use crate::limits::SEARCH_TEXT_BYTES_MAX;
 use crate::structure::{fields, read_header, unfold};
-use crate::text::{Texts, contains, decoded, texts_of};
+use crate::text::{Texts, contains, decoded, lower, texts_of};
 
 /// What has been read of a message so far.
 #[derive(Default)]
@@ -107,7 +107,7 @@ impl Session {
 
     fn header_has(&self, message: &Message, bytes: &mut Bytes, name: &str, text: &str) -> Result<bool, Refused> {
         let header = self.header(message, bytes)?;
-        let has = |value: &[u8]| text.is_empty() || contains(&decoded(value).to_lowercase(), text);
+        let has = |value: &[u8]| text.is_empty() || contains(&lower(&decoded(value)), text);
         Ok(fields(header).filter(|field| field.is(name)).any(|field| has(field.value)))
     }
 
