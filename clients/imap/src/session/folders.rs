@@ -45,6 +45,7 @@ impl Session {
             return Err(Completion::no("USEATTR", "Another folder has this use").into());
         }
         let folder = self.store().create_folder(account, &mailbox.name(self.names())?, special)?;
+        self.own_change(&folder.name)?;
         Ok(Completion::ok("CREATE completed").with_code(format!("MAILBOXID ({})", mailbox_id(folder.id))))
     }
 
@@ -57,12 +58,16 @@ impl Session {
         if self.selected.as_ref().is_some_and(|selected| selected.folder == folder.id) {
             self.selected = None;
         }
+        self.own_change(&name)?;
         Ok(Completion::ok("DELETE completed"))
     }
 
     pub(super) fn rename(&mut self, from: &Mailbox, to: &Mailbox) -> Result<Completion, Refused> {
         let account = self.account_id()?;
-        self.store().rename_folder(account, &from.name(self.names())?, &to.name(self.names())?)?;
+        let (from, to) = (from.name(self.names())?, to.name(self.names())?);
+        self.store().rename_folder(account, &from, &to)?;
+        self.own_change(&from)?;
+        self.own_change(&to)?;
         Ok(Completion::ok("RENAME completed"))
     }
 
@@ -72,12 +77,15 @@ impl Session {
         // RFC 3501 §6.3.6 allows the check; it keeps misspelt names out of the list.
         self.existing_folder(&name)?;
         self.store().subscribe(account, &name, true)?;
+        self.own_change(&name)?;
         Ok(Completion::ok("SUBSCRIBE completed"))
     }
 
     pub(super) fn unsubscribe(&mut self, mailbox: &Mailbox) -> Result<Completion, Refused> {
         let account = self.account_id()?;
-        self.store().subscribe(account, &mailbox.name(self.names())?, false)?;
+        let name = mailbox.name(self.names())?;
+        self.store().subscribe(account, &name, false)?;
+        self.own_change(&name)?;
         Ok(Completion::ok("UNSUBSCRIBE completed"))
     }
 

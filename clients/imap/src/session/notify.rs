@@ -127,6 +127,26 @@ impl Session {
         self.out.len() > said
     }
 
+    /// The client has changed folders of that name, or below it, itself: that need not be told (RFC 5465 §5.4).
+    pub(super) fn own_change(&mut self, name: &str) -> Result<(), Refused> {
+        let account = self.account_id()?;
+        let Some(mut watch) = self.watch.take() else { return Ok(()) };
+        let related = |other: &str| {
+            let (long, short) = if other.len() < name.len() { (name, other) } else { (other, name) };
+            long.strip_prefix(short).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let folders = self.store().folders(account);
+        let subscriptions = self.store().subscriptions(account);
+        if let (Ok(folders), Ok(subscriptions)) = (folders, subscriptions) {
+            watch.folders.retain(|id, known| !related(&known.name) || folders.iter().any(|folder| folder.id.0 == *id));
+            watch.folders.extend(folders.into_iter().filter(|folder| related(&folder.name)).map(|folder| (folder.id.0, folder)));
+            watch.subscriptions.retain(|known| !related(known));
+            watch.subscriptions.extend(subscriptions.into_iter().filter(|known| related(known)));
+        }
+        self.watch = Some(watch);
+        Ok(())
+    }
+
     fn tell_differences(&mut self, watch: &mut Watch) -> Result<(), Refused> {
         let account = self.account_id()?;
         let position = self.store().position(Topic::Mailbox(account));

@@ -39,6 +39,9 @@ fn other_folders_are_told_of_as_they_change() {
     assert_eq!(lines(&mut watching), ["* LIST () \"/\" \"Other\""]);
     other.ok("DELETE Other");
     assert_eq!(lines(&mut watching), ["* LIST (\\NonExistent) \"/\" \"Other\""]);
+    for own in ["CREATE Own/Deep", "SUBSCRIBE Own", "RENAME Own Mine", "UNSUBSCRIBE Own", "DELETE Mine/Deep"] {
+        assert_eq!(watching.ok(own), Vec::<String>::new(), "{own} is known to who does it");
+    }
     watching.ok("NOTIFY NONE");
     other.append("Archive", b"a: b\r\n\r\n");
     assert_eq!(lines(&mut watching), Vec::<String>::new());
