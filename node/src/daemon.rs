@@ -173,7 +173,8 @@ async fn serve(
             counters,
             network: network.clone(),
             ports: ports.addresses().to_vec(),
-            certificate: ports.fingerprint().to_owned(),
+            certificates: ports.certificates(),
+            gatekeeper: ports.gatekeeper(),
         }),
         clock,
     });

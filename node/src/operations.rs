@@ -21,6 +21,7 @@ use crate::people;
 use crate::sendmail;
 
 mod admission;
+mod passwords;
 mod relays;
 
 /// What an operation works on.
@@ -43,8 +44,10 @@ pub struct Running {
     pub network: kith_network::Handle,
     /// The real ports, by name.
     pub ports: Vec<(String, String)>,
-    /// SHA-256 of the node's certificate authority, for people to compare.
-    pub certificate: String,
+    /// The node's certificate authority, and what its ports show.
+    pub certificates: Arc<kith_connection::Certificates>,
+    /// Who lets people in.
+    pub gatekeeper: Arc<kith_connection::Gatekeeper>,
 }
 
 /// The most contacts in one answer or import.
@@ -84,12 +87,10 @@ pub fn perform(context: &Context, request: Request, body: &[u8]) -> Result<Value
         Request::AccountAdd { name, password } => account_add(context, &name, password),
         Request::AccountList => account_list(context),
         Request::AccountRemove { name } => account_remove(context, &name),
-        Request::PasswordSet { name, label, password } => password_set(context, &name, &label, password),
-        Request::PasswordRemove { name, label } => {
-            let account = named(&context.store, Some(&name))?;
-            context.store.remove_password(account.id, &label)?;
-            Ok(json!({}))
-        }
+        Request::PasswordSet { name, label, password } => passwords::set(context, &name, &label, password),
+        Request::PasswordAdd { account, label, password } => passwords::add(context, account.as_deref(), &label, password),
+        Request::PasswordList { account } => passwords::list(context, account.as_deref()),
+        Request::PasswordRemove { name, label } => passwords::remove(context, name.as_deref(), &label),
         Request::Address { name } => {
             let account = named(&context.store, name.as_deref())?;
             Ok(
@@ -187,14 +188,6 @@ fn account_remove(context: &Context, name: &str) -> Result<Value, Refusal> {
     context.store.remove_account(account.id)?;
     context.order(Order::AccountRemoved(account.id));
     Ok(json!({}))
-}
-
-fn password_set(context: &Context, name: &str, label: &str, password: Option<String>) -> Result<Value, Refusal> {
-    let account = named(&context.store, Some(name))?;
-    let generated = password.is_none();
-    let password = zeroize::Zeroizing::new(password.unwrap_or_default());
-    context.store.set_password(account.id, label, password.as_bytes())?;
-    Ok(if generated { json!({ "password": password.as_str() }) } else { json!({}) })
 }
 
 /// Somebody by petname, address or link.
@@ -437,6 +430,12 @@ fn status(context: &Context) -> Result<Value, Refusal> {
         "oldest_ms": waiting.map(waited).max().unwrap_or(0),
         "store_bytes": bytes_below(context.store.home(), 0),
     });
+    // What cannot be read is said when the node starts.
+    if let (Ok(Some(fingerprint)), Some(fields)) =
+        (kith_connection::authority_fingerprint(context.store.home()), status.as_object_mut())
+    {
+        fields.insert("certificate".into(), json!(fingerprint.to_string()));
+    }
     if let (Some(running), Some(fields)) = (&context.running, status.as_object_mut()) {
         let network = running.network.status();
         let counters = &running.counters;
@@ -458,7 +457,12 @@ fn status(context: &Context) -> Result<Value, Refusal> {
         fields.insert("gateway".into(), json!(network.gateway));
         fields.insert("peer".into(), json!(hex::encode(running.network.peer_id().as_bytes())));
         fields.insert("ports".into(), running.ports.iter().map(|(name, port)| (name.clone(), json!(port))).collect());
-        fields.insert("certificate".into(), json!(running.certificate));
+        fields.insert("certificate".into(), json!(running.certificates.authority_fingerprint().to_string()));
+        fields.insert("certificate_shown".into(), json!(running.certificates.fingerprint().to_string()));
+        let logins = running.gatekeeper.counts();
+        fields.insert("logins".into(), json!(logins.succeeded));
+        fields.insert("failed_logins".into(), json!(logins.failed));
+        fields.insert("refused_logins".into(), json!(logins.refused));
         fields.insert("dropped".into(), json!(counters.dropped.load(Ordering::Relaxed)));
         fields.insert("duplicates".into(), json!(counters.duplicates.load(Ordering::Relaxed)));
         fields.insert("bogus_receipts".into(), json!(counters.bogus_receipts.load(Ordering::Relaxed)));

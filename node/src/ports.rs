@@ -1,6 +1,6 @@
 //! The ports that mail programs talk to: bound, served, and closed in good order.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -19,7 +19,8 @@ use crate::submission::Desk;
 /// The open ports of a running node.
 pub struct Ports {
     addresses: Vec<(String, String)>,
-    fingerprint: String,
+    certificates: Arc<Certificates>,
+    gatekeeper: Arc<Gatekeeper>,
     trigger: ShutdownTrigger,
     tasks: JoinSet<()>,
 }
@@ -57,8 +58,16 @@ impl Ports {
     /// [`Failure`]: an address is taken, or the certificate cannot be read.
     pub async fn open(home: &Path, config: &Config, store: &Store, clock: Clock) -> Result<Self, Failure> {
         let (trigger, stop) = shutdown();
-        let names = Names::discover();
-        let certificates = Certificates::open(home, &names, SystemTime::now()).map_err(|error| {
+        let bound: Vec<IpAddr> =
+            config.ports().iter().filter_map(|(_, address)| Some(address.parse::<SocketAddr>().ok()?.ip())).collect();
+        let names = move || {
+            let mut names = Names::discover();
+            for address in &bound {
+                names.add_address(*address);
+            }
+            names
+        };
+        let certificates = Certificates::open(home, &names(), SystemTime::now()).map_err(|error| {
             Failure::new(format!("the certificate: {error}"), "nothing was overwritten; see the folder tls in the home")
         })?;
         let certificates = Arc::new(certificates);
@@ -69,9 +78,10 @@ impl Ports {
             tls: Some(tls),
             shutdown: stop.clone(),
         };
-        let fingerprint = certificates.authority_fingerprint().to_string();
-        let mut ports = Self { addresses: Vec::new(), fingerprint, trigger, tasks: JoinSet::new() };
-        ports.tasks.spawn(certificates.keep_renewed(Names::discover, stop));
+        let gatekeeper = Arc::clone(&host.gatekeeper);
+        let mut ports =
+            Self { addresses: Vec::new(), certificates: Arc::clone(&certificates), gatekeeper, trigger, tasks: JoinSet::new() };
+        ports.tasks.spawn(certificates.keep_renewed(names, SystemTime::now, stop));
         let desk = Arc::new(Desk::new(store.clone(), clock, config.size_limit_mib * 1024 * 1024));
         let without = kith_imap::Without::parse(config.imap_without.iter().map(String::as_str))
             .map_err(|error| Failure::new(format!("imap_without: {error}"), "mend kith.toml"))?;
@@ -110,9 +120,14 @@ impl Ports {
         &self.addresses
     }
 
-    /// SHA-256 of the node's certificate authority.
-    pub fn fingerprint(&self) -> &str {
-        &self.fingerprint
+    /// The node's certificate authority, and what the ports show.
+    pub fn certificates(&self) -> Arc<Certificates> {
+        Arc::clone(&self.certificates)
+    }
+
+    /// Who lets people in, and counts them.
+    pub fn gatekeeper(&self) -> Arc<Gatekeeper> {
+        Arc::clone(&self.gatekeeper)
     }
 
     /// Stops accepting and lets what is in flight finish, for at most `time`.

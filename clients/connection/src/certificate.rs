@@ -21,10 +21,12 @@ use tracing::{info, warn};
 
 use crate::shutdown::Shutdown;
 use files::Pair;
-pub use names::Names;
+pub use names::{Names, announced_host, host_label};
 
-/// How often the leaf is looked after.
-const LOOK: Duration = Duration::from_secs(6 * 60 * 60);
+/// How often the leaf is looked after: a laptop that comes to another network is soon known there.
+const LOOK: Duration = Duration::from_secs(60);
+/// The file of the authority and its key.
+const AUTHORITY: &str = "authority.pem";
 const DAY: i64 = 24 * 60 * 60;
 /// The authority's life; ten years with their leap days.
 const AUTHORITY_DAYS: i64 = 3653;
@@ -51,9 +53,27 @@ pub enum CertificateError {
         /// Which.
         path: PathBuf,
     },
+    /// The authority is gone while what it made is still there.
+    #[error(
+        "{} is missing; restore it from a backup, or remove the folder that it was in and let every mail program accept the new authority",
+        path.display()
+    )]
+    Missing {
+        /// Which.
+        path: PathBuf,
+    },
     /// Making or using a certificate failed.
     #[error("cannot make a certificate: {0}")]
     Making(String),
+}
+
+/// The fingerprint of the authority of a home whose node need not run; `None` where there is none yet.
+///
+/// # Errors
+/// The file cannot be read or understood.
+pub fn authority_fingerprint(home: &Path) -> Result<Option<Fingerprint>, CertificateError> {
+    let pair = Pair::read(&home.join("tls").join(AUTHORITY))?;
+    Ok(pair.map(|pair| Fingerprint::of(&pair.certificate)))
 }
 
 /// The SHA-256 of a certificate: what people compare.
@@ -110,11 +130,15 @@ impl Certificates {
         let folder = home.join("tls");
         files::make_folder(&folder)?;
         let now = seconds(now);
-        let authority = match Pair::read(&folder.join("authority.pem"))? {
+        let authority = match Pair::read(&folder.join(AUTHORITY))? {
             Some(pair) => pair,
+            // Made once for ever: programs that trust the old one must not find another in its place.
+            None if ["authority.crt", "leaf.pem"].iter().any(|made| folder.join(made).exists()) => {
+                return Err(CertificateError::Missing { path: folder.join(AUTHORITY) });
+            }
             None => {
                 let pair = make_authority(now)?;
-                pair.write(&folder.join("authority.pem"))?;
+                pair.write(&folder.join(AUTHORITY))?;
                 info!("made a certificate authority for this node");
                 pair
             }
@@ -146,16 +170,21 @@ impl Certificates {
         Ok(true)
     }
 
-    /// Looks after the leaf until the node stops. `names` is asked each time, since addresses change.
-    pub async fn keep_renewed(self: Arc<Self>, names: impl Fn() -> Names + Send + Sync + 'static, mut shutdown: Shutdown) {
-        let names = Arc::new(names);
+    /// Looks after the leaf until the node stops. `names` is asked each time, since addresses change; so is the `clock`.
+    pub async fn keep_renewed(
+        self: Arc<Self>,
+        names: impl Fn() -> Names + Send + Sync + 'static,
+        clock: impl Fn() -> SystemTime + Send + Sync + 'static,
+        mut shutdown: Shutdown,
+    ) {
+        let (names, clock) = (Arc::new(names), Arc::new(clock));
         loop {
             tokio::select! {
                 () = shutdown.requested() => return,
                 () = tokio::time::sleep(LOOK) => {}
             }
-            let (this, names) = (Arc::clone(&self), Arc::clone(&names));
-            match tokio::task::spawn_blocking(move || this.renew_if_due(&names(), SystemTime::now())).await {
+            let (this, names, clock) = (Arc::clone(&self), Arc::clone(&names), Arc::clone(&clock));
+            match tokio::task::spawn_blocking(move || this.renew_if_due(&names(), clock())).await {
                 Ok(Ok(true)) => info!("renewed the certificate"),
                 Ok(Ok(false)) => {}
                 Ok(Err(error)) => warn!(%error, "cannot renew the certificate"),

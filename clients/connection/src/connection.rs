@@ -41,6 +41,9 @@ pub enum ConnectionError {
     /// Somebody else needs the place and this client has not logged in.
     #[error("the place was needed for somebody else")]
     Evicted,
+    /// The password that the client logged in with was withdrawn or changed.
+    #[error("the password was withdrawn")]
+    Revoked,
     /// The TLS handshake failed.
     #[error("the TLS handshake failed")]
     Handshake(#[source] io::Error),

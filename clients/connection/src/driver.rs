@@ -86,6 +86,8 @@ async fn converse<S: Session>(
     gatekeeper: &Gatekeeper,
 ) -> Result<(), ConnectionError> {
     let mut step = Step::Continue;
+    // Wakes when the password that was used is withdrawn. One for the whole session: it looks at the store only when people change.
+    let mut revoked: Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> = None;
     loop {
         if !talk.output.is_empty() {
             connection.write(&talk.output).await?;
@@ -105,16 +107,17 @@ async fn converse<S: Session>(
             }
             Step::Login(credentials) => {
                 let login = gatekeeper.login(service, connection.peer().ip(), credentials);
-                let outcome = connection.while_admitted(login).await?;
-                if outcome.is_ok() {
+                let outcome = connection.while_admitted(login).await?.map(|admitted| {
                     connection.logged_in();
-                }
+                    revoked = Some(Box::pin(gatekeeper.revoked(admitted.pass)));
+                    admitted.account
+                });
                 connection.touch();
                 talk.session.login_answered(outcome, &mut talk.output);
                 step = Step::Continue;
                 continue;
             }
-            Step::Read(waiting) => match hear(connection, &mut talk, waiting).await {
+            Step::Read(waiting) => match hear(connection, &mut talk, waiting, revoked.as_mut()).await {
                 Ok(Some(0)) => return Ok(()),
                 Ok(_) => {}
                 Err(error) => {
@@ -148,14 +151,22 @@ async fn hear<S: Session>(
     connection: &mut Connection,
     talk: &mut Talk<S>,
     waiting: Waiting,
+    revoked: Option<&mut Pin<Box<dyn Future<Output = ()> + Send + '_>>>,
 ) -> Result<Option<usize>, ConnectionError> {
-    match talk.session.news() {
-        None => connection.read(&mut talk.input, waiting).await.map(Some),
-        // A read that is given up has taken nothing.
-        Some(news) => tokio::select! {
-            heard = connection.read(&mut talk.input, waiting) => heard.map(Some),
-            () = news => Ok(None),
-        },
+    let news = talk.session.news();
+    // A read that is given up has taken nothing.
+    tokio::select! {
+        heard = connection.read(&mut talk.input, waiting) => heard.map(Some),
+        () = perhaps(news) => Ok(None),
+        () = perhaps(revoked) => Err(ConnectionError::Revoked),
+    }
+}
+
+/// Ends with `future`, or never where there is none.
+async fn perhaps(future: Option<impl Future<Output = ()>>) {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
     }
 }
 
@@ -164,6 +175,8 @@ fn ending(error: &ConnectionError) -> Option<Ending> {
         ConnectionError::TimedOut => Some(Ending::TimedOut),
         ConnectionError::ShuttingDown => Some(Ending::ShuttingDown),
         ConnectionError::Evicted => Some(Ending::Evicted),
+        // Its next attempt is told that the password is wrong.
+        ConnectionError::Revoked => None,
         ConnectionError::Handshake(_) | ConnectionError::NoTls | ConnectionError::Broken(_) => None,
     }
 }

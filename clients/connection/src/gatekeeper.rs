@@ -1,15 +1,17 @@
 //! Checks passwords for all ports, and slows guessing: each failure makes the next attempt from that address, or on that name, wait longer.
 //!
-//! Names and passwords never reach the log.
+//! Whoever came in by a password that is withdrawn has to leave. Names and passwords never reach the log.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kith_store::Store;
-use kith_store::account::{Account, LoginError};
+use kith_store::account::{Admitted, LoginError, Pass};
+use kith_store::feed::Topic;
 use tokio::sync::Semaphore;
 use tokio::time::sleep_until;
 use tracing::{info, warn};
@@ -53,6 +55,20 @@ pub struct Gatekeeper {
     store: Store,
     checks: Arc<Semaphore>,
     slowing: Mutex<Slowing>,
+    succeeded: AtomicU64,
+    failed: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// How often somebody tried to log in since the node started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct LoginCounts {
+    /// Let in.
+    pub succeeded: u64,
+    /// Wrong name or password.
+    pub failed: u64,
+    /// Sent away unheard after too many failures.
+    pub refused: u64,
 }
 
 impl core::fmt::Debug for Gatekeeper {
@@ -65,16 +81,58 @@ impl Gatekeeper {
     /// Checks against this store's accounts.
     #[must_use]
     pub fn new(store: Store) -> Self {
-        Self { store, checks: Arc::new(Semaphore::new(CHECKS_MAX)), slowing: Mutex::new(Slowing::new()) }
+        Self {
+            store,
+            checks: Arc::new(Semaphore::new(CHECKS_MAX)),
+            slowing: Mutex::new(Slowing::new()),
+            succeeded: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    /// How often somebody tried to log in since the start.
+    #[must_use]
+    pub fn counts(&self) -> LoginCounts {
+        LoginCounts {
+            succeeded: self.succeeded.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+        }
+    }
+
+    /// What failures at a login name are counted under: an account's three names are one.
+    async fn counted_as(&self, name: &str) -> String {
+        let (store, name) = (self.store.clone(), name.to_owned());
+        let known = tokio::task::spawn_blocking(move || match store.account_by_login(&name) {
+            Ok(Some(account)) => account.name,
+            Ok(None) | Err(_) => name.to_lowercase(),
+        });
+        known.await.unwrap_or_default()
+    }
+
+    /// Returns when the password that let somebody in is withdrawn or changed. Reads the store at first, and whenever people change.
+    pub async fn revoked(&self, pass: Pass) {
+        loop {
+            let listener = self.store.listen(Topic::People);
+            let (store, asked) = (self.store.clone(), pass.clone());
+            // A store that fails has other ways to end the session.
+            if let Ok(Ok(false)) = tokio::task::spawn_blocking(move || store.is_good(&asked)).await {
+                return;
+            }
+            listener.await;
+        }
     }
 
     /// Checks a password, after whatever wait earlier failures have earned. `service` is for the log. Cancel-safe.
     ///
     /// # Errors
     /// Nobody is let in; the text says to a person why.
-    pub async fn login(&self, service: &'static str, peer: IpAddr, credentials: Credentials) -> Result<Account, LoginRefusal> {
-        let reserved = self.slowing().reserve(peer, &credentials.name, Instant::now());
+    pub async fn login(&self, service: &'static str, peer: IpAddr, credentials: Credentials) -> Result<Admitted, LoginRefusal> {
+        let name = self.counted_as(&credentials.name).await;
+        let reserved = self.slowing().reserve(peer, &name, Instant::now());
         let Some(start) = reserved else {
+            self.refused.fetch_add(1, Ordering::Relaxed);
             info!(service, %peer, "login refused: too many attempts");
             return Err(LoginRefusal::TooMany);
         };
@@ -82,18 +140,20 @@ impl Gatekeeper {
         let Ok(permit) = Arc::clone(&self.checks).acquire_owned().await else { return Err(LoginRefusal::Unavailable) };
         let store = self.store.clone();
         let checked = tokio::task::spawn_blocking(move || {
-            let outcome = store.login(&credentials.name, &credentials.password);
+            let outcome = store.admit(&credentials.name, &credentials.password);
             // Held to the end of the check, whether or not somebody still waits for it.
             drop(permit);
-            (outcome, credentials.name)
+            outcome
         });
-        let Ok((outcome, name)) = checked.await else { return Err(LoginRefusal::Unavailable) };
+        let Ok(outcome) = checked.await else { return Err(LoginRefusal::Unavailable) };
         match outcome {
-            Ok(account) => {
+            Ok(admitted) => {
+                self.succeeded.fetch_add(1, Ordering::Relaxed);
                 self.slowing().succeeded(&name);
-                Ok(account)
+                Ok(admitted)
             }
             Err(LoginError::Wrong) => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
                 let failures = self.slowing().failed(peer, &name, Instant::now());
                 info!(service, %peer, failures, "login failed");
                 Err(LoginRefusal::Wrong)

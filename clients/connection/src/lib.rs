@@ -21,10 +21,10 @@ mod server;
 mod shutdown;
 
 pub use admission::{Admission, Limits, Ticket};
-pub use certificate::{CertificateError, Certificates, Fingerprint, Names};
+pub use certificate::{CertificateError, Certificates, Fingerprint, Names, announced_host, authority_fingerprint, host_label};
 pub use connection::{Connection, ConnectionError};
 pub use driver::{Ending, News, Session, Step, drive};
-pub use gatekeeper::{Gatekeeper, LoginRefusal};
+pub use gatekeeper::{Gatekeeper, LoginCounts, LoginRefusal};
 pub use lines::{LineEnd, LineReader, LiteralReader, Taken};
 pub use pace::{Timing, Waiting};
 pub use sasl::{Credentials, Exchange, Mechanism, NAME_BYTES_MAX, PASSWORD_BYTES_MAX, Reply, SaslError};

@@ -40,6 +40,9 @@ pub(super) enum AccountCommand {
         #[arg(long, conflicts_with = "password_stdin")]
         remove: bool,
     },
+    /// Passwords for mail programs: one for each, so that one can be withdrawn alone.
+    #[command(subcommand)]
+    Password(PasswordCommand),
     /// Remove an account with its mail and its keys.
     Remove {
         /// Whose.
@@ -47,6 +50,41 @@ pub(super) enum AccountCommand {
         /// Yes, all of it.
         #[arg(long)]
         yes: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PasswordCommand {
+    /// Make a password for one more program; it is shown once.
+    Add {
+        /// What it is for: "phone", "Thunderbird on the laptop".
+        program: String,
+        /// Whose; needed where there are several accounts.
+        #[arg(long, value_name = "NAME")]
+        account: Option<String>,
+        /// Read the password from standard input instead of making one.
+        #[arg(long)]
+        password_stdin: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the programs that have one, and when each was used last.
+    List {
+        /// Whose; needed where there are several accounts.
+        #[arg(long, value_name = "NAME")]
+        account: Option<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Withdraw a program's password; whoever is logged in with it is shut out at once.
+    Remove {
+        /// Which.
+        program: String,
+        /// Whose; needed where there are several accounts.
+        #[arg(long, value_name = "NAME")]
+        account: Option<String>,
     },
 }
 
@@ -75,7 +113,7 @@ pub(super) fn perform(home: &Path, command: AccountCommand) -> Result<(), Failur
             output::print(&output::table(&["NAME", "ADDRESS"], &rows))
         }
         AccountCommand::Passwd { name, label, remove: true, .. } => {
-            output::ask(home, &Request::PasswordRemove { name, label }, &[])?;
+            output::ask(home, &Request::PasswordRemove { name: Some(name), label }, &[])?;
             output::say("withdrawn");
             Ok(())
         }
@@ -90,6 +128,7 @@ pub(super) fn perform(home: &Path, command: AccountCommand) -> Result<(), Failur
             output::say("changed");
             Ok(())
         }
+        AccountCommand::Password(command) => passwords(home, command),
         AccountCommand::Remove { name, yes } => {
             if !yes {
                 return Err(Failure::new(
@@ -99,6 +138,49 @@ pub(super) fn perform(home: &Path, command: AccountCommand) -> Result<(), Failur
             }
             output::ask(home, &Request::AccountRemove { name }, &[])?;
             output::say("removed");
+            Ok(())
+        }
+    }
+}
+
+fn passwords(home: &Path, command: PasswordCommand) -> Result<(), Failure> {
+    match command {
+        PasswordCommand::Add { program, account, password_stdin, json } => {
+            // Made by the node unless one is given: what a person thinks up is guessed sooner.
+            let password = if password_stdin { output::password(true)? } else { None };
+            let password = password.map(|password| password.to_string());
+            let answer = output::ask(home, &Request::PasswordAdd { account, label: program, password }, &[])?;
+            if json {
+                return output::print_json(&answer);
+            }
+            say_password(&answer);
+            output::say(&format!("added for {}", output::text(&answer, "program")));
+            Ok(())
+        }
+        PasswordCommand::List { account, json } => {
+            let answer = output::ask(home, &Request::PasswordList { account }, &[])?;
+            if json {
+                return output::print_json(&answer);
+            }
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+            let ago = |password: &serde_json::Value, field: &str, never: &str| match password
+                .get(field)
+                .and_then(serde_json::Value::as_u64)
+            {
+                Some(at) => format!("{} ago", super::queue::age(now.saturating_sub(at).saturating_mul(1000))),
+                None => never.to_owned(),
+            };
+            let rows: Vec<Vec<String>> = output::items(&answer, "passwords")
+                .iter()
+                .map(|password| {
+                    vec![output::text(password, "program").to_owned(), ago(password, "made", "-"), ago(password, "used", "never")]
+                })
+                .collect();
+            output::print(&output::table(&["PROGRAM", "MADE", "LAST USED"], &rows))
+        }
+        PasswordCommand::Remove { program, account } => {
+            output::ask(home, &Request::PasswordRemove { name: account, label: program }, &[])?;
+            output::say("withdrawn");
             Ok(())
         }
     }

@@ -65,11 +65,20 @@ fn described(home: &Path, status: &Value) -> String {
         for (name, value) in status.get("ports").and_then(Value::as_object).into_iter().flatten() {
             lines.push(format!("{name:<13} {}", value.as_str().unwrap_or_default()));
         }
-        lines.push(format!("certificate   SHA-256 {}", output::text(status, "certificate")));
+        lines.push(format!(
+            "logins        {}, {} failed, {} sent away after too many failures",
+            number("logins"),
+            number("failed_logins"),
+            number("refused_logins")
+        ));
         lines.push(format!("dropped       {} envelopes", number("dropped")));
     } else {
         lines.push("not running".to_owned());
         lines.push(format!("home          {}", home.display()));
+    }
+    let certificate = output::text(status, "certificate");
+    if !certificate.is_empty() {
+        lines.push(format!("certificate   of the node's own authority, SHA-256 {certificate}"));
     }
     lines.push(format!("accounts      {}", number("accounts")));
     lines.push(format!("queue         {} waiting, the oldest for {}", number("queue"), age(number("oldest_ms"))));

@@ -1,5 +1,6 @@
-//! People of the household: names, passwords (argon2id), addresses.
+//! People of the household: names and addresses. Their passwords: `login.rs` beside this file, and `password.rs`.
 
+mod login;
 mod password;
 
 use kith_protocol::address::Address;
@@ -8,11 +9,12 @@ pub use kith_protocol::ids::AccountId;
 use redb::ReadableTable;
 use serde::{Deserialize, Serialize};
 
+pub use login::{Admitted, Pass, ProgramPassword, USED_EVERY_SECONDS};
 pub(crate) use password::Remembered;
 pub use password::{LABEL_BYTES_MAX, PASSWORD_BYTES_MAX, PasswordHash, generate_password};
 
 use crate::feed::Topic;
-use crate::schema::{ACCOUNT_KEYS, ACCOUNT_NAMES, ACCOUNTS, PASSWORDS};
+use crate::schema::{ACCOUNT_KEYS, ACCOUNT_NAMES, ACCOUNTS};
 use crate::store::Reader;
 use crate::{Store, StoreError, Transaction};
 
@@ -138,52 +140,6 @@ impl Store {
         })
     }
 
-    /// Checks a password: argon2id, blocking, up to a second on a small machine; a recent success is remembered (keyed hash, in memory, bounded) so
-    /// that a client's many connections are cheap.
-    ///
-    /// # Errors
-    /// [`LoginError`]; an unknown name costs the same time as a wrong password.
-    pub fn login(&self, login: &str, password: &[u8]) -> Result<Account, LoginError> {
-        let unavailable = |_: StoreError| LoginError::Unavailable;
-        let account = self.account_by_login(login).map_err(unavailable)?;
-        let Some(account) = account.filter(|_| password.len() <= PASSWORD_BYTES_MAX) else {
-            PasswordHash::spend_the_same_time();
-            return Err(LoginError::Wrong);
-        };
-        let remembered = &self.core().remembered;
-        if remembered.knows(account.id, password) {
-            return Ok(account);
-        }
-        let hashes = self.password_hashes(account.id).map_err(unavailable)?;
-        if hashes.is_empty() {
-            PasswordHash::spend_the_same_time();
-        }
-        if hashes.iter().any(|(_, hash)| hash.matches(password)) {
-            remembered.remember(account.id, password);
-            return Ok(account);
-        }
-        Err(LoginError::Wrong)
-    }
-
-    fn password_hashes(&self, id: AccountId) -> Result<Vec<(String, PasswordHash)>, StoreError> {
-        self.read(|reader| {
-            let mut hashes = Vec::new();
-            for row in reader.table(PASSWORDS)?.range((id.0, "")..(id.0 + 1, ""))? {
-                let (key, value) = row?;
-                hashes.push((key.value().1.to_owned(), PasswordHash::decode(value.value())?));
-            }
-            Ok(hashes)
-        })
-    }
-
-    /// The labels of an account's passwords.
-    ///
-    /// # Errors
-    /// [`StoreError`] from below.
-    pub fn passwords(&self, id: AccountId) -> Result<Vec<String>, StoreError> {
-        Ok(self.password_hashes(id)?.into_iter().map(|(label, _)| label).collect())
-    }
-
     /// Makes an account with its default folders and first password.
     ///
     /// # Errors
@@ -192,33 +148,6 @@ impl Store {
         let hash = PasswordHash::of(password)?;
         let name = name.to_owned();
         self.write(move |transaction| transaction.add_account(&name, address, &hash))
-    }
-
-    /// Replaces (or adds, for a new label) a password for mail programs. Labels: up to [`LABEL_BYTES_MAX`] printable ASCII characters; the first
-    /// password's is [`FIRST_LABEL`].
-    ///
-    /// # Errors
-    /// `NotFound`, `Invalid`.
-    pub fn set_password(&self, id: AccountId, label: &str, password: &[u8]) -> Result<(), StoreError> {
-        let hash = PasswordHash::of(password)?;
-        let label = label.to_owned();
-        self.write(move |transaction| transaction.set_password(id, &label, &hash))?;
-        self.core().remembered.forget(id);
-        Ok(())
-    }
-
-    /// Withdraws a password. The last one may go too: then nobody can log in until a new one is set.
-    ///
-    /// # Errors
-    /// `NotFound`.
-    pub fn remove_password(&self, id: AccountId, label: &str) -> Result<(), StoreError> {
-        let label = label.to_owned();
-        self.write(move |transaction| {
-            let found = transaction.table(PASSWORDS)?.remove((id.0, label.as_str()))?.is_some();
-            if found { Ok(()) } else { Err(StoreError::NotFound("the password")) }
-        })?;
-        self.core().remembered.forget(id);
-        Ok(())
     }
 
     /// Removes an account and everything that is its own: mailbox, contacts, queue entries, secrets (those named `<id>/…`), relays, permits
@@ -267,27 +196,6 @@ impl Transaction<'_> {
         if self.view(ACCOUNTS)?.get(id.0)?.is_some() { Ok(()) } else { Err(StoreError::NotFound(ACCOUNT)) }
     }
 
-    /// Replaces or adds a password.
-    ///
-    /// # Errors
-    /// `NotFound`, `Invalid`.
-    pub fn set_password(&mut self, id: AccountId, label: &str, password: &PasswordHash) -> Result<(), StoreError> {
-        let printable = label.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-        if label.is_empty() || label.len() > LABEL_BYTES_MAX || !printable {
-            return Err(StoreError::Invalid(format!("a label has 1 to {LABEL_BYTES_MAX} printable characters")));
-        }
-        if self.view(ACCOUNTS)?.get(id.0)?.is_none() {
-            return Err(StoreError::NotFound(ACCOUNT));
-        }
-        let row = password.encode()?;
-        let mut table = self.table(PASSWORDS)?;
-        table.insert((id.0, label), row.as_slice())?;
-        if table.range((id.0, "")..(id.0 + 1, ""))?.count() > PASSWORDS_MAX {
-            return Err(StoreError::Invalid(format!("an account has at most {PASSWORDS_MAX} passwords")));
-        }
-        Ok(())
-    }
-
     /// Removes an account and everything that is its own.
     ///
     /// # Errors
@@ -298,7 +206,7 @@ impl Transaction<'_> {
         self.table(ACCOUNTS)?.remove(id.0)?;
         self.table(ACCOUNT_NAMES)?.remove(account.name.as_str())?;
         self.table(ACCOUNT_KEYS)?.remove(account.address.key())?;
-        self.table(PASSWORDS)?.retain_in((id.0, "")..(id.0 + 1, ""), |_, _| false)?;
+        self.remove_passwords(id)?;
         self.remove_contacts(id)?;
         self.remove_entries(id)?;
         self.erase_secrets(&format!("{}/", id.0))?;

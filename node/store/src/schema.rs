@@ -101,7 +101,8 @@ macro_rules! tables {
 }
 
 tables! {
-    /// Name → number: see [`meta`]; and the last id given of each kind (`account`, `entry`, …), which only grow.
+    /// Name → number: see [`meta`]; the last id given of each kind (`account`, `entry`, …), which only grow; and for each password
+    /// `password/<account>/made/<label>` and `…/used/<label>`, Unix seconds, which may be missing.
     META: &str => u64 = "meta";
 
     /// (account, offset) → [`crate::log::Entry`] in CBOR. **The log**: offsets ascend by one from 1 within an account and are

@@ -17,6 +17,7 @@ pub(crate) struct Node {
     run: serde_json::Value,
     bootstrap: Vec<String>,
     log: Option<&'static str>,
+    interface: &'static str,
 }
 
 /// Waits until `done` gives something; panics with `what` after [`PATIENCE`].
@@ -35,7 +36,8 @@ impl Node {
     /// A home with these accounts; every password is `secret`. Nothing runs yet.
     pub(crate) fn with_accounts(names: &[&str]) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let node = Self { home, child: None, run: serde_json::Value::Null, bootstrap: Vec::new(), log: None };
+        let node =
+            Self { home, child: None, run: serde_json::Value::Null, bootstrap: Vec::new(), log: None, interface: "127.0.0.1" };
         for name in names {
             node.ask_with("secret\n", &["account", "add", name, "--password-stdin"]);
         }
@@ -66,6 +68,11 @@ impl Node {
         self.log = Some(filter);
     }
 
+    /// From its next start on mail programs reach it from other machines too.
+    pub(crate) fn on_all_interfaces(&mut self) {
+        self.interface = "0.0.0.0";
+    }
+
     /// Lets this node find the other one from its next start on.
     pub(crate) fn knows(&mut self, other: &Node) {
         self.bootstrap = other.addresses();
@@ -81,7 +88,8 @@ impl Node {
     pub(crate) fn start(&mut self) {
         assert!(self.child.is_none());
         let mut command = self.command();
-        command.args(["run", "--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0", "--imap", "127.0.0.1:0", "--no-mdns"]);
+        let any = format!("{}:0", self.interface);
+        command.args(["run", "--smtp", &any, "--pop3", &any, "--imap", &any, "--no-mdns"]);
         command.args(["--listen", "/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"]);
         if !self.bootstrap.is_empty() {
             command.arg("--bootstrap").args(&self.bootstrap);

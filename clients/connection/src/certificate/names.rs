@@ -1,7 +1,7 @@
 //! The names and addresses that a node's certificate may stand for: this machine and private networks, nothing else.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rcgen::{CidrSubnet, GeneralSubtree, NameConstraints};
 
@@ -39,20 +39,21 @@ impl Names {
         }
     }
 
-    /// The loopback's, `<host>.local`, and the private addresses of this machine as its routes show them. Sends nothing.
+    /// The loopback's, `<host>.local` and `kith-<host>.local`, and the private IPv4 addresses of this machine. Sends nothing. Addresses of IPv6
+    /// are left to the names: many of them are new every day, and the leaf would be too.
     #[must_use]
     pub fn discover() -> Self {
         let mut names = Self::loopback();
-        if let Ok(host) = hostname::get()
-            && let Some(label) = host.to_string_lossy().split('.').next()
-        {
+        if let Some(label) = host_label() {
             names.add_host(&format!("{label}.local"));
         }
-        // Connecting a datagram socket only looks a route up. The destinations: documentation networks, and the LAN's multicast.
-        for (from, to) in [("0.0.0.0:0", "192.0.2.1:9"), ("0.0.0.0:0", "224.0.0.251:5353"), ("[::]:0", "[2001:db8::1]:9")] {
-            let local = UdpSocket::bind(from).and_then(|socket| socket.connect(to).and_then(|()| socket.local_addr()));
-            if let Ok(local) = local {
-                names.add_address(local.ip());
+        if let Some(host) = announced_host() {
+            names.add_host(&host);
+        }
+        // Without a list of them the loopback's are still there.
+        for interface in if_addrs::get_if_addrs().unwrap_or_default() {
+            if interface.ip().is_ipv4() {
+                names.add_address(interface.ip());
             }
         }
         names
@@ -100,6 +101,22 @@ impl Names {
     fn count(&self) -> usize {
         self.hosts.len() + self.addresses.len()
     }
+}
+
+/// This machine's name: the first label of its host name, lower case, where it can be one.
+#[must_use]
+pub fn host_label() -> Option<String> {
+    let host = hostname::get().ok()?;
+    let label = host.to_string_lossy().split('.').next()?.to_ascii_lowercase();
+    is_private_host(&format!("{label}.local")).then_some(label)
+}
+
+/// What the node calls itself on the local network: a name of its own beside `<host>.local`, which another program of this machine answers
+/// for where one does.
+#[must_use]
+pub fn announced_host() -> Option<String> {
+    let host = format!("kith-{}.local", host_label()?);
+    is_private_host(&host).then_some(host)
 }
 
 /// What the authority may vouch for (RFC 5280 §4.2.1.10).

@@ -40,6 +40,47 @@ fn the_leaf_renews_itself_and_keeps_older_names() {
     assert!(!certificates.renew_if_due(&lan_names(), now() + DAY_TIME * 341).unwrap(), "older names are still there");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_node_that_runs_for_years_renews_its_leaf_by_itself_under_the_same_authority() {
+    let home = tempfile::tempdir().unwrap();
+    let certificates = Arc::new(Certificates::open(home.path(), &Names::loopback(), now()).unwrap());
+    let (authority, mut leaf) = (certificates.authority_fingerprint(), certificates.fingerprint());
+    let begun = tokio::time::Instant::now();
+    let (trigger, stop) = crate::shutdown();
+    // One second of the loop's time is half a day of the clock's.
+    let clock = move || now() + DAY_TIME / 2 * u32::try_from(begun.elapsed().as_secs()).unwrap();
+    let keeper = tokio::spawn(Arc::clone(&certificates).keep_renewed(Names::loopback, clock, stop));
+    let mut renewals = 0;
+    while begun.elapsed() < Duration::from_secs(2 * 5 * 365) {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let shown = certificates.fingerprint();
+        renewals += u32::from(std::mem::replace(&mut leaf, shown) != shown);
+        let leaf = certificates.leaf.read().unwrap().pair.certificate.clone();
+        let ends = x509_parser::parse_x509_certificate(&leaf).unwrap().1.validity().not_after.timestamp();
+        assert!(ends > seconds(clock()), "what the ports show has run out");
+    }
+    assert!((4..=7).contains(&renewals), "{renewals}");
+    assert_eq!(certificates.authority_fingerprint(), authority);
+    trigger.fire();
+    keeper.await.unwrap();
+}
+
+#[test]
+fn a_lost_authority_is_never_replaced_by_another() {
+    let home = tempfile::tempdir().unwrap();
+    let first = Certificates::open(home.path(), &Names::loopback(), now()).unwrap().authority_fingerprint();
+    assert_eq!(authority_fingerprint(home.path()).unwrap(), Some(first));
+    let path = home.path().join("tls/authority.pem");
+    let kept = fs::read(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    for _ in 0..2 {
+        assert!(matches!(Certificates::open(home.path(), &Names::loopback(), now()), Err(CertificateError::Missing { .. })));
+        assert!(!path.exists());
+    }
+    fs::write(&path, kept).unwrap();
+    assert_eq!(Certificates::open(home.path(), &Names::loopback(), now()).unwrap().authority_fingerprint(), first);
+}
+
 #[test]
 fn a_new_address_makes_a_new_leaf() {
     let home = tempfile::tempdir().unwrap();

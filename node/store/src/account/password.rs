@@ -11,6 +11,7 @@ use serde_bytes::ByteArray;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
+use super::login::Pass;
 use crate::StoreError;
 use crate::secret::random;
 
@@ -50,23 +51,54 @@ fn stretch(password: &[u8], salt: &[u8; 16], memory_kib: u32, passes: u32) -> Op
 }
 
 impl PasswordHash {
-    /// Hashes a password: 0.1 s on a PC, up to 1 s on a small machine.
+    /// Hashes a password under a salt of its own: 0.1 s on a PC, up to 1 s on a small machine.
     ///
     /// # Errors
     /// `Invalid` for an empty one, or one of more than [`PASSWORD_BYTES_MAX`] bytes.
     pub fn of(password: &[u8]) -> Result<Self, StoreError> {
+        Self::salted(password, random()?, MEMORY_KIB, PASSES)
+    }
+
+    /// As [`PasswordHash::of`], under the salt of another password of the same account: one stretching then checks both.
+    pub(super) fn with_salt_of(other: &Self, password: &[u8]) -> Result<Self, StoreError> {
+        Self::salted(password, *other.salt, other.memory_kib, other.passes)
+    }
+
+    fn salted(password: &[u8], salt: [u8; 16], memory_kib: u32, passes: u32) -> Result<Self, StoreError> {
         if password.is_empty() || password.len() > PASSWORD_BYTES_MAX {
             return Err(StoreError::Invalid(format!("a password has 1 to {PASSWORD_BYTES_MAX} bytes")));
         }
-        let salt = random()?;
-        let hash = stretch(password, &salt, MEMORY_KIB, PASSES)
+        let hash = stretch(password, &salt, memory_kib, passes)
             .ok_or_else(|| StoreError::Invalid("the password could not be hashed".into()))?;
-        Ok(Self { memory_kib: MEMORY_KIB, passes: PASSES, salt: ByteArray::new(salt), hash: ByteArray::new(hash) })
+        Ok(Self { memory_kib, passes, salt: ByteArray::new(salt), hash: ByteArray::new(hash) })
     }
 
-    /// Whether this is the password, in time that does not depend on how wrong it is.
-    pub(super) fn matches(&self, password: &[u8]) -> bool {
-        stretch(password, &self.salt, self.memory_kib, self.passes).is_some_and(|hash| hash.ct_eq(&*self.hash).into())
+    fn is_salted_like(&self, other: &Self) -> bool {
+        (self.memory_kib, self.passes, self.salt) == (other.memory_kib, other.passes, other.salt)
+    }
+
+    /// Which of these is the password's, in time that does not depend on how wrong it is, nor on how many there are, since they share a salt
+    /// (those of an older Kith do not: each of its salts takes a stretching). The time of one is spent where there are none.
+    pub(super) fn find<'a, T>(known: &'a [(T, Self)], password: &[u8]) -> Option<&'a T> {
+        let mut stretched: Vec<(&Self, Option<[u8; 32]>)> = Vec::new();
+        let mut found = None;
+        for (whose, hash) in known {
+            let mine = match stretched.iter().find(|(other, _)| other.is_salted_like(hash)) {
+                Some((_, mine)) => *mine,
+                None => {
+                    let mine = stretch(password, &hash.salt, hash.memory_kib, hash.passes);
+                    stretched.push((hash, mine));
+                    mine
+                }
+            };
+            if mine.is_some_and(|mine| mine.ct_eq(&*hash.hash).into()) {
+                found = Some(whose);
+            }
+        }
+        if known.is_empty() {
+            Self::spend_the_same_time();
+        }
+        found
     }
 
     /// What checking a password costs, where there is none to check.
@@ -102,7 +134,7 @@ pub fn generate_password() -> Result<Zeroizing<String>, StoreError> {
 /// Recent successful logins, as keyed hashes: nothing that could be used elsewhere.
 pub(crate) struct Remembered {
     key: [u8; 32],
-    known: Mutex<BTreeMap<[u8; 32], AccountId>>,
+    known: Mutex<BTreeMap<[u8; 32], Pass>>,
 }
 
 impl Remembered {
@@ -111,7 +143,7 @@ impl Remembered {
         Ok(Self { key: random()?, known: Mutex::default() })
     }
 
-    fn known(&self) -> MutexGuard<'_, BTreeMap<[u8; 32], AccountId>> {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<[u8; 32], Pass>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -119,20 +151,21 @@ impl Remembered {
         *blake3::Hasher::new_keyed(&self.key).update(&account.0.to_le_bytes()).update(password).finalize().as_bytes()
     }
 
-    pub(super) fn knows(&self, account: AccountId, password: &[u8]) -> bool {
-        self.known().contains_key(&self.name(account, password))
+    /// By which password this one was let in before.
+    pub(super) fn knows(&self, account: AccountId, password: &[u8]) -> Option<Pass> {
+        self.known().get(&self.name(account, password)).cloned()
     }
 
-    pub(super) fn remember(&self, account: AccountId, password: &[u8]) {
+    pub(super) fn remember(&self, password: &[u8], pass: &Pass) {
         let mut known = self.known();
         if known.len() >= REMEMBERED_MAX {
             known.clear();
         }
-        known.insert(self.name(account, password), account);
+        known.insert(self.name(pass.account(), password), pass.clone());
     }
 
     /// A password of the account changed.
     pub(super) fn forget(&self, account: AccountId) {
-        self.known().retain(|_, owner| *owner != account);
+        self.known().retain(|_, pass| pass.account() != account);
     }
 }

@@ -64,9 +64,60 @@ fn a_changed_or_withdrawn_password_is_refused_at_once() {
     store.set_password(alice, "phone", b"third").unwrap();
     store.login("alice", b"second").unwrap();
     store.login("alice", b"third").unwrap();
-    assert_eq!(store.passwords(alice).unwrap(), ["default", "phone"]);
+    let labels: Vec<String> = store.passwords(alice).unwrap().into_iter().map(|password| password.label).collect();
+    assert_eq!(labels, ["default", "phone"]);
     store.remove_password(alice, "phone").unwrap();
     assert_eq!(store.login("alice", b"third"), Err(LoginError::Wrong));
+}
+
+#[test]
+fn each_program_can_have_a_password_of_its_own_that_says_when_it_was_used() {
+    let disk = SimulatedDisk::default();
+    let store = open(&disk);
+    let alice = store.add_account("alice", somebody(), b"first").unwrap().id;
+    let bob = store.add_account("bob", somebody_else(), b"first").unwrap().id;
+    store.add_password(alice, "phone", b"second").unwrap();
+    assert_eq!(store.add_password(alice, "phone", b"third"), Err(StoreError::Exists("a password of that name")));
+    for label in ["", " phone", "a\tb", "ü", &"x".repeat(33)] {
+        assert!(matches!(store.add_password(alice, label, b"x"), Err(StoreError::Invalid(_))), "{label}");
+    }
+    let used = |id| -> Vec<(String, bool, bool)> {
+        let passwords = store.passwords(id).unwrap().into_iter();
+        passwords.map(|password| (password.label, password.made.is_some(), password.used.is_some())).collect()
+    };
+    assert_eq!(used(alice), [("default".to_owned(), true, false), ("phone".to_owned(), true, false)]);
+    let by_phone = store.admit("alice", b"second").unwrap();
+    let by_default = store.admit("alice@kith.alt", b"first").unwrap();
+    assert_eq!(used(alice), [("default".to_owned(), true, true), ("phone".to_owned(), true, true)]);
+    assert_eq!(used(bob), [("default".to_owned(), true, false)]);
+    store.set_password(alice, "default", b"other").unwrap();
+    assert!(!store.is_good(&by_default.pass).unwrap());
+    assert!(store.is_good(&by_phone.pass).unwrap());
+    store.remove_password(alice, "phone").unwrap();
+    assert!(!store.is_good(&by_phone.pass).unwrap());
+    store.remove_account(alice).unwrap();
+    assert_eq!(used(alice), []);
+    store.admit("bob", b"first").unwrap();
+    check(&store);
+}
+
+#[test]
+fn checking_takes_as_long_with_many_passwords_as_with_one() {
+    let disk = SimulatedDisk::default();
+    let store = open(&disk);
+    let alice = store.add_account("alice", somebody(), b"first").unwrap().id;
+    let time = || {
+        let begun = std::time::Instant::now();
+        assert_eq!(store.login("alice", b"wrong"), Err(LoginError::Wrong));
+        begun.elapsed()
+    };
+    let one = (0..3).map(|_| time()).min().unwrap();
+    for number in 0..12 {
+        store.add_password(alice, &format!("program {number}"), format!("secret {number}").as_bytes()).unwrap();
+    }
+    let many = (0..3).map(|_| time()).min().unwrap();
+    assert!(many < one * 4, "{many:?} with 13 passwords, {one:?} with one");
+    assert_eq!(store.login("alice", b"secret 7").unwrap().id, alice);
 }
 
 #[test]
