@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 mod account;
 mod address;
+mod archive;
 mod contact;
 mod key;
 mod output;
@@ -60,6 +61,10 @@ enum Command {
     Status(JsonArg),
     /// Send a mail from standard input, as sendmail -t -i does.
     Sendmail(sendmail::SendmailArgs),
+    /// Bring mail along: from a Maildir, an mbox, or folders full of them, with flags and dates.
+    Import(archive::ImportArgs),
+    /// Write mail out as a Maildir or as mboxes.
+    Export(archive::ExportArgs),
     /// Check the store: every view, every mail.
     Verify(JsonArg),
     /// Rebuild what can be rebuilt of a damaged store. The node must not run.
@@ -109,6 +114,8 @@ fn perform(cli: Cli) -> Result<(), Failure> {
         Some(Command::Queue(args)) => queue::perform(&home, args),
         Some(Command::Status(args)) => status::perform(&home, args.json),
         Some(Command::Sendmail(args)) => sendmail::perform(&home, args),
+        Some(Command::Import(args)) => archive::import(&home, args),
+        Some(Command::Export(args)) => archive::export(&home, &args),
         Some(Command::Verify(args)) => store::verify(&home, args.json),
         Some(Command::Repair(args)) => store::repair(&home, args.json),
     }

@@ -177,6 +177,7 @@ async fn serve(
             gatekeeper: ports.gatekeeper(),
         }),
         clock,
+        importing: std::sync::Mutex::default(),
     });
     let control = tokio::spawn(serve_control(control, context, stop));
     write_run_file(home, ports.addresses(), &network.status().listening)

@@ -3,6 +3,7 @@
 //! `engine.rs` is the one place where protocol, network and store meet; `daemon.rs` starts and stops everything in order; `cli.rs` is what people type.
 
 pub mod addressing;
+pub mod archive;
 pub mod cli;
 pub mod config;
 pub mod contacts;

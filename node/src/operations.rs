@@ -1,12 +1,14 @@
 //! What the command line asks for, performed: by the running node, or right on the store where none runs.
 
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use kith_protocol::address::Address;
 use kith_protocol::event::{EntryKind, Event, PlaceKind, Problem};
-use kith_protocol::ids::EntryId;
+use kith_protocol::ids::{AccountId, EntryId};
 use kith_store::account::Account;
 use kith_store::contact::{Contact, Grade};
 use kith_store::queue::QueueEntry;
@@ -14,6 +16,7 @@ use kith_store::{Options, Store};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use crate::archive::outlet;
 use crate::control::{Refusal, Request};
 use crate::daemon::STORE_CACHE_BYTES;
 use crate::engine::{Clock, Counters, Order};
@@ -32,6 +35,8 @@ pub struct Context {
     pub running: Option<Running>,
     /// The clocks.
     pub clock: Clock,
+    /// Accounts that mail is being brought to.
+    pub importing: Mutex<BTreeSet<AccountId>>,
 }
 
 /// What only a running node has.
@@ -50,6 +55,41 @@ pub struct Running {
     pub gatekeeper: Arc<kith_connection::Gatekeeper>,
 }
 
+/// The right to bring mail to an account; given back when dropped.
+pub struct ImportTurn<'a> {
+    context: &'a Context,
+    account: AccountId,
+}
+
+impl Drop for ImportTurn<'_> {
+    fn drop(&mut self) {
+        self.context.importing.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.account);
+    }
+}
+
+/// How long an import waits for the one before it, whose command may have been killed a moment ago.
+const IMPORT_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Begins an import. One at a time for each account: two could bring the same mail twice.
+///
+/// # Errors
+/// [`Refusal`]: there is no such account, or mail is being brought to it already.
+pub fn import<'a>(context: &'a Context, account: Option<&str>) -> Result<(Account, ImportTurn<'a>), Refusal> {
+    let account = named(&context.store, account)?;
+    let until = Instant::now() + IMPORT_PATIENCE;
+    while !context.importing.lock().unwrap_or_else(PoisonError::into_inner).insert(account.id) {
+        if Instant::now() >= until {
+            return Err(Refusal::new(
+                format!("mail is being brought to {} already", account.name),
+                "wait until that is done, then run the command again",
+            ));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let turn = ImportTurn { context, account: account.id };
+    Ok((account, turn))
+}
+
 /// The most contacts in one answer or import.
 const CONTACTS_MAX: usize = 20_000;
 
@@ -66,7 +106,7 @@ impl Context {
             ));
         }
         let store = Store::open(home, Options { cache_bytes: STORE_CACHE_BYTES, passphrase: people::passphrase() })?;
-        Ok(Self { store, running: None, clock: Clock::start() })
+        Ok(Self { store, running: None, clock: Clock::start(), importing: Mutex::default() })
     }
 
     fn order(&self, order: Order) {
@@ -131,6 +171,12 @@ pub fn perform(context: &Context, request: Request, body: &[u8]) -> Result<Value
             sendmail::submit(context, &account, &recipients, from_headers, notify.as_deref(), body)
         }
         Request::Verify => crate::cli::verify_report(&context.store),
+        Request::ExportFolders { account } => outlet::folders(&context.store, named(&context.store, account.as_deref())?.id),
+        Request::ExportPage { account, folder, from } => {
+            outlet::page(&context.store, named(&context.store, account.as_deref())?.id, folder, from)
+        }
+        // These hand the connection over, and are answered there: `control.rs`.
+        Request::Import { .. } | Request::ExportMail { .. } => Err(Refusal::new("this needs a connection of its own", "")),
     }
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking, and says what it skips")]
 
 mod access;
+mod archive;
 mod away;
 mod bad_input;
 mod clients;

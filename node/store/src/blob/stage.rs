@@ -103,6 +103,11 @@ impl Stage {
         self.size
     }
 
+    /// What the bytes written so far would be called, so that those which are there already need not be finished.
+    pub fn hash(&self) -> BlobHash {
+        BlobHash(*self.hasher.finalize().as_bytes())
+    }
+
     /// Moves what is buffered to the file.
     fn spill(&mut self) -> io::Result<()> {
         let temporary = match self.file.take() {
@@ -166,7 +171,7 @@ impl Stage {
     /// # Errors
     /// [`StoreError::DiskFull`]; [`StoreError::Broken`] where the file cannot be written or synced.
     pub fn finish(mut self) -> Result<Staged, StoreError> {
-        let hash = BlobHash(*self.hasher.finalize().as_bytes());
+        let hash = self.hash();
         if self.size <= INLINE_BYTES_MAX && self.file.is_none() {
             let bytes = Arc::<[u8]>::from(std::mem::take(&mut self.buffer));
             return Ok(self.hold(hash, Some(bytes)));
