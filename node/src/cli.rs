@@ -17,6 +17,7 @@ mod queue;
 mod relay;
 mod run;
 mod sendmail;
+mod settings;
 mod status;
 mod store;
 
@@ -59,6 +60,8 @@ enum Command {
     Queue(queue::QueueArgs),
     /// Is everything all right?
     Status(JsonArg),
+    /// What to type into a mail program, and the files that some read by themselves.
+    Settings(settings::SettingsArgs),
     /// Send a mail from standard input, as sendmail -t -i does.
     Sendmail(sendmail::SendmailArgs),
     /// Bring mail along: from a Maildir, an mbox, or folders full of them, with flags and dates.
@@ -113,6 +116,7 @@ fn perform(cli: Cli) -> Result<(), Failure> {
         Some(Command::Relay(command)) => relay::perform(&home, command),
         Some(Command::Queue(args)) => queue::perform(&home, args),
         Some(Command::Status(args)) => status::perform(&home, args.json),
+        Some(Command::Settings(args)) => settings::perform(&home, &args),
         Some(Command::Sendmail(args)) => sendmail::perform(&home, args),
         Some(Command::Import(args)) => archive::import(&home, args),
         Some(Command::Export(args)) => archive::export(&home, &args),

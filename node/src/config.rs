@@ -45,7 +45,11 @@ const SETTINGS: &[Setting] = &[
         default: "[]",
         meaning: "Nodes to meet the network through: multiaddresses with /p2p/…; none is built in, none is needed on a LAN or among contacts.",
     },
-    Setting { key: "mdns", default: "true", meaning: "Find nodes on the local network, and be found there." },
+    Setting {
+        key: "mdns",
+        default: "true",
+        meaning: "Find nodes on the local network, and be found there; ports that mail programs on other machines can reach are announced there too.",
+    },
     Setting {
         key: "upnp",
         default: "true",

@@ -52,6 +52,7 @@ pub enum Request {
     QueueCancel { id: u64 },
     Status,
     Sendmail { sender: Option<String>, recipients: Vec<String>, from_headers: bool, notify: Option<String> },
+    Settings { account: Option<String> },
     Verify,
     Import { account: Option<String> },
     ExportFolders { account: Option<String> },

@@ -18,6 +18,7 @@ use kith_store::{Options, Store};
 use tokio::sync::{mpsc, watch};
 use zeroize::Zeroizing;
 
+use crate::announcing::Announcer;
 use crate::cli::Failure;
 use crate::config::Config;
 use crate::control;
@@ -165,6 +166,7 @@ async fn serve(
     let mut engine = tokio::spawn(engine.run(Inputs { network: network_events, answers, orders, stop: stop.clone() }));
 
     let ports = Ports::open(home, config, &store, clock).await?;
+    let announcer = if config.mdns { Announcer::start(ports.addresses()) } else { None };
     let control = open_control(home).map_err(|error| failed("the control socket could not be opened", error))?;
     let context = Arc::new(Context {
         store: store.clone(),
@@ -173,6 +175,7 @@ async fn serve(
             counters,
             network: network.clone(),
             ports: ports.addresses().to_vec(),
+            announced: announcer.is_some(),
             certificates: ports.certificates(),
             gatekeeper: ports.gatekeeper(),
         }),
@@ -200,7 +203,14 @@ async fn serve(
     tracing::info!("stopping");
     let _ = std::fs::remove_file(home.join("run.json"));
     let _ = std::fs::remove_file(control::socket(home));
+    // Whatever asks now is told that nobody is here.
+    let farewell = announcer.map(|announcer| tokio::task::spawn_blocking(move || announcer.stop()));
     ports.close(STOP_TIME / 2).await;
+    if let Some(farewell) = farewell
+        && farewell.await.is_err()
+    {
+        tracing::warn!("the announcing of the mail ports ended by a fault of ours");
+    }
     // The engine may be gone already: then there is nothing to stop.
     let _ = stop_sender.send(true);
     let tasks = if broken { vec![control] } else { vec![engine, control] };

@@ -3,6 +3,7 @@
 //! `engine.rs` is the one place where protocol, network and store meet; `daemon.rs` starts and stops everything in order; `cli.rs` is what people type.
 
 pub mod addressing;
+pub mod announcing;
 pub mod archive;
 pub mod cli;
 pub mod config;
@@ -23,5 +24,6 @@ pub mod relaying;
 pub mod route;
 pub mod scribe;
 pub mod sendmail;
+pub mod settings;
 pub mod submission;
 pub mod toil;

@@ -26,6 +26,7 @@ use crate::sendmail;
 mod admission;
 mod passwords;
 mod relays;
+mod settings;
 
 /// What an operation works on.
 pub struct Context {
@@ -49,6 +50,8 @@ pub struct Running {
     pub network: kith_network::Handle,
     /// The real ports, by name.
     pub ports: Vec<(String, String)>,
+    /// Whether the node answers to a name of its own on the local network.
+    pub announced: bool,
     /// The node's certificate authority, and what its ports show.
     pub certificates: Arc<kith_connection::Certificates>,
     /// Who lets people in.
@@ -170,6 +173,7 @@ pub fn perform(context: &Context, request: Request, body: &[u8]) -> Result<Value
             let account = sending(&context.store, sender.as_deref())?;
             sendmail::submit(context, &account, &recipients, from_headers, notify.as_deref(), body)
         }
+        Request::Settings { account } => settings::show(context, account.as_deref()),
         Request::Verify => crate::cli::verify_report(&context.store),
         Request::ExportFolders { account } => outlet::folders(&context.store, named(&context.store, account.as_deref())?.id),
         Request::ExportPage { account, folder, from } => {

@@ -21,7 +21,7 @@ use tracing::{info, warn};
 
 use crate::shutdown::Shutdown;
 use files::Pair;
-pub use names::{Names, announced_host, host_label};
+pub use names::{Names, announced_host, host_label, lan_addresses};
 
 /// How often the leaf is looked after: a laptop that comes to another network is soon known there.
 const LOOK: Duration = Duration::from_secs(60);

@@ -21,7 +21,9 @@ mod server;
 mod shutdown;
 
 pub use admission::{Admission, Limits, Ticket};
-pub use certificate::{CertificateError, Certificates, Fingerprint, Names, announced_host, authority_fingerprint, host_label};
+pub use certificate::{
+    CertificateError, Certificates, Fingerprint, Names, announced_host, authority_fingerprint, host_label, lan_addresses,
+};
 pub use connection::{Connection, ConnectionError};
 pub use driver::{Ending, News, Session, Step, drive};
 pub use gatekeeper::{Gatekeeper, LoginCounts, LoginRefusal};

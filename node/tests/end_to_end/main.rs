@@ -15,5 +15,6 @@ mod kill;
 mod node;
 mod programs;
 mod relays;
+mod settings;
 mod strangers;
 mod two_programs;

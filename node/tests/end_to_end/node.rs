@@ -18,6 +18,7 @@ pub(crate) struct Node {
     bootstrap: Vec<String>,
     log: Option<&'static str>,
     interface: &'static str,
+    announced: bool,
 }
 
 /// Waits until `done` gives something; panics with `what` after [`PATIENCE`].
@@ -36,8 +37,15 @@ impl Node {
     /// A home with these accounts; every password is `secret`. Nothing runs yet.
     pub(crate) fn with_accounts(names: &[&str]) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let node =
-            Self { home, child: None, run: serde_json::Value::Null, bootstrap: Vec::new(), log: None, interface: "127.0.0.1" };
+        let node = Self {
+            home,
+            child: None,
+            run: serde_json::Value::Null,
+            bootstrap: Vec::new(),
+            log: None,
+            interface: "127.0.0.1",
+            announced: false,
+        };
         for name in names {
             node.ask_with("secret\n", &["account", "add", name, "--password-stdin"]);
         }
@@ -73,6 +81,11 @@ impl Node {
         self.interface = "0.0.0.0";
     }
 
+    /// From its next start on it is announced on the local network.
+    pub(crate) fn announced(&mut self) {
+        self.announced = true;
+    }
+
     /// Lets this node find the other one from its next start on.
     pub(crate) fn knows(&mut self, other: &Node) {
         self.bootstrap = other.addresses();
@@ -89,7 +102,10 @@ impl Node {
         assert!(self.child.is_none());
         let mut command = self.command();
         let any = format!("{}:0", self.interface);
-        command.args(["run", "--smtp", &any, "--pop3", &any, "--imap", &any, "--no-mdns"]);
+        command.args(["run", "--smtp", &any, "--pop3", &any, "--imap", &any]);
+        if !self.announced {
+            command.arg("--no-mdns");
+        }
         command.args(["--listen", "/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"]);
         if !self.bootstrap.is_empty() {
             command.arg("--bootstrap").args(&self.bootstrap);

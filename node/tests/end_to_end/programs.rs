@@ -6,7 +6,7 @@ use crate::clients::{body, inbox, mail, send};
 use crate::node::{Node, pair};
 
 /// Is the program there? Says so where it is not.
-fn installed(program: &str) -> bool {
+pub(crate) fn installed(program: &str) -> bool {
     let found =
         Command::new("sh").args(["-c", &format!("command -v {program}")]).stdout(Stdio::null()).status().unwrap().success();
     if !found {
@@ -15,7 +15,7 @@ fn installed(program: &str) -> bool {
     found
 }
 
-fn run(command: &mut Command) -> String {
+pub(crate) fn run(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert!(
         output.status.success(),

@@ -1,7 +1,7 @@
 //! The names and addresses that a node's certificate may stand for: this machine and private networks, nothing else.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 use rcgen::{CidrSubnet, GeneralSubtree, NameConstraints};
 
@@ -51,10 +51,8 @@ impl Names {
             names.add_host(&host);
         }
         // Without a list of them the loopback's are still there.
-        for interface in if_addrs::get_if_addrs().unwrap_or_default() {
-            if interface.ip().is_ipv4() {
-                names.add_address(interface.ip());
-            }
+        for address in lan_addresses() {
+            names.add_address(address);
         }
         names
     }
@@ -101,6 +99,23 @@ impl Names {
     fn count(&self) -> usize {
         self.hosts.len() + self.addresses.len()
     }
+}
+
+/// This machine's private IPv4 addresses but for the loopback's, the one that its routes prefer first; none where the system does not say.
+/// Sends nothing.
+#[must_use]
+pub fn lan_addresses() -> Vec<IpAddr> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default().into_iter();
+    let fits = |address: &IpAddr| address.is_ipv4() && !address.is_loopback() && is_private_address(*address);
+    let mut addresses: Vec<IpAddr> = interfaces.map(|interface| interface.ip()).filter(fits).collect();
+    // Connecting a datagram socket only looks a route up; the destination is a network for documentation.
+    let preferred = UdpSocket::bind("0.0.0.0:0")
+        .and_then(|socket| socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr()))
+        .map(|local| local.ip());
+    if let Ok(preferred) = preferred {
+        addresses.sort_by_key(|address| *address != preferred);
+    }
+    addresses
 }
 
 /// This machine's name: the first label of its host name, lower case, where it can be one.
