@@ -20,6 +20,8 @@ pub enum Notice {
     Failed(Problem),
     /// The recipient's node has filed it (Action: delivered).
     Delivered,
+    /// The recipient lives here, and this node has filed it (Action: delivered).
+    DeliveredHere,
 }
 
 /// The most bytes of an original that a report carries back with RET=FULL.
@@ -53,7 +55,7 @@ impl Notice {
             && match self {
                 Self::Delayed(_) => entry.notify.delay,
                 Self::Failed(_) => entry.notify.failure,
-                Self::Delivered => entry.notify.success,
+                Self::Delivered | Self::DeliveredHere => entry.notify.success,
             }
     }
 
@@ -62,7 +64,7 @@ impl Notice {
             Self::Delayed(_) => "delayed",
             Self::Failed(Problem::NoReceipt) => "relayed",
             Self::Failed(_) => "failed",
-            Self::Delivered => "delivered",
+            Self::Delivered | Self::DeliveredHere => "delivered",
         }
     }
 
@@ -71,14 +73,14 @@ impl Notice {
             Self::Delayed(_) => format!("Not delivered yet: your mail to {typed}"),
             Self::Failed(Problem::NoReceipt) => format!("Not confirmed: your mail to {typed}"),
             Self::Failed(_) => format!("Not delivered: your mail to {typed}"),
-            Self::Delivered => format!("Delivered: your mail to {typed}"),
+            Self::Delivered | Self::DeliveredHere => format!("Delivered: your mail to {typed}"),
         }
     }
 
     /// RFC 3463.
     fn status(&self) -> &'static str {
         match self {
-            Self::Delivered => "2.0.0",
+            Self::Delivered | Self::DeliveredHere => "2.0.0",
             Self::Delayed(_) => "4.4.7",
             Self::Failed(problem) => match problem {
                 Problem::Refused(kith_protocol::event::RefusedReason::TooLarge) => "5.3.4",
@@ -133,6 +135,9 @@ fn plain_words(report: &Report<'_>) -> String {
         Notice::Delivered => {
             format!("Your mail to {} has arrived: their node has filed it in their mailbox and says so.\r\n", entry.typed)
         }
+        Notice::DeliveredHere => {
+            format!("Your mail to {} has arrived: it is in their mailbox, which is on this node.\r\n", entry.typed)
+        }
     };
     format!("{text}\r\n-- \r\nYour Kith node\r\n")
 }
@@ -160,7 +165,7 @@ fn machine_words(report: &Report<'_>) -> String {
         Notice::Delayed(Some(problem)) | Notice::Failed(problem) => {
             text.push_str(&format!("Diagnostic-Code: x-kith; {}\r\n", field(&problem.to_string())));
         }
-        Notice::Delayed(None) | Notice::Delivered => {}
+        Notice::Delayed(None) | Notice::Delivered | Notice::DeliveredHere => {}
     }
     if matches!(report.notice, Notice::Delayed(_)) {
         let until = seconds.saturating_add(i64::try_from(report.expiry_ms / 1000).unwrap_or(i64::MAX));

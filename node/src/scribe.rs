@@ -372,7 +372,7 @@ pub fn own_letter(account: AccountId, to: Address, kind: EntryKind, now: Now) ->
 }
 
 /// The first bytes of a mail, as many as a report may carry.
-fn beginning(store: &Store, hash: &kith_store::blob::BlobHash) -> Option<Vec<u8>> {
+pub(crate) fn beginning(store: &Store, hash: &kith_store::blob::BlobHash) -> Option<Vec<u8>> {
     let reader = store.blob(hash).ok()?;
     let mut bytes = Vec::new();
     std::io::Read::read_to_end(&mut std::io::Read::take(reader, notices::RETURNED_BYTES_MAX), &mut bytes).ok()?;

@@ -3,21 +3,27 @@
 use std::borrow::Cow;
 
 use kith_protocol::address::Address;
-use kith_protocol::ids::MailId;
+use kith_protocol::event::{EntryKind, Now, Progress};
+use kith_protocol::ids::{EntryId, MailId};
 use kith_smtp::policy::{AcceptedMail, AcceptedRecipient, CommitRefusal, Policy, Refusal, Route};
 use kith_store::account::Account;
+use kith_store::blob::Staged;
 use kith_store::folder::Flags;
 use kith_store::mailbox::Filing;
-use kith_store::queue::{Notify, QueuedRecipient, Submission};
+use kith_store::queue::{Notify, QueueEntry, QueuedRecipient, Submission};
 use kith_store::{Store, StoreError};
 
 use crate::addressing;
 use crate::delivered;
 use crate::engine::Clock;
+use crate::notices;
 use crate::route::{self, Road, Unroutable};
 
 /// RFC 3461 §4.1: what a client that says nothing is told. Failures and delays.
 pub const NOTIFY_DEFAULT: Notify = Notify { success: false, failure: true, delay: true };
+
+/// `NOTIFY=NEVER`.
+const NOTIFY_NEVER: Notify = Notify { success: false, failure: false, delay: false };
 
 /// The node's decisions for its submission port.
 #[derive(Clone)]
@@ -46,18 +52,39 @@ impl Desk {
         let mid = MailId(rand::random());
         let mut recipients = Vec::new();
         let mut household = Vec::new();
+        let mut reports = Vec::new();
         for AcceptedRecipient { route, typed, notify, orcpt } in mail.recipients {
+            // Nobody is told what became of a mail from `<>`, whatever its client asked for (RFC 3461 §5.2.1): reports answering reports never end.
+            let notify = if mail.reverse_path.is_empty() { NOTIFY_NEVER } else { notify.unwrap_or(NOTIFY_DEFAULT) };
             match route {
-                Route::Overlay(address) => {
-                    recipients.push(QueuedRecipient { address, typed, notify: notify.unwrap_or(NOTIFY_DEFAULT), orcpt });
-                }
+                Route::Overlay(address) => recipients.push(QueuedRecipient { address, typed, notify, orcpt }),
                 Route::Household(account) => {
                     let blob = delivered::for_household(&self.store, &mail.account, &mail.mail, now.wall)?;
-                    let filing =
-                        Filing { blob, flags: Flags::default(), internal_date: now.wall.0.div_euclid(1000), internal_zone: 0 };
-                    household.push((account, filing));
+                    household.push((account, filing(blob, now)));
+                    if notify.success {
+                        let recipient = self.store.account(account)?.address;
+                        reports.push(QueueEntry {
+                            id: EntryId(0),
+                            account: mail.account.id,
+                            kind: EntryKind::Mail,
+                            mid,
+                            recipient,
+                            typed,
+                            blob: Some((mail.mail.hash, mail.mail.size)),
+                            submitted_ms: now.wall.0,
+                            notify,
+                            orcpt,
+                            envid: mail.envid.clone(),
+                            ret_full: mail.ret_full,
+                            progress: Progress::default(),
+                        });
+                    }
                 }
             }
+        }
+        for entry in reports {
+            // In the same commit as what it says.
+            household.push((mail.account.id, self.report(&mail.account, &entry, now)?));
         }
         let submission = Submission {
             account: mail.account.id,
@@ -72,6 +99,30 @@ impl Desk {
         self.store.submit(submission)?;
         Ok(hex::encode(mid.as_bytes()))
     }
+}
+
+impl Desk {
+    /// The report that somebody of the household has the mail.
+    fn report(&self, sender: &Account, entry: &QueueEntry, now: Now) -> Result<Filing, StoreError> {
+        let original = entry.blob.as_ref().and_then(|(hash, _)| crate::scribe::beginning(&self.store, hash));
+        let report = notices::Report {
+            entry,
+            sender: &format!("{}@kith.alt", sender.name),
+            notice: &notices::Notice::DeliveredHere,
+            original: original.as_deref(),
+            wall: now.wall,
+            expiry_ms: 0,
+            unique: rand::random(),
+        };
+        let mut stage = self.store.stage()?;
+        std::io::Write::write_all(&mut stage, &notices::compose(&report)).map_err(delivered::disk)?;
+        Ok(filing(stage.finish()?, now))
+    }
+}
+
+/// A mail that comes in now.
+fn filing(blob: Staged, now: Now) -> Filing {
+    Filing { blob, flags: Flags::default(), internal_date: now.wall.0.div_euclid(1000), internal_zone: 0 }
 }
 
 /// A sentence for the wire: ASCII, one line.

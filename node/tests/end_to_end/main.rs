@@ -15,6 +15,7 @@ mod kill;
 mod node;
 mod programs;
 mod relays;
+mod reports;
 mod settings;
 mod strangers;
 mod two_programs;
