@@ -20,4 +20,5 @@ mod reports;
 mod sending;
 mod settings;
 mod strangers;
+mod thunderbird;
 mod two_programs;
