@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use crate::archive::{intake, outlet};
 use crate::operations::{self, Context};
@@ -20,11 +21,11 @@ use crate::operations::{self, Context};
 #[serde(tag = "request", rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the fields are the command line's, explained there")]
 pub enum Request {
-    AccountAdd { name: String, password: Option<String> },
+    AccountAdd { name: String, password: Option<Password> },
     AccountList,
     AccountRemove { name: String },
-    PasswordSet { name: String, label: String, password: Option<String> },
-    PasswordAdd { account: Option<String>, label: String, password: Option<String> },
+    PasswordSet { name: String, label: String, password: Option<Password> },
+    PasswordAdd { account: Option<String>, label: String, password: Option<Password> },
     PasswordList { account: Option<String> },
     PasswordRemove { name: Option<String>, label: String },
     Address { name: Option<String> },
@@ -58,6 +59,22 @@ pub enum Request {
     ExportFolders { account: Option<String> },
     ExportPage { account: Option<String>, folder: u64, from: u32 },
     ExportMail { hash: String },
+}
+
+/// A password on its way to the node: wiped when dropped.
+#[derive(Clone)]
+pub struct Password(pub Zeroizing<String>);
+
+impl Serialize for Password {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Password {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(Zeroizing::new(String::deserialize(deserializer)?)))
+    }
 }
 
 /// A request as it travels: what is asked, and how many raw bytes follow the line.
@@ -176,7 +193,8 @@ impl Conversation {
     }
 
     fn try_ask(&mut self, request: &Request, body: &[u8]) -> std::io::Result<Result<Value, Refusal>> {
-        let mut line = serde_json::to_vec(&Asked { body: body.len() as u64, request: request.clone() })?;
+        // It may hold a password.
+        let mut line = Zeroizing::new(serde_json::to_vec(&Asked { body: body.len() as u64, request: request.clone() })?);
         line.push(b'\n');
         let stream = self.reader.get_mut();
         stream.write_all(&line)?;
@@ -263,7 +281,7 @@ pub fn answer(stream: &UnixStream, context: &Context) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     let mut writer = stream;
     loop {
-        let mut line = String::new();
+        let mut line = Zeroizing::new(String::new());
         reader.by_ref().take(LINE_BYTES_MAX).read_line(&mut line)?;
         if line.is_empty() {
             return Ok(());

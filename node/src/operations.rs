@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::archive::outlet;
-use crate::control::{Refusal, Request};
+use crate::control::{Password, Refusal, Request};
 use crate::daemon::STORE_CACHE_BYTES;
 use crate::engine::{Clock, Counters, Order};
 use crate::people;
@@ -213,8 +213,8 @@ fn sending(store: &Store, sender: Option<&str>) -> Result<Account, Refusal> {
     }
 }
 
-fn account_add(context: &Context, name: &str, password: Option<String>) -> Result<Value, Refusal> {
-    let made = people::add(&context.store, name, password.map(zeroize::Zeroizing::new), context.clock.now())?;
+fn account_add(context: &Context, name: &str, password: Option<Password>) -> Result<Value, Refusal> {
+    let made = people::add(&context.store, name, password.map(|password| password.0), context.clock.now())?;
     context.order(Order::AccountAdded(made.account.id));
     let mut answer = json!({ "name": made.account.name, "address": made.account.address.mail() });
     if let (Some(generated), Some(fields)) = (made.password, answer.as_object_mut()) {

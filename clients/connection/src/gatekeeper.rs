@@ -276,6 +276,25 @@ mod tests {
     const STRANGER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 1, 66));
     const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
+    #[tokio::test]
+    async fn guesses_at_an_account_count_together_whichever_of_its_names_they_use() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path(), kith_store::Options { cache_bytes: 1 << 20, passphrase: None }).unwrap();
+        let mut key = [0x66; 32];
+        key[0] = 0x58;
+        let address = kith_protocol::address::Address::from_key(key).unwrap();
+        store.add_account("mum", address, b"secret").unwrap();
+        let gatekeeper = Gatekeeper::new(store);
+        for name in ["mum", "MUM@kith.alt", &address.to_string(), &address.mail()] {
+            assert_eq!(gatekeeper.counted_as(name).await, "mum", "{name}");
+        }
+        assert_eq!(gatekeeper.counted_as("Dad").await, "dad");
+        let login = |password: &[u8]| Credentials::new(b"mum", password).unwrap();
+        assert!(gatekeeper.login("test", LOOPBACK, login(b"wrong")).await.is_err());
+        assert!(gatekeeper.login("test", LOOPBACK, login(b"secret")).await.is_ok());
+        assert_eq!(gatekeeper.counts(), LoginCounts { succeeded: 1, failed: 1, refused: 0 });
+    }
+
     /// Guesses one after the other; returns how long that takes.
     fn guess(slowing: &mut Slowing, peer: IpAddr, attempts: u32, start: Instant) -> Duration {
         let mut now = start;

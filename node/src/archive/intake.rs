@@ -192,7 +192,7 @@ struct Intake<'a> {
     account: &'a Account,
     /// The name that was asked for, the folder it means, and what is in it.
     target: Option<(String, FolderId, Known)>,
-    /// For [`Intake::target`]'s folder.
+    /// For the folder of `target`.
     group: Vec<(String, Filing)>,
     bytes: u64,
     tally: Tally,

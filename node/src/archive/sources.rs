@@ -157,7 +157,7 @@ fn decoded(level: &str) -> String {
     spelled.join(".").replace('/', "_")
 }
 
-/// What [`decoded`] reads.
+/// A level of a name as Maildir++ has it: modified UTF-7, and a dot as `&AC4-`.
 pub fn encoded(level: &str) -> String {
     let parts: Vec<String> = level.split('.').map(kith_imap::utf7::encode).collect();
     parts.join("&AC4-")
@@ -173,7 +173,7 @@ pub fn file_name(level: &str) -> String {
     }
 }
 
-/// What [`file_name`] meant.
+/// What `file_name` meant.
 fn plain(name: &str) -> String {
     name.replace("%2E", ".").replace("%25", "%")
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::Subcommand;
 
 use super::output::{self, Failure};
-use crate::control::Request;
+use crate::control::{Password, Request};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AccountCommand {
@@ -92,8 +92,7 @@ pub(super) fn perform(home: &Path, command: AccountCommand) -> Result<(), Failur
     match command {
         AccountCommand::Add { name, password_stdin, json } => {
             let password = output::password(password_stdin)?;
-            let answer =
-                output::ask(home, &Request::AccountAdd { name, password: password.map(|password| password.to_string()) }, &[])?;
+            let answer = output::ask(home, &Request::AccountAdd { name, password: password.map(Password) }, &[])?;
             if json {
                 return output::print_json(&answer);
             }
@@ -119,11 +118,7 @@ pub(super) fn perform(home: &Path, command: AccountCommand) -> Result<(), Failur
         }
         AccountCommand::Passwd { name, label, password_stdin, remove: false } => {
             let password = output::password(password_stdin)?;
-            let answer = output::ask(
-                home,
-                &Request::PasswordSet { name, label, password: password.map(|password| password.to_string()) },
-                &[],
-            )?;
+            let answer = output::ask(home, &Request::PasswordSet { name, label, password: password.map(Password) }, &[])?;
             say_password(&answer);
             output::say("changed");
             Ok(())
@@ -148,8 +143,8 @@ fn passwords(home: &Path, command: PasswordCommand) -> Result<(), Failure> {
         PasswordCommand::Add { program, account, password_stdin, json } => {
             // Made by the node unless one is given: what a person thinks up is guessed sooner.
             let password = if password_stdin { output::password(true)? } else { None };
-            let password = password.map(|password| password.to_string());
-            let answer = output::ask(home, &Request::PasswordAdd { account, label: program, password }, &[])?;
+            let answer =
+                output::ask(home, &Request::PasswordAdd { account, label: program, password: password.map(Password) }, &[])?;
             if json {
                 return output::print_json(&answer);
             }

@@ -4,13 +4,13 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::{Context, named};
-use crate::control::Refusal;
+use crate::control::{Password, Refusal};
 use crate::people;
 
 /// The password that was given, or a generated one, which the answer shows.
-fn given_or_made(password: Option<String>) -> Result<(Zeroizing<String>, Value), Refusal> {
+fn given_or_made(password: Option<Password>) -> Result<(Zeroizing<String>, Value), Refusal> {
     match password {
-        Some(password) => Ok((Zeroizing::new(password), json!({}))),
+        Some(password) => Ok((password.0, json!({}))),
         None => {
             let made = people::generated_password()?;
             let shown = json!({ "password": made.as_str() });
@@ -20,7 +20,7 @@ fn given_or_made(password: Option<String>) -> Result<(Zeroizing<String>, Value),
 }
 
 /// Replaces or adds a password.
-pub(super) fn set(context: &Context, name: &str, label: &str, password: Option<String>) -> Result<Value, Refusal> {
+pub(super) fn set(context: &Context, name: &str, label: &str, password: Option<Password>) -> Result<Value, Refusal> {
     let account = named(&context.store, Some(name))?;
     let (password, answer) = given_or_made(password)?;
     context.store.set_password(account.id, label, password.as_bytes())?;
@@ -28,7 +28,7 @@ pub(super) fn set(context: &Context, name: &str, label: &str, password: Option<S
 }
 
 /// Adds a password for one more program.
-pub(super) fn add(context: &Context, account: Option<&str>, label: &str, password: Option<String>) -> Result<Value, Refusal> {
+pub(super) fn add(context: &Context, account: Option<&str>, label: &str, password: Option<Password>) -> Result<Value, Refusal> {
     let account = named(&context.store, account)?;
     let (password, mut answer) = given_or_made(password)?;
     context.store.add_password(account.id, label, password.as_bytes()).map_err(|error| match error {

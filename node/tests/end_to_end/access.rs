@@ -59,7 +59,10 @@ fn each_program_has_a_password_that_can_be_withdrawn_alone_and_at_once() {
     assert_eq!(code, 0, "{shown}");
     let password = shown.split("only now): ").nth(1).unwrap().split_whitespace().next().unwrap();
     assert_eq!(laptop.hear(), "", "the changed password shuts out too");
-    assert!(try_imap(&node, "anna", password).1.starts_with("a OK"));
+    let (mut last, answer) = try_imap(&node, "anna", password);
+    assert!(answer.starts_with("a OK"), "{answer}");
+    node.ask(&["account", "remove", "anna", "--yes"]);
+    assert_eq!(last.hear(), "", "and so does the end of the account");
 }
 
 #[test]
