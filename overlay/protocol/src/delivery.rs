@@ -31,8 +31,8 @@ use self::inbox::{Done, Entrance, Inbox, Offer};
 use self::mailboxes::Mailboxes;
 use self::outbox::{Outbox, Road};
 use self::relay::{Deposit, Relay};
-use crate::event::{CardInfo, Effect, Event, Mono, Now, OwnAccount, OwnerAsk, Snapshot, Ticket};
-use crate::ids::{AccountId, EnvelopeId, PeerId, QueueName, Token};
+use crate::event::{CardInfo, CommitProblem, Effect, Event, Mono, Now, OwnAccount, OwnerAsk, Snapshot, Ticket};
+use crate::ids::{AccountId, BatchId, EnvelopeId, PeerId, QueueName, Token};
 
 /// A network that changes all the time makes us try everything again at most this often, in ms.
 const ROUSE_GAP_MS: u64 = 10 * 1000;
@@ -222,23 +222,29 @@ impl Core<'_> {
             }
             Event::Requests { account, waiting } => self.inbox.requests(account, waiting),
             Event::Opened { token, result } => self.inbox.opened(token, result, self.outbox, cx),
-            Event::Durable(batch) => {
-                self.inbox.store_works();
-                if !self.outbox.durable(batch, cx, road)
-                    && !self.relay.durable(batch)
-                    && let Some(done) = self.inbox.durable(batch)
-                {
-                    self.received(done);
-                }
-            }
-            Event::CommitFailed { batch, reason } => {
-                if !self.outbox.commit_failed(batch, reason, cx)
-                    && !self.relay.commit_failed(batch, cx)
-                    && let Some(done) = self.inbox.commit_failed(batch, cx)
-                {
-                    self.received(done);
-                }
-            }
+            Event::Durable(batch) => self.durable(batch),
+            Event::CommitFailed { batch, reason } => self.commit_failed(batch, reason),
+        }
+    }
+
+    fn durable(&mut self, batch: BatchId) {
+        let (cx, road) = (&mut self.cx, &mut self.road);
+        self.inbox.store_works();
+        if !self.outbox.durable(batch, cx, road)
+            && !self.relay.durable(batch)
+            && let Some(done) = self.inbox.durable(batch)
+        {
+            self.received(done);
+        }
+    }
+
+    fn commit_failed(&mut self, batch: BatchId, reason: CommitProblem) {
+        let cx = &mut self.cx;
+        if !self.outbox.commit_failed(batch, reason, cx)
+            && !self.relay.commit_failed(batch, cx)
+            && let Some(done) = self.inbox.commit_failed(batch, cx)
+        {
+            self.received(done);
         }
     }
 

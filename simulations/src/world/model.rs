@@ -153,10 +153,9 @@ impl Home for Model {
     }
 
     fn letter(&self, recipient: &Address, mail: u64) -> Option<MailId> {
-        let carries = |entry: &&Box<Entry>| {
-            entry.kind == EntryKind::Mail && entry.recipient == *recipient && names::mail_of(&entry.mid) == mail
-        };
-        self.entries.values().find(carries).map(|entry| entry.mid)
+        let carries =
+            |entry: &&Entry| entry.kind == EntryKind::Mail && entry.recipient == *recipient && names::mail_of(&entry.mid) == mail;
+        self.entries.values().map(|entry| &**entry).find(carries).map(|entry| entry.mid)
     }
 
     fn has_filed(&self, _from: &Address, mid: &MailId) -> bool {

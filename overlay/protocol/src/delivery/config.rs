@@ -77,6 +77,10 @@ pub struct Config {
     pub relay_wait_ms: u64,
     /// Relays that keep a copy, where the card lists so many. 2.
     pub relay_copies: usize,
+    /// Relays of our own that carry a letter while only machines keep it that are seldom on, or nobody. 2.
+    pub carriers: usize,
+    /// Relays of the recipient to which each of those hands it; one that is always on is enough. 4.
+    pub carried_copies: usize,
     /// Volunteers that keep a copy. 3.
     pub volunteer_copies: usize,
     /// A relay is asked to show what was just left there after so long at the earliest, and three times that at the latest. 1 min.
@@ -168,6 +172,8 @@ impl Default for Config {
             direct_wait_ms: 3 * SECOND,
             relay_wait_ms: 10 * SECOND,
             relay_copies: 2,
+            carriers: 2,
+            carried_copies: 4,
             volunteer_copies: 3,
             audit_first_ms: MINUTE,
             audit_after_ms: 6 * HOUR,

@@ -86,7 +86,7 @@ impl Mailboxes {
         connections: &Connections,
         wanted: impl Fn(&PeerId) -> bool,
     ) -> Option<(PeerId, QueueName)> {
-        let ready = |mailbox: &&Box<Mailbox>| {
+        let ready = |mailbox: &&Mailbox| {
             mailbox.relay.account == account
                 && mailbox.relay.granted
                 && !mailbox.leaving
@@ -96,6 +96,7 @@ impl Mailboxes {
         };
         self.all
             .values()
+            .map(|mailbox| &**mailbox)
             .filter(|mailbox| !mailbox.volunteer)
             .find(ready)
             .map(|mailbox| (mailbox.relay.peer, mailbox.relay.queue))

@@ -96,8 +96,6 @@ struct Kept {
     forgetting: bool,
     /// The owner's other relays that have it, or do not want it.
     passed: BTreeSet<PeerId>,
-    /// Copies of what is carried on, in halves: one at a machine that is seldom on counts half.
-    halves: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -249,16 +247,16 @@ impl Relay {
         if matches!(held.kind, HeldKind::Volunteer(_)) {
             self.volunteered = self.volunteered.saturating_add(held.size);
         }
-        if let HeldKind::Onward(places) = &held.kind {
-            if held.acked_ms.is_none() {
-                for place in places {
-                    let onward = self.onward.entry(place.peer).or_default();
-                    onward.envelopes.insert(held.envelope);
-                    onward.dial_at = Mono(0);
-                }
-                // Somebody is to be reached now.
-                self.reach_at = Mono(0);
+        if let HeldKind::Onward(places) = &held.kind
+            && held.acked_ms.is_none()
+        {
+            for place in places {
+                let onward = self.onward.entry(place.peer).or_default();
+                onward.envelopes.insert(held.envelope);
+                onward.dial_at = Mono(0);
             }
+            // Somebody is to be reached now.
+            self.reach_at = Mono(0);
         }
         if let Some(queue) = self.queues.get_mut(&held.queue) {
             queue.bytes = queue.bytes.saturating_add(held.size);
@@ -277,8 +275,7 @@ impl Relay {
                 }
             }
         }
-        let kept =
-            Kept { held, offered: None, rest: Mono(0), acking: false, forgetting: false, passed: BTreeSet::new(), halves: 0 };
+        let kept = Kept { held, offered: None, rest: Mono(0), acking: false, forgetting: false, passed: BTreeSet::new() };
         self.kept.insert(kept.held.envelope, Box::new(kept));
     }
 
@@ -355,7 +352,7 @@ impl Relay {
 
     /// Whatever is due by now.
     pub(crate) fn tick(&mut self, connections: &mut Connections, cx: &mut Context<'_>) {
-        let late = |incoming: &Box<Incoming>| !incoming.writing && incoming.until <= cx.now.mono;
+        let late = |incoming: &Incoming| !incoming.writing && incoming.until <= cx.now.mono;
         let tokens: Vec<Token> = self.incoming.iter().filter(|(_, incoming)| late(incoming)).map(|(token, _)| *token).collect();
         for token in tokens {
             self.incoming.remove(&token);

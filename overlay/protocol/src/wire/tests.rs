@@ -154,7 +154,7 @@ fn frames_are_these_bytes() {
         payload(&Message::Reply(Reply::Granted(Grant { bytes: 1, count: 2, largest: 3, used_bytes: 4, used_count: 5 })));
     assert_eq!(granted, [10, 0xa2, 0, 0, 1, 0xa5, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5]);
     let stored = payload(&Message::Stored(Stored { until_s: 9, signature: [1; 64], seldom: true }));
-    assert_eq!(stored, [&[6, 0xa2, 0, 9, 1, 0x58, 64][..], &[1; 64]].concat());
+    assert_eq!(stored, [&[6, 0xa3, 0, 9, 1, 0x58, 64][..], &[1; 64], &[2, 0xf5]].concat());
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::event::{CardInfo, Copy, Effect, EntryKind, Fate, Mono, Place, PlaceKi
 use crate::ids::{AccountId, EntryId, Op, PeerId};
 use crate::work::Work as Proof;
 
+use super::super::Config;
 use super::super::connections::Want;
 use super::super::context::Context;
 use super::entry::{CANDIDATES_MAX, Item, State};
@@ -18,8 +19,6 @@ use super::{Outbox, Road, Work};
 const PRICES_MAX: u8 = 4;
 /// The most work that is done for one envelope: half an hour on a small machine.
 const EFFORT_MAX: u32 = 500_000;
-/// Relays of our own that carry a letter while nobody who is always on keeps it.
-const CARRIERS_MAX: usize = 4;
 /// So often a relay that lost mail is believed while others are there.
 const STRIKES_MAX: u32 = 3;
 
@@ -57,9 +56,9 @@ fn are_neighbours(one: &Place, other: &Place) -> bool {
 
 impl Item {
     /// Relays of our own may carry it: nobody keeps it who is always on.
-    fn wants_carrier(&self) -> bool {
+    fn wants_carrier(&self, config: &Config) -> bool {
         let steady = self.progress.copies.iter().any(|copy| !copy.seldom);
-        self.kind == EntryKind::Mail && !steady && self.copies(PlaceKind::Carrier) < CARRIERS_MAX
+        self.kind == EntryKind::Mail && !steady && self.copies(PlaceKind::Carrier) < config.carriers
     }
 
     /// The place that this peer is for the letter.
@@ -121,7 +120,7 @@ impl Outbox {
             item.relay_at = Some(now);
             return self.offer(id, cx, road);
         }
-        if self.seek_volunteers(id, relay_at, waiting, cx, road) || self.carry(id, waiting, road) {
+        if self.seek_volunteers(id, relay_at, waiting, cx, road) || self.carry(id, waiting, cx.config, road) {
             return;
         }
         let Some(item) = self.items.get_mut(&id) else { return };
@@ -203,10 +202,10 @@ impl Outbox {
     }
 
     /// Our own relay takes it when nobody else does, and carries it on while this node sleeps. True if it stands in line there.
-    fn carry(&mut self, id: EntryId, waiting: bool, road: &Road<'_>) -> bool {
+    fn carry(&mut self, id: EntryId, waiting: bool, config: &Config, road: &Road<'_>) -> bool {
         let Some(item) = self.items.get_mut(&id) else { return false };
         let known = road.directory.card(&item.recipient).is_some_and(|card| !card.places.is_empty());
-        if waiting || item.carried || !known || !item.wants_carrier() {
+        if waiting || item.carried || !known || !item.wants_carrier(config) {
             return false;
         }
         let places = road.directory.card(&item.recipient).map_or(&[][..], |card| &card.places);
@@ -219,8 +218,12 @@ impl Outbox {
 
     /// A relay of our own is there: letters that only machines keep that are seldom on, or nobody, may go to it.
     pub(crate) fn carrier_ready(&mut self, account: AccountId, cx: &mut Context<'_>, road: &mut Road<'_>) {
-        let ids: Vec<EntryId> =
-            self.items.iter().filter(|(_, item)| item.account == account && item.wants_carrier()).map(|(id, _)| *id).collect();
+        let ids: Vec<EntryId> = self
+            .items
+            .iter()
+            .filter(|(_, item)| item.account == account && item.wants_carrier(cx.config))
+            .map(|(id, _)| *id)
+            .collect();
         for id in ids {
             self.wake(id, cx, road);
         }

@@ -42,6 +42,11 @@ impl Relay {
             if kept.held.queue != queue {
                 return Self::refuse(token, RefusedReason::Unknown, cx);
             }
+            let sibling = self.queues.get(&queue).is_some_and(|queue| queue.is_sibling(&peer));
+            if sibling && kept.held.acked_ms.is_some() {
+                // The owner has it: no relay of theirs needs to keep it any more.
+                return cx.emit(Effect::Answer { token, answer: Answer::Have });
+            }
             // It is durable: said again, it is true again.
             let (until_s, seldom) = (self.until_s(&kept.held, cx), Self::is_passing_by(cx));
             return cx.emit(Effect::Answer { token, answer: Answer::Stored { until_s, seldom } });

@@ -84,15 +84,18 @@ impl Relay {
     }
 
     /// The answer of another relay. False if it was not one.
-    pub(super) fn passed(&mut self, op: Op, outcome: OfferOutcome) -> bool {
+    pub(super) fn passed(&mut self, op: Op, outcome: OfferOutcome, cx: &mut Context<'_>) -> bool {
         let Some((envelope, peer)) = self.passing.remove(&op) else { return false };
         // Others may wait for their turn.
         self.pass_due |= self.passing.len() + 1 >= PASSING_MAX;
         // Whoever is full or refuses is not asked again before this machine starts anew.
-        if outcome != OfferOutcome::Broken
-            && let Some(kept) = self.kept.get_mut(&envelope)
-        {
-            kept.passed.insert(peer);
+        let clock = self.clock();
+        let Some(kept) = self.kept.get_mut(&envelope).filter(|_| outcome != OfferOutcome::Broken) else { return true };
+        kept.passed.insert(peer);
+        let waits = kept.held.acked_ms.is_none() && !kept.acking && !kept.forgetting;
+        if outcome == OfferOutcome::Have && waits {
+            // It was collected there.
+            self.is_collected(envelope, clock, cx);
         }
         true
     }

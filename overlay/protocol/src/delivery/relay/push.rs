@@ -105,13 +105,13 @@ impl Relay {
         self.start(&envelope, peer, place.queue, Way::Onward { deposit: place.kind != PlaceKind::Home }, cx);
     }
 
-    /// A relay of the recipient has a letter that is carried on. True if others are to have it too: as many as its sender would have left it with.
+    /// A relay of the recipient has a letter that is carried on. True if another one is to have it too.
     fn carry_further(&mut self, envelope: &EnvelopeId, peer: PeerId, seldom: bool, cx: &Context<'_>) -> bool {
         let Some(kept) = self.kept.get_mut(envelope) else { return false };
         let HeldKind::Onward(places) = &kept.held.kind else { return false };
         kept.passed.insert(peer);
-        kept.halves += if seldom { 1 } else { 2 };
-        let enough = kept.halves >= 2 * cx.config.relay_copies;
+        // They pass it on to each other.
+        let enough = !seldom || kept.passed.len() >= cx.config.carried_copies;
         let all = places.iter().all(|place| place.kind == PlaceKind::Home || kept.passed.contains(&place.peer));
         if let Some(onward) = self.onward.get_mut(&peer) {
             onward.envelopes.remove(envelope);
@@ -178,7 +178,7 @@ impl Relay {
 
     /// The answer to an offer. False if it was not this machine's.
     pub(crate) fn offered(&mut self, op: Op, outcome: OfferOutcome, cx: &mut Context<'_>) -> bool {
-        if self.passed(op, outcome) {
+        if self.passed(op, outcome, cx) {
             return true;
         }
         let Some((envelope, peer)) = self.unpush(op) else { return false };
@@ -198,9 +198,7 @@ impl Relay {
                 }
             }
             OfferOutcome::Have | OfferOutcome::Stored { .. } => {
-                kept.acking = true;
-                let batch = cx.commit(vec![Write::Acked { envelope, at_ms: clock }], Vec::new());
-                self.batches.insert(batch, Batch::Acked(envelope));
+                self.is_collected(envelope, clock, cx);
             }
             OfferOutcome::Later { after_s, .. } => {
                 kept.rest = cx.after(u64::from(after_s.clamp(1, REST_MAX_S)) * 1000);
@@ -209,6 +207,14 @@ impl Relay {
             OfferOutcome::Broken => kept.rest = cx.after(REST_MS),
         }
         true
+    }
+
+    /// The owner has it: that is written down.
+    pub(super) fn is_collected(&mut self, envelope: EnvelopeId, clock: u64, cx: &mut Context<'_>) {
+        let Some(kept) = self.kept.get_mut(&envelope) else { return };
+        kept.acking = true;
+        let batch = cx.commit(vec![Write::Acked { envelope, at_ms: clock }], Vec::new());
+        self.batches.insert(batch, Batch::Acked(envelope));
     }
 
     /// The owner has it, and we have written that down.
