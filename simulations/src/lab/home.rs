@@ -1,6 +1,6 @@
 //! A real node: the `kith` binary in a home of its own, on the loopback.
 
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -215,9 +215,10 @@ impl Home {
         let mut line = serde_json::to_vec(request)?;
         line.push(b'\n');
         (&stream).write_all(&line)?;
-        let mut answer = Vec::new();
-        (&stream).read_to_end(&mut answer)?;
-        Ok(serde_json::from_slice(&answer)?)
+        // The answer is a line; the connection stays for more.
+        let mut answer = String::new();
+        BufReader::new(&stream).read_line(&mut answer)?;
+        Ok(serde_json::from_str(&answer)?)
     }
 
     /// What `kith status --json` shows.
