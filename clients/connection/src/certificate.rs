@@ -222,11 +222,14 @@ impl Certificates {
     /// # Errors
     /// The TLS library refuses its own defaults.
     pub fn server_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, CertificateError> {
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| CertificateError::Making(error.to_string()))?
             .with_no_client_auth()
             .with_cert_resolver(Arc::<Self>::clone(self));
+        // After STARTTLS a server has nothing to say. Tickets that arrive in that silence hang programs which read and write by two threads
+        // (imaplib2, so offlineimap: its reader takes them for an answer, and holds the connection while its writer waits to ask).
+        config.send_tls13_tickets = 0;
         Ok(Arc::new(config))
     }
 }

@@ -57,33 +57,33 @@ impl From<Refusal> for TakingError {
     }
 }
 
-/// Writes an account's mail below `target`: all of it, or the folders of that name and below.
+/// What is written where.
+#[derive(Clone, Copy, Debug)]
+pub struct Export<'a> {
+    /// Whose; may be left out where there is one account.
+    pub account: Option<&'a str>,
+    /// The folder of that name and those below; without, all.
+    pub only: Option<&'a str>,
+    /// In which form.
+    pub kind: Kind,
+    /// The folder to write into; made where it is missing.
+    pub target: &'a Path,
+}
+
+/// Writes an account's mail into files.
 ///
 /// # Errors
 /// [`TakingError`]; what was written stays, and running it once more goes on from there.
-pub fn take(
-    home: &Path,
-    account: Option<&str>,
-    only: Option<&str>,
-    kind: Kind,
-    target: &Path,
-    watcher: &dyn Watcher,
-) -> Result<Outcome, TakingError> {
+pub fn take(home: &Path, export: Export<'_>, watcher: &dyn Watcher) -> Result<Outcome, TakingError> {
     let mut conversation = Conversation::open(home)?;
-    let outcome = take_all(&mut conversation, account, only, kind, target, watcher);
+    let outcome = take_all(&mut conversation, export, watcher);
     conversation.close();
     outcome
 }
 
-fn take_all(
-    conversation: &mut Conversation,
-    account: Option<&str>,
-    only: Option<&str>,
-    kind: Kind,
-    target: &Path,
-    watcher: &dyn Watcher,
-) -> Result<Outcome, TakingError> {
-    let account = account.map(str::to_owned);
+fn take_all(conversation: &mut Conversation, export: Export<'_>, watcher: &dyn Watcher) -> Result<Outcome, TakingError> {
+    let Export { only, kind, target, .. } = export;
+    let account = export.account.map(str::to_owned);
     let answer = conversation.ask(&Request::ExportFolders { account: account.clone() }, &[])?;
     let wanted = |name: &str| {
         only.is_none_or(|only| {

@@ -135,7 +135,8 @@ pub(super) fn export(home: &Path, args: &ExportArgs) -> Result<(), Failure> {
         Format::Mbox => Kind::Mbox,
     };
     let bar = Bar::new();
-    let taken = taking::take(home, args.account.as_deref(), args.folder.as_deref(), kind, &args.path, &bar);
+    let export = taking::Export { account: args.account.as_deref(), only: args.folder.as_deref(), kind, target: &args.path };
+    let taken = taking::take(home, export, &bar);
     bar.0.finish_and_clear();
     let again = "run the same command again: it goes on where it broke off";
     let outcome: Outcome = taken.map_err(|error| match error {

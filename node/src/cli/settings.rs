@@ -13,9 +13,9 @@ use crate::settings::{Place, Settings, apple, thunderbird};
 pub(super) struct SettingsArgs {
     /// Whose; needed where there are several accounts.
     name: Option<String>,
-    /// For which program.
-    #[arg(long, value_enum, default_value = "all")]
-    program: Which,
+    /// For which program; without, for all.
+    #[arg(long, value_enum)]
+    program: Option<Program>,
     /// For a program on another machine at home.
     #[arg(long, conflicts_with = "here")]
     lan: bool,
@@ -31,35 +31,6 @@ pub(super) struct SettingsArgs {
     /// Print JSON.
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Which {
-    All,
-    Thunderbird,
-    AppleMail,
-    Outlook,
-    K9,
-    Mutt,
-    Msmtp,
-    Mbsync,
-    Other,
-}
-
-impl Which {
-    fn program(self) -> Option<Program> {
-        match self {
-            Self::All => None,
-            Self::Thunderbird => Some(Program::Thunderbird),
-            Self::AppleMail => Some(Program::AppleMail),
-            Self::Outlook => Some(Program::Outlook),
-            Self::K9 => Some(Program::K9),
-            Self::Mutt => Some(Program::Mutt),
-            Self::Msmtp => Some(Program::Msmtp),
-            Self::Mbsync => Some(Program::Mbsync),
-            Self::Other => Some(Program::Other),
-        }
-    }
 }
 
 pub(super) fn perform(home: &Path, args: &SettingsArgs) -> Result<(), Failure> {
@@ -101,7 +72,7 @@ pub(super) fn perform(home: &Path, args: &SettingsArgs) -> Result<(), Failure> {
     if !running {
         output::say("the node does not run: this is what kith.toml says");
     }
-    match args.program.program() {
+    match args.program {
         Some(program) => output::print(&words(program, &settings, asked.unwrap_or_else(|| program.place(&settings)))),
         None => output::print(&everything(&settings, asked)),
     }
@@ -114,8 +85,9 @@ fn everything(settings: &Settings, asked: Option<Place>) -> String {
             text.push_str(&format!("{title}\n\n{}\n", words(Program::Other, settings, place)));
         }
     }
-    for (program, name) in Program::ALL.into_iter().filter(|(program, _)| *program != Program::Other) {
+    for &program in Program::value_variants().iter().filter(|program| **program != Program::Other) {
         let place = asked.unwrap_or_else(|| program.place(settings));
+        let name = program.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
         text.push_str(&format!("{name}\n\n{}\n", words(program, settings, place)));
     }
     text.push_str(

@@ -2,8 +2,8 @@
 
 use super::{Place, Protocol, Security, Server, Settings};
 
-/// The programs that there are words for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The programs that there are words for; also what they are called at the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Program {
     /// Thunderbird on a computer, and what is made of it.
     Thunderbird,
@@ -24,18 +24,6 @@ pub enum Program {
 }
 
 impl Program {
-    /// All of them, with what they are called at the command line.
-    pub const ALL: [(Self, &'static str); 8] = [
-        (Self::Thunderbird, "thunderbird"),
-        (Self::AppleMail, "apple-mail"),
-        (Self::Outlook, "outlook"),
-        (Self::K9, "k9"),
-        (Self::Mutt, "mutt"),
-        (Self::Msmtp, "msmtp"),
-        (Self::Mbsync, "mbsync"),
-        (Self::Other, "other"),
-    ];
-
     /// Where the program most likely runs.
     pub fn place(self, settings: &Settings) -> Place {
         match self {
@@ -179,13 +167,15 @@ fn mbsync(settings: &Settings, imap: &Server) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum as _;
+
     use super::super::tests::{BOTH, settings};
     use super::*;
 
     #[test]
     fn every_program_is_told_what_is_true_for_it() {
         let settings = settings(&BOTH);
-        for (program, _) in Program::ALL {
+        for &program in Program::value_variants() {
             let here = words(program, &settings, Place::Here);
             let home = words(program, &settings, Place::Home);
             assert!(here.contains("127.0.0.1") && !here.contains("1993"), "{here}");

@@ -144,18 +144,18 @@ fn an_mbox_of_thunderbird_comes_with_its_folders_tags_and_without_what_was_delet
         ),
     );
     write("Inbox.msf", "// index");
-    write("Work.sbd/2005", &format!("{from}Subject: deep\n\nFrom nobody, 2005 at 12:00\nx\n"));
+    write("Letters.sbd/2005", &format!("{from}Subject: deep\n\nFrom nobody, 2005 at 12:00\nx\n"));
     let node = Node::started(&["anna"]);
     let told = node.json(&["import", profile.path().to_str().unwrap(), "--folder", "Old", "--seen"]);
     assert_eq!((told["filed"].as_u64(), told["left_out_as_deleted"].as_u64()), (Some(2), Some(1)), "{told}");
-    let there = all_contents(&node, "anna", &["Old", "Old/Work/2005"]);
+    let there = all_contents(&node, "anna", &["Old", "Old/Letters/2005"]);
     let (body, flags, date) = &there["Old"][0];
     assert_eq!(
         (body.as_slice(), &flags[..]),
         (&b"Subject: kept\r\n\r\nFrom me\r\n"[..], &["$label1", "\\Seen"].map(str::to_owned)[..])
     );
     assert!(date.contains("10-Dec-2005 21:04:05"), "{date}");
-    assert_eq!(there["Old/Work/2005"].len(), 1);
+    assert_eq!(there["Old/Letters/2005"].len(), 1);
 }
 
 #[test]
