@@ -74,6 +74,7 @@ fn submit(store: &Store, number: u32) {
         submitted_ms: 0,
         recipients: vec![recipient],
         household: Vec::new(),
+        legacy: Vec::new(),
         envid: None,
         ret_full: false,
     };

@@ -215,6 +215,8 @@ impl Transaction<'_> {
         self.remove_relays(id)?;
         self.remove_requests(id)?;
         self.remove_people(id)?;
+        self.remove_legacy_of(id)?;
+        self.remove_gateway_of(&account)?;
         self.touch(Topic::People);
         Ok(())
     }

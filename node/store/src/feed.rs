@@ -15,9 +15,11 @@ pub enum Topic {
     Queue,
     /// Accounts and contacts.
     People,
+    /// Mail for ordinary addresses: new, withdrawn, released or hurried entries.
+    Legacy,
 }
 
-/// One counter and one event a topic. As many as there are accounts, and two.
+/// One counter and one event a topic. As many as there are accounts, and three.
 #[derive(Debug, Default)]
 pub(crate) struct Feed {
     topics: Mutex<BTreeMap<Topic, Line>>,

@@ -1,7 +1,7 @@
 //! Formats of the store: which one a file has, and how this Kith comes to serve it.
 //!
 //! Format 1 had no tables for what is kept for others, for strangers' mails and for envelopes seen; format 2 adds them, empty. Format 3
-//! adds the table that says how much of what vanished from a folder is forgotten: nothing, at first. A store of a newer format is left
+//! adds the table that says how much of what vanished from a folder is forgotten: nothing, at first. Format 4 adds the gateway's tables, empty. A store of a newer format is left
 //! alone: serving it could lose what it says.
 
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::schema::{self, FORMAT, meta};
 /// The first format, which lacks everything in [`ADDED`].
 const FIRST: u64 = 1;
 /// Tables that came later, and with which format.
-const ADDED: [(u64, &[&str]); 2] = [
+const ADDED: [(u64, &[&str]); 3] = [
     (
         2,
         &[
@@ -34,6 +34,7 @@ const ADDED: [(u64, &[&str]); 2] = [
         ],
     ),
     (3, &["history"]),
+    (4, &["legacy", "legacy_progress", "routes", "clear_rules", "clear_sent", "gateway_people", "suggestions", "gateway_rows"]),
 ];
 
 /// Refuses what cannot be served; `true` for a store that [`upgrade`] has to bring up first.

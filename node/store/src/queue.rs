@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::blob::{BlobHash, Staged};
 use crate::feed::Topic;
 use crate::folder::Use;
+use crate::legacy::{LegacyEntry, LegacyProgress, LegacyRecipient};
 use crate::mailbox::Filing;
 use crate::schema::{PROGRESS, QUEUE};
 use crate::store::Reader;
@@ -20,7 +21,7 @@ use crate::{Store, StoreError, Transaction};
 /// Bytes of an entry's row, at most: what a client may send in RCPT, ORCPT and ENVID fits many times.
 const ROW_BYTES_MAX: usize = 16 * 1024;
 /// The kind of number that entries get.
-const NUMBERS: &str = "entry";
+pub(crate) const NUMBERS: &str = "entry";
 
 /// RFC 3461 §4.1. `NEVER` is all false.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +96,8 @@ pub struct Submission {
     pub recipients: Vec<QueuedRecipient>,
     /// Household members: delivered in the same commit, to the account's inbox.
     pub household: Vec<(AccountId, Filing)>,
+    /// Recipients at ordinary addresses, over the gateway.
+    pub legacy: Vec<LegacyRecipient>,
     /// RFC 3461 ENVID.
     pub envid: Option<String>,
     /// RFC 3461 RET=FULL.
@@ -117,7 +120,7 @@ pub struct QueuedRecipient {
 /// The longest text kept of what a client typed, in bytes.
 const TYPED_BYTES_MAX: usize = 1024;
 
-fn bounded(text: &str) -> String {
+pub(crate) fn bounded(text: &str) -> String {
     let mut end = text.len().min(TYPED_BYTES_MAX);
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -251,6 +254,29 @@ impl Transaction<'_> {
             };
             ids.push(self.insert_entry(&entry)?);
             self.accept_recipient(submission.account, &recipient.address)?;
+        }
+        for recipient in &submission.legacy {
+            let entry = LegacyEntry {
+                id: EntryId(0),
+                account: submission.account,
+                origin: None,
+                mid: submission.mid,
+                from: recipient.from.clone(),
+                recipient: recipient.address.clone(),
+                typed: recipient.typed.clone(),
+                blob: (submission.mail.hash, submission.mail.size),
+                submitted_ms: submission.submitted_ms,
+                notify: recipient.notify,
+                orcpt: recipient.orcpt.clone(),
+                envid: submission.envid.clone(),
+                ret_full: submission.ret_full,
+                progress: LegacyProgress {
+                    held: recipient.held,
+                    aged_at_ms: submission.submitted_ms,
+                    ..LegacyProgress::default()
+                },
+            };
+            ids.push(self.submit_legacy(&entry, &submission.mail)?);
         }
         for (account, filing) in &submission.household {
             self.deliver(*account, Use::Inbox, filing)?;

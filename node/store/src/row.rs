@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::StoreError;
 
 /// Bytes of a row in plain CBOR, at most.
-const CBOR_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const CBOR_BYTES_MAX: usize = 16 * 1024;
 
 /// A row in canonical CBOR; `Invalid` where it is too large for one.
 pub(crate) fn encode<T: Serialize>(row: &T, what: &str) -> Result<Vec<u8>, StoreError> {

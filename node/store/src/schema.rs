@@ -10,7 +10,7 @@ use crate::StoreError;
 use crate::store::guarded;
 
 /// The layout below. Grows by one with every change that an older Kith could not read; `migrate.rs` brings older stores up.
-pub(crate) const FORMAT: u64 = 3;
+pub(crate) const FORMAT: u64 = 4;
 
 /// The database file, and the name it has while it is being made.
 pub(crate) const DATABASE: &str = "store.redb";
@@ -195,4 +195,21 @@ tables! {
     SEEN: [u8; 32] => i64 = "seen";
     /// (wall ms, envelope) → nothing: [`SEEN`] by age, to forget the oldest.
     SEEN_BY_AGE: (i64, [u8; 32]) => () = "seen_by_age";
+
+    /// Entry → [`crate::legacy::EntryRow`] in CBOR: a mail for an ordinary address; never changes. Ids are those of [`QUEUE`]; mentions its mail.
+    LEGACY: u64 => &[u8] = "legacy";
+    /// Entry → [`crate::legacy::LegacyProgress`] in CBOR: changes with every attempt.
+    LEGACY_PROGRESS: u64 => &[u8] = "legacy_progress";
+    /// Pattern (`local@domain`, `@domain` or `local`, lower case) → [`crate::routes::Route`] in CBOR: whose an address of this gateway is.
+    ROUTES: &str => &[u8] = "routes";
+    /// (account, `` or `@domain` or `local@domain`) → 0 never, 1 ask, 2 always: whether mail may leave in the clear.
+    CLEAR_RULES: (u32, &str) => u8 = "clear_rules";
+    /// (account, Message-ID) → (wall ms, what the copy in Sent is to say): mails that went in the clear. Goes with the oldest.
+    CLEAR_SENT: (u32, &str) => (i64, &str) = "clear_sent";
+    /// (account, mailbox key) → 1 may send by our gateway, 2 lets us send by theirs, 3 both.
+    GATEWAY_PEOPLE: (u32, [u8; 32]) => u8 = "gateway_people";
+    /// (account, legacy address) → (mailbox key, wall ms): what a signed ordinary mail said of its sender; waits for the person's yes.
+    SUGGESTIONS: (u32, &str) => ([u8; 32], i64) = "suggestions";
+    /// (kind, key) → what the gateway remembers: greylisted networks, how far an account was fetched, policies of domains.
+    GATEWAY_ROWS: (&str, &str) => &[u8] = "gateway_rows";
 }

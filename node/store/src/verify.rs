@@ -14,9 +14,10 @@ use redb::{ReadableTable, ReadableTableMetadata};
 
 use crate::blob::{BlobHash, BlobReader};
 use crate::disk::Disk;
-use crate::schema::{BLOBS, BODIES, LETTERS, LETTERS_BY_AGE, LOG, LOG_END, META, meta};
+use crate::routes::{ROUTE, Route};
+use crate::schema::{BLOBS, BODIES, LETTERS, LETTERS_BY_AGE, LOG, LOG_END, META, ROUTES, meta};
 use crate::store::Reader;
-use crate::{OpenError, Options, Store, StoreError};
+use crate::{OpenError, Options, Store, StoreError, row};
 
 /// Problems that a report lists; more are only counted.
 pub const PROBLEMS_MAX: usize = 1000;
@@ -186,9 +187,18 @@ impl Check<'_> {
             self.report.absorb(outcome)?;
             self.report.accounts += 1;
         }
-        let people = [Self::accounts, Self::contacts, Self::secrets, Self::letters, Self::relays, Self::strangers, Self::seen];
+        let people = [
+            Self::accounts,
+            Self::contacts,
+            Self::secrets,
+            Self::letters,
+            Self::relays,
+            Self::strangers,
+            Self::seen,
+            Self::routes,
+        ];
         // What mentions messages comes before the messages.
-        let messages = [Self::queue, Self::hosting, Self::blobs, Self::bodies, Self::files];
+        let messages = [Self::queue, Self::legacy, Self::hosting, Self::blobs, Self::bodies, Self::files];
         for step in people.into_iter().chain(messages) {
             let outcome = step(self, reader);
             self.report.absorb(outcome)?;
@@ -246,6 +256,16 @@ impl Check<'_> {
         }
         for hash in std::mem::take(&mut self.mentions).into_keys() {
             self.report.problem(Place::Blob, format!("message {} is mentioned and not there", hex::encode(hash)));
+        }
+        Ok(())
+    }
+
+    fn routes(&mut self, reader: &Reader) -> Result<(), StoreError> {
+        for found in reader.table(ROUTES)?.iter()? {
+            let (pattern, value) = found?;
+            if row::decode::<Route>(value.value(), ROUTE).is_err() {
+                self.report.problem(Place::People, format!("the gateway's row for {} cannot be read", pattern.value()));
+            }
         }
         Ok(())
     }

@@ -339,6 +339,7 @@ impl Home for StoreHome {
                 submitted_ms: entry.progress.aged_at.0,
                 recipients: vec![recipient],
                 household: Vec::new(),
+                legacy: Vec::new(),
                 envid: None,
                 ret_full: false,
             };

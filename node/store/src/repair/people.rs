@@ -7,9 +7,14 @@ use kith_protocol::event::{Progress, Wall};
 use redb::ReadableTable;
 
 use super::rebuild::{Available, Rebuilt};
-use crate::schema::{ACCOUNT_KEYS, ACCOUNT_NAMES, ACCOUNTS, CONTACT_EMAILS, CONTACT_KEYS, CONTACTS, PROGRESS, QUEUE};
+use crate::legacy::{self, LegacyProgress};
+use crate::routes::{ROUTE, Route};
+use crate::schema::{
+    ACCOUNT_KEYS, ACCOUNT_NAMES, ACCOUNTS, CONTACT_EMAILS, CONTACT_KEYS, CONTACTS, GATEWAY_PEOPLE, LEGACY, LEGACY_PROGRESS,
+    PROGRESS, QUEUE, ROUTES, SUGGESTIONS,
+};
 use crate::verify::Mentions;
-use crate::{StoreError, Transaction, account, contact, queue};
+use crate::{StoreError, Transaction, account, contact, queue, row};
 
 pub(super) fn rebuild(transaction: &mut Transaction<'_>, rebuilt: &mut Rebuilt) -> Result<(), StoreError> {
     let mut accounts = Vec::new();
@@ -97,5 +102,43 @@ pub(super) fn queue(
             progress.insert(id, encode(&begun)?.as_slice())?;
         }
     }
+    Ok(())
+}
+
+/// The same for the gateway's queue.
+pub(super) fn legacy(
+    transaction: &mut Transaction<'_>,
+    available: &Available,
+    mentions: &mut Mentions,
+    rebuilt: &mut Rebuilt,
+) -> Result<(), StoreError> {
+    let none = row::encode(&LegacyProgress::default(), legacy::PROGRESS)?;
+    let mut kept = BTreeMap::new();
+    let mut lost = 0;
+    transaction.table(LEGACY)?.retain(|id, bytes| {
+        let entry = legacy::decode(id, bytes, Some(&none)).ok();
+        let entry = entry.filter(|entry| available.get(&entry.blob.0.0).is_some_and(|(size, _)| *size == entry.blob.1));
+        let Some(entry) = entry else {
+            lost += 1;
+            return false;
+        };
+        *mentions.entry(entry.blob.0.0).or_default() += 1;
+        // What was to wait for a person's word may be what was lost.
+        kept.insert(id, LegacyProgress { held: true, aged_at_ms: entry.submitted_ms, ..LegacyProgress::default() });
+        true
+    })?;
+    rebuilt.queued_lost += lost;
+    let mut progress = transaction.table(LEGACY_PROGRESS)?;
+    progress.retain(|id, bytes| kept.contains_key(&id) && row::decode::<LegacyProgress>(bytes, legacy::PROGRESS).is_ok())?;
+    for (id, begun) in kept {
+        if progress.get(id)?.is_none() {
+            progress.insert(id, row::encode(&begun, legacy::PROGRESS)?.as_slice())?;
+        }
+    }
+    drop(progress);
+    let possible = |key: [u8; 32]| kith_protocol::address::Address::from_key(key).is_ok();
+    transaction.table(ROUTES)?.retain(|_, bytes| row::decode::<Route>(bytes, ROUTE).is_ok())?;
+    transaction.table(GATEWAY_PEOPLE)?.retain(|(_, key), _| possible(key))?;
+    transaction.table(SUGGESTIONS)?.retain(|_, (key, _)| possible(key))?;
     Ok(())
 }

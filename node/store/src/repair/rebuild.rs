@@ -53,6 +53,7 @@ pub(super) fn rebuild(transaction: &mut Transaction<'_>) -> Result<Rebuilt, Stor
     }
     people::rebuild(transaction, &mut rebuilt)?;
     people::queue(transaction, &available, &mut mentions, &mut rebuilt)?;
+    people::legacy(transaction, &available, &mut mentions, &mut rebuilt)?;
     hosting::rebuild(transaction, &available, &mut mentions, &mut rebuilt)?;
     write_blobs(transaction, &available, &mentions)?;
     write_letters(transaction)?;

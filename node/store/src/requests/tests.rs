@@ -147,6 +147,7 @@ fn whoever_is_written_to_may_answer_unless_blocked() {
         submitted_ms: 1,
         recipients: vec![recipient(2), recipient(3)],
         household: Vec::new(),
+        legacy: Vec::new(),
         envid: None,
         ret_full: false,
     };

@@ -1,13 +1,16 @@
-//! Accounts, contacts, secrets and the queue: that every row can be read, and that what is found by name, key or address is there.
+//! Accounts, contacts, secrets and the queues: that every row can be read, and that what is found by name, key or address is there.
 
 use std::collections::BTreeSet;
 
 use redb::{ReadableTable, ReadableTableMetadata};
 
 use super::{Check, Place};
-use crate::schema::{ACCOUNT_KEYS, ACCOUNT_NAMES, ACCOUNTS, CONTACT_EMAILS, CONTACT_KEYS, CONTACTS, PROGRESS, QUEUE, SECRETS};
+use crate::schema::{
+    ACCOUNT_KEYS, ACCOUNT_NAMES, ACCOUNTS, CONTACT_EMAILS, CONTACT_KEYS, CONTACTS, LEGACY, LEGACY_PROGRESS, PROGRESS, QUEUE,
+    SECRETS,
+};
 use crate::store::Reader;
-use crate::{StoreError, account, contact, queue, secret};
+use crate::{StoreError, account, contact, legacy, queue, secret};
 
 impl Check<'_> {
     pub(super) fn accounts(&mut self, reader: &Reader) -> Result<(), StoreError> {
@@ -87,6 +90,23 @@ impl Check<'_> {
         }
         if queue.len()? != progress.len()? {
             self.report.problem(Place::Queue, "there is progress of entries that are not there");
+        }
+        Ok(())
+    }
+
+    pub(super) fn legacy(&mut self, reader: &Reader) -> Result<(), StoreError> {
+        let (entries, progress) = (reader.table(LEGACY)?, reader.table(LEGACY_PROGRESS)?);
+        for found in entries.iter()? {
+            let (id, value) = found?;
+            let state = progress.get(id.value())?;
+            match legacy::decode(id.value(), value.value(), state.as_ref().map(redb::AccessGuard::value)) {
+                Ok(entry) => *self.mentions.entry(entry.blob.0.0).or_default() += 1,
+                Err(error) => self.report.problem(Place::Queue, error.to_string()),
+            }
+            self.report.queued += 1;
+        }
+        if entries.len()? != progress.len()? {
+            self.report.problem(Place::Queue, "there is progress of entries of the gateway that are not there");
         }
         Ok(())
     }

@@ -57,6 +57,7 @@ pub(crate) fn submission_of(store: &Store, bytes: &[u8]) -> Submission {
         submitted_ms: 1,
         recipients: vec![recipient],
         household: Vec::new(),
+        legacy: Vec::new(),
         envid: None,
         ret_full: false,
     }

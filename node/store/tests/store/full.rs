@@ -21,9 +21,13 @@ fn prepared() -> (SimulatedDisk, FolderId) {
 
 /// A mail of that size, or why not.
 fn file(store: &Store, inbox: FolderId, size: usize) -> Result<Uid, StoreError> {
+    file_of(store, inbox, &vec![7; size])
+}
+
+fn file_of(store: &Store, inbox: FolderId, mail: &[u8]) -> Result<Uid, StoreError> {
     use std::io::Write;
     let mut stage = store.stage()?;
-    stage.write_all(&vec![7; size]).map_err(|error| match error.kind() {
+    stage.write_all(mail).map_err(|error| match error.kind() {
         std::io::ErrorKind::StorageFull => StoreError::DiskFull,
         _ => StoreError::Broken(error.to_string()),
     })?;
@@ -101,10 +105,11 @@ fn io_error_at_any_operation_loses_nothing() {
 fn full_disk_refuses_mail_and_still_reads_and_removes() {
     let (disk, inbox) = prepared();
     let store = open(&disk);
-    disk.set_capacity(Some(disk.paths().iter().map(|path| disk.contents(path).unwrap().len() as u64).sum::<u64>() + 100_000));
-    let mut filed = 0;
+    // So small a disk as to be full soon, with a reserve in which the database can still grow by its smallest step.
+    disk.set_capacity(Some(disk.paths().iter().map(|path| disk.contents(path).unwrap().len() as u64).sum::<u64>() + 4_000_000));
+    let mut filed = 0_u8;
     let refused = loop {
-        match file(&store, inbox, LARGE) {
+        match file_of(&store, inbox, &[filed; LARGE]) {
             Ok(_) => filed += 1,
             Err(error) => break error,
         }
