@@ -11,6 +11,7 @@ mod account;
 mod address;
 mod archive;
 mod contact;
+mod gateway;
 mod key;
 mod output;
 mod queue;
@@ -56,6 +57,9 @@ enum Command {
     /// Whose mail this node keeps while they are away, and who keeps yours.
     #[command(subcommand)]
     Relay(relay::RelayCommand),
+    /// Ordinary e-mail: whose an address is, and what may leave in the clear.
+    #[command(subcommand)]
+    Gateway(gateway::GatewayCommand),
     /// What has not arrived yet.
     Queue(queue::QueueArgs),
     /// Is everything all right?
@@ -114,6 +118,7 @@ fn perform(cli: Cli) -> Result<(), Failure> {
         Some(Command::Contact(command)) => contact::perform(&home, command),
         Some(Command::Key(command)) => key::perform(&home, command),
         Some(Command::Relay(command)) => relay::perform(&home, command),
+        Some(Command::Gateway(command)) => gateway::perform(&home, command),
         Some(Command::Queue(args)) => queue::perform(&home, args),
         Some(Command::Status(args)) => status::perform(&home, args.json),
         Some(Command::Settings(args)) => settings::perform(&home, &args),

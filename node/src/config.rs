@@ -6,11 +6,22 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+pub(crate) mod gateway;
+
+pub use gateway::GatewayConfig;
+
 /// One key of the file: what [`commented_file`] writes.
 struct Setting {
     key: &'static str,
     default: &'static str,
     meaning: &'static str,
+}
+
+impl Setting {
+    /// Its lines in a fresh file.
+    fn write(&self, text: &mut String) {
+        text.push_str(&format!("\n# {}\n# {} = {}\n", self.meaning, self.key, self.default));
+    }
 }
 
 /// Every key there is. A test proves that the defaults parse to [`Config::default`] and that no field is missing here.
@@ -171,6 +182,8 @@ pub struct Config {
     pub pace: u32,
     /// Log filter.
     pub log: String,
+    /// Ordinary e-mail.
+    pub gateway: GatewayConfig,
 }
 
 /// Who may write to the accounts of this node without being a contact.
@@ -276,6 +289,7 @@ impl Default for Config {
             retry_seconds: 300,
             pace: 1,
             log: "info".into(),
+            gateway: GatewayConfig::default(),
         }
     }
 }
@@ -327,7 +341,7 @@ impl Config {
                 });
             }
         }
-        Ok(())
+        self.gateway.check()
     }
 
     /// The ports for mail programs: name in `run.json`, and value with the LAN switch applied.
@@ -348,14 +362,9 @@ impl Config {
 pub fn commented_file() -> String {
     let mut text = String::from("# Kith's settings. Every key is here with its default; remove the # to change one.\n");
     for setting in SETTINGS {
-        text.push_str("\n# ");
-        text.push_str(setting.meaning);
-        text.push_str("\n# ");
-        text.push_str(setting.key);
-        text.push_str(" = ");
-        text.push_str(setting.default);
-        text.push('\n');
+        setting.write(&mut text);
     }
+    text.push_str(&gateway::commented());
     text
 }
 
@@ -396,7 +405,8 @@ mod tests {
         for setting in SETTINGS {
             assert!(shown.contains(&format!("{}:", setting.key)), "{}", setting.key);
         }
-        assert_eq!(shown.matches(": ").count(), SETTINGS.len());
+        let gateway = format!("gateway: {:?}", GatewayConfig::default());
+        assert_eq!(shown.replace(&gateway, "").matches(": ").count(), SETTINGS.len());
     }
 
     #[test]

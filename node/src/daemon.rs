@@ -24,6 +24,7 @@ use crate::config::Config;
 use crate::control;
 use crate::correspondence::Shared;
 use crate::engine::{ANSWERS_MAX, Clock, Counters, Engine, Inputs, ORDERS_MAX, Parts};
+use crate::gateway::Gateway;
 use crate::mailroom::{self, Mailroom};
 use crate::operations::{Context, Running};
 use crate::people;
@@ -165,7 +166,8 @@ async fn serve(
     });
     let mut engine = tokio::spawn(engine.run(Inputs { network: network_events, answers, orders, stop: stop.clone() }));
 
-    let ports = Ports::open(home, config, &store, clock).await?;
+    let gateway = Arc::new(Gateway::new(config.gateway.clone()));
+    let ports = Ports::open(home, config, &store, &gateway, clock).await?;
     let announcer = if config.mdns { Announcer::start(ports.addresses()) } else { None };
     let control = open_control(home).map_err(|error| failed("the control socket could not be opened", error))?;
     let context = Arc::new(Context {
@@ -180,6 +182,7 @@ async fn serve(
             gatekeeper: ports.gatekeeper(),
         }),
         clock,
+        gateway,
         importing: std::sync::Mutex::default(),
     });
     let control = tokio::spawn(serve_control(control, context, stop));
@@ -199,27 +202,8 @@ async fn serve(
         () = signals.stop() => false,
         _ = &mut engine => true,
     };
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    tracing::info!("stopping");
-    let _ = std::fs::remove_file(home.join("run.json"));
-    let _ = std::fs::remove_file(control::socket(home));
-    // Whatever asks now is told that nobody is here.
-    let farewell = announcer.map(|announcer| tokio::task::spawn_blocking(move || announcer.stop()));
-    ports.close(STOP_TIME / 2).await;
-    if let Some(farewell) = farewell
-        && farewell.await.is_err()
-    {
-        tracing::warn!("the announcing of the mail ports ended by a fault of ours");
-    }
-    // The engine may be gone already: then there is nothing to stop.
-    let _ = stop_sender.send(true);
     let tasks = if broken { vec![control] } else { vec![engine, control] };
-    for task in tasks {
-        if tokio::time::timeout(STOP_TIME / 4, task).await.is_err() {
-            tracing::warn!("a part did not stop in time");
-        }
-    }
-    network.shutdown().await;
+    stop_all(home, Started { announcer, ports, stop: stop_sender, tasks, network }).await;
     if broken {
         return Err(Failure::new(
             "the store failed, and nothing can be promised without it",
@@ -227,6 +211,38 @@ async fn serve(
         ));
     }
     Ok(())
+}
+
+/// What runs, in the order in which it stops.
+struct Started {
+    announcer: Option<Announcer>,
+    ports: Ports,
+    stop: watch::Sender<bool>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+    network: kith_network::Handle,
+}
+
+async fn stop_all(home: &Path, started: Started) {
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    tracing::info!("stopping");
+    let _ = std::fs::remove_file(home.join("run.json"));
+    let _ = std::fs::remove_file(control::socket(home));
+    // Whatever asks now is told that nobody is here.
+    let farewell = started.announcer.map(|announcer| tokio::task::spawn_blocking(move || announcer.stop()));
+    started.ports.close(STOP_TIME / 2).await;
+    if let Some(farewell) = farewell
+        && farewell.await.is_err()
+    {
+        tracing::warn!("the announcing of the mail ports ended by a fault of ours");
+    }
+    // The engine may be gone already: then there is nothing to stop.
+    let _ = started.stop.send(true);
+    for task in started.tasks {
+        if tokio::time::timeout(STOP_TIME / 4, task).await.is_err() {
+            tracing::warn!("a part did not stop in time");
+        }
+    }
+    started.network.shutdown().await;
 }
 
 fn newest(snapshot: &Snapshot) -> EntryId {

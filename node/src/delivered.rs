@@ -35,7 +35,7 @@ pub enum Verdict {
 }
 
 /// A header block, cut into fields (with their line ends and folded lines).
-fn fields(block: &[u8]) -> Vec<&[u8]> {
+pub(crate) fn fields(block: &[u8]) -> Vec<&[u8]> {
     let mut fields = Vec::new();
     let mut start = 0;
     let mut at = 0;
@@ -53,12 +53,12 @@ fn fields(block: &[u8]) -> Vec<&[u8]> {
     fields
 }
 
-fn is_named(field: &[u8], name: &str) -> bool {
+pub(crate) fn is_named(field: &[u8], name: &str) -> bool {
     field.split(|byte| *byte == b':').next().is_some_and(|found| found.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
 }
 
 /// Claims that only this node may make.
-fn is_claim(field: &[u8]) -> bool {
+pub(crate) fn is_claim(field: &[u8]) -> bool {
     is_named(field, "Authentication-Results") || field.get(..7).is_some_and(|start| start.eq_ignore_ascii_case(b"X-Kith-"))
 }
 

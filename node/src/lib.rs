@@ -13,6 +13,7 @@ pub mod correspondence;
 pub mod daemon;
 pub mod delivered;
 pub mod engine;
+pub mod gateway;
 pub mod identity;
 pub mod logging;
 pub mod mailroom;

@@ -3,7 +3,8 @@
 //! Plain words first, then the same for machines, then the mail it is about (its headers, or all of it where RET=FULL asked for that).
 
 use kith_protocol::event::{EntryKind, Problem, Wall};
-use kith_store::queue::QueueEntry;
+use kith_store::legacy::LegacyEntry;
+use kith_store::queue::{Notify, QueueEntry};
 use mail_builder::MessageBuilder;
 use mail_builder::headers::address::Address as MailAddress;
 use mail_builder::headers::content_type::ContentType;
@@ -22,6 +23,17 @@ pub enum Notice {
     Delivered,
     /// The recipient lives here, and this node has filed it (Action: delivered).
     DeliveredHere,
+    /// In the clear: not there yet; what the other side says (Action: delayed).
+    LegacyDelayed(Option<String>),
+    /// In the clear: given up, or refused for good (Action: failed).
+    LegacyFailed {
+        /// RFC 3463.
+        status: String,
+        /// What the other side said, or what is wrong.
+        said: String,
+    },
+    /// In the clear: the other side has it, and does not report what becomes of it (Action: relayed).
+    LegacyRelayed(String),
 }
 
 /// The most bytes of an original that a report carries back with RET=FULL.
@@ -29,11 +41,58 @@ pub const RETURNED_BYTES_MAX: u64 = 1024 * 1024;
 /// The most bytes of headers that a report carries back.
 pub const RETURNED_HEADER_BYTES_MAX: usize = 64 * 1024;
 
+/// The mail and the recipient that a report is about.
+#[derive(Clone, Debug)]
+pub struct About<'a> {
+    /// Whom it was for, as the sender typed it.
+    pub typed: &'a str,
+    /// Whom it was for, as an address.
+    pub recipient: String,
+    /// Wall ms at submission.
+    pub submitted_ms: i64,
+    /// How long it has waited, in ms.
+    pub age_ms: u64,
+    /// RFC 3461 ORCPT.
+    pub orcpt: Option<&'a str>,
+    /// RFC 3461 ENVID.
+    pub envid: Option<&'a str>,
+    /// RFC 3461 RET=FULL.
+    pub ret_full: bool,
+}
+
+impl<'a> From<&'a QueueEntry> for About<'a> {
+    fn from(entry: &'a QueueEntry) -> Self {
+        Self {
+            typed: &entry.typed,
+            recipient: entry.recipient.mail(),
+            submitted_ms: entry.submitted_ms,
+            age_ms: entry.progress.age_ms,
+            orcpt: entry.orcpt.as_deref(),
+            envid: entry.envid.as_deref(),
+            ret_full: entry.ret_full,
+        }
+    }
+}
+
+impl<'a> From<&'a LegacyEntry> for About<'a> {
+    fn from(entry: &'a LegacyEntry) -> Self {
+        Self {
+            typed: &entry.typed,
+            recipient: entry.recipient.clone(),
+            submitted_ms: entry.submitted_ms,
+            age_ms: entry.progress.age_ms,
+            orcpt: entry.orcpt.as_deref(),
+            envid: entry.envid.as_deref(),
+            ret_full: entry.ret_full,
+        }
+    }
+}
+
 /// What a report is made from.
 #[derive(Clone, Debug)]
 pub struct Report<'a> {
-    /// The entry it is about.
-    pub entry: &'a QueueEntry,
+    /// What it is about.
+    pub about: About<'a>,
     /// The sender's own address, `name@kith.alt` form: whom the report is for.
     pub sender: &'a str,
     /// What is reported.
@@ -51,37 +110,43 @@ pub struct Report<'a> {
 impl Notice {
     /// Does the sender want to be told this? (RFC 3461 §4.1; node-written letters: never.)
     pub fn wanted(&self, entry: &QueueEntry) -> bool {
-        entry.kind == EntryKind::Mail
-            && match self {
-                Self::Delayed(_) => entry.notify.delay,
-                Self::Failed(_) => entry.notify.failure,
-                Self::Delivered | Self::DeliveredHere => entry.notify.success,
-            }
+        entry.kind == EntryKind::Mail && self.wanted_by(entry.notify)
+    }
+
+    /// The same, of what the sender said.
+    pub fn wanted_by(&self, notify: Notify) -> bool {
+        match self {
+            Self::Delayed(_) | Self::LegacyDelayed(_) => notify.delay,
+            Self::Failed(_) | Self::LegacyFailed { .. } => notify.failure,
+            Self::Delivered | Self::DeliveredHere | Self::LegacyRelayed(_) => notify.success,
+        }
     }
 
     fn action(&self) -> &'static str {
         match self {
-            Self::Delayed(_) => "delayed",
-            Self::Failed(Problem::NoReceipt) => "relayed",
-            Self::Failed(_) => "failed",
+            Self::Delayed(_) | Self::LegacyDelayed(_) => "delayed",
+            Self::Failed(Problem::NoReceipt) | Self::LegacyRelayed(_) => "relayed",
+            Self::Failed(_) | Self::LegacyFailed { .. } => "failed",
             Self::Delivered | Self::DeliveredHere => "delivered",
         }
     }
 
     fn subject(&self, typed: &str) -> String {
         match self {
-            Self::Delayed(_) => format!("Not delivered yet: your mail to {typed}"),
+            Self::Delayed(_) | Self::LegacyDelayed(_) => format!("Not delivered yet: your mail to {typed}"),
             Self::Failed(Problem::NoReceipt) => format!("Not confirmed: your mail to {typed}"),
-            Self::Failed(_) => format!("Not delivered: your mail to {typed}"),
+            Self::Failed(_) | Self::LegacyFailed { .. } => format!("Not delivered: your mail to {typed}"),
+            Self::LegacyRelayed(_) => format!("Handed over: your mail to {typed}"),
             Self::Delivered | Self::DeliveredHere => format!("Delivered: your mail to {typed}"),
         }
     }
 
     /// RFC 3463.
-    fn status(&self) -> &'static str {
+    fn status(&self) -> &str {
         match self {
-            Self::Delivered | Self::DeliveredHere => "2.0.0",
-            Self::Delayed(_) => "4.4.7",
+            Self::Delivered | Self::DeliveredHere | Self::LegacyRelayed(_) => "2.0.0",
+            Self::Delayed(_) | Self::LegacyDelayed(_) => "4.4.7",
+            Self::LegacyFailed { status, .. } => status,
             Self::Failed(problem) => match problem {
                 Problem::Refused(kith_protocol::event::RefusedReason::TooLarge) => "5.3.4",
                 Problem::Refused(kith_protocol::event::RefusedReason::Price(_) | kith_protocol::event::RefusedReason::Closed) => {
@@ -113,31 +178,44 @@ fn spoken(ms: u64) -> String {
 }
 
 fn plain_words(report: &Report<'_>) -> String {
-    let entry = report.entry;
-    let waited = spoken(entry.progress.age_ms);
+    let About { typed, age_ms, .. } = &report.about;
+    let waited = spoken(*age_ms);
     let because = |problem: &Problem| format!("The reason as far as this node knows: {problem}.");
-    let text = match report.notice {
-        Notice::Delayed(problem) => format!(
-            "Your mail to {} has not arrived yet; it has waited for {waited}.\r\n\r\n{}\r\n\r\nYou need not do anything: your node goes on trying by itself, whenever the\r\nother side can be reached, until {} after you sent it. You will be told if it\r\ngives up. `kith queue` shows what it is doing.\r\n",
-            entry.typed,
-            problem.as_ref().map_or_else(|| "The other side could not be reached so far.".to_owned(), because),
+    let late = |reason: String| {
+        format!(
+            "Your mail to {typed} has not arrived yet; it has waited for {waited}.\r\n\r\n{reason}\r\n\r\nYou need not do anything: your node goes on trying by itself, whenever the\r\nother side can be reached, until {} after you sent it. You will be told if it\r\ngives up. `kith queue` shows what it is doing.\r\n",
             spoken(report.expiry_ms),
-        ),
+        )
+    };
+    let text = match report.notice {
+        Notice::Delayed(problem) => {
+            late(problem.as_ref().map_or_else(|| "The other side could not be reached so far.".to_owned(), because))
+        }
+        Notice::LegacyDelayed(said) => late(match said {
+            Some(said) => format!("Their mail server, or the way there, says:\r\n  {}", field(said)),
+            None => "Their mail server could not be reached so far.".to_owned(),
+        }),
         Notice::Failed(Problem::NoReceipt) => format!(
-            "Their node took your mail to {}, and has not confirmed for {waited}\r\nthat it is in the mailbox. Most likely it is: your node stops asking.\r\n\r\nAsk them another way before you send it again.\r\n",
-            entry.typed,
+            "Their node took your mail to {typed}, and has not confirmed for {waited}\r\nthat it is in the mailbox. Most likely it is: your node stops asking.\r\n\r\nAsk them another way before you send it again.\r\n",
         ),
         Notice::Failed(problem) => format!(
-            "Your mail to {} could not be delivered, and your node has given up after\r\n{waited}. Nobody else was told.\r\n\r\n{}\r\n\r\nPerhaps the address is no longer in use, or the other node has been off all\r\nthe time. Ask them another way, then send it again.\r\n",
-            entry.typed,
+            "Your mail to {typed} could not be delivered, and your node has given up after\r\n{waited}. Nobody else was told.\r\n\r\n{}\r\n\r\nPerhaps the address is no longer in use, or the other node has been off all\r\nthe time. Ask them another way, then send it again.\r\n",
             because(problem),
         ),
+        Notice::LegacyFailed { said, .. } => format!(
+            "Your mail to {typed} could not be delivered; your node has given up after\r\n{waited}. The mail server of the recipient, or the way there, says:\r\n\r\n  {}\r\n",
+            field(said)
+        ),
         Notice::Delivered => {
-            format!("Your mail to {} has arrived: their node has filed it in their mailbox and says so.\r\n", entry.typed)
+            format!("Your mail to {typed} has arrived: their node has filed it in their mailbox and says so.\r\n")
         }
         Notice::DeliveredHere => {
-            format!("Your mail to {} has arrived: it is in their mailbox, which is on this node.\r\n", entry.typed)
+            format!("Your mail to {typed} has arrived: it is in their mailbox, which is on this node.\r\n")
         }
+        Notice::LegacyRelayed(said) => format!(
+            "Your mail to {typed} was taken by their mail server, or the next on the way, which\r\ndoes not report what becomes of it. It said:\r\n\r\n  {}\r\n",
+            field(said)
+        ),
     };
     format!("{text}\r\n-- \r\nYour Kith node\r\n")
 }
@@ -149,25 +227,28 @@ fn field(text: &str) -> String {
 
 /// RFC 3464 §2.2 and §2.3.
 fn machine_words(report: &Report<'_>) -> String {
-    let entry = report.entry;
-    let seconds = entry.submitted_ms.div_euclid(1000);
+    let about = &report.about;
+    let seconds = about.submitted_ms.div_euclid(1000);
     let mut text = String::from("Reporting-MTA: dns; kith.alt\r\n");
-    if let Some(envid) = &entry.envid {
+    if let Some(envid) = about.envid {
         text.push_str(&format!("Original-Envelope-Id: {}\r\n", field(envid)));
     }
     text.push_str(&format!("Arrival-Date: {}\r\n\r\n", Date { date: seconds }.to_rfc822()));
-    if let Some(orcpt) = &entry.orcpt {
+    if let Some(orcpt) = about.orcpt {
         text.push_str(&format!("Original-Recipient: {}\r\n", field(orcpt)));
     }
-    text.push_str(&format!("Final-Recipient: rfc822; {}\r\n", entry.recipient.mail()));
-    text.push_str(&format!("Action: {}\r\nStatus: {}\r\n", report.notice.action(), report.notice.status()));
+    text.push_str(&format!("Final-Recipient: rfc822; {}\r\n", field(&about.recipient)));
+    text.push_str(&format!("Action: {}\r\nStatus: {}\r\n", report.notice.action(), field(report.notice.status())));
     match report.notice {
         Notice::Delayed(Some(problem)) | Notice::Failed(problem) => {
             text.push_str(&format!("Diagnostic-Code: x-kith; {}\r\n", field(&problem.to_string())));
         }
-        Notice::Delayed(None) | Notice::Delivered | Notice::DeliveredHere => {}
+        Notice::LegacyDelayed(Some(said)) | Notice::LegacyFailed { said, .. } | Notice::LegacyRelayed(said) => {
+            text.push_str(&format!("Diagnostic-Code: smtp; {}\r\n", field(said)));
+        }
+        Notice::Delayed(None) | Notice::LegacyDelayed(None) | Notice::Delivered | Notice::DeliveredHere => {}
     }
-    if matches!(report.notice, Notice::Delayed(_)) {
+    if matches!(report.notice, Notice::Delayed(_) | Notice::LegacyDelayed(_)) {
         let until = seconds.saturating_add(i64::try_from(report.expiry_ms / 1000).unwrap_or(i64::MAX));
         text.push_str(&format!("Will-Retry-Until: {}\r\n", Date { date: until }.to_rfc822()));
     }
@@ -182,7 +263,7 @@ fn headers_of(mail: &[u8]) -> &[u8] {
 
 /// Writes the report as a mail.
 pub fn compose(report: &Report<'_>) -> Vec<u8> {
-    let entry = report.entry;
+    let about = &report.about;
     let mut parts = vec![
         MimePart::new("text/plain", BodyPart::Text(plain_words(report).into())),
         MimePart::new(ContentType::new("message/delivery-status"), BodyPart::Binary(machine_words(report).into_bytes().into()))
@@ -190,14 +271,14 @@ pub fn compose(report: &Report<'_>) -> Vec<u8> {
     ];
     if let Some(original) = report.original {
         // A returned mail is 8bit in general, as it was submitted.
-        let whole = entry.ret_full && matches!(report.notice, Notice::Failed(_));
+        let whole = about.ret_full && matches!(report.notice, Notice::Failed(_) | Notice::LegacyFailed { .. });
         let (kind, bytes) = if whole { ("message/rfc822", original) } else { ("text/rfc822-headers", headers_of(original)) };
         parts.push(MimePart::new(ContentType::new(kind), BodyPart::Binary(bytes.into())).transfer_encoding("8bit"));
     }
     MessageBuilder::new()
         .from(MailAddress::new_address(Some("Kith"), "postmaster@kith.alt"))
         .to(MailAddress::new_address(None::<&str>, report.sender))
-        .subject(report.notice.subject(&entry.typed))
+        .subject(report.notice.subject(about.typed))
         .date(Date { date: report.wall.0.div_euclid(1000) })
         .message_id(format!("{:032x}@kith.alt", report.unique))
         .header("Auto-Submitted", Raw::new("auto-replied"))
@@ -215,7 +296,6 @@ mod tests {
     use kith_protocol::address::Address;
     use kith_protocol::event::Progress;
     use kith_protocol::ids::{AccountId, EntryId, MailId};
-    use kith_store::queue::Notify;
     use mail_parser::{MessageParser, MimeHeaders as _};
 
     use super::*;
@@ -242,7 +322,15 @@ mod tests {
 
     fn composed(entry: &QueueEntry, notice: &Notice, original: Option<&[u8]>) -> Vec<u8> {
         let wall = Wall(1_795_090_000_000);
-        compose(&Report { entry, sender: "anna@kith.alt", notice, original, wall, expiry_ms: 2_592_000_000, unique: 5 })
+        compose(&Report {
+            about: entry.into(),
+            sender: "anna@kith.alt",
+            notice,
+            original,
+            wall,
+            expiry_ms: 2_592_000_000,
+            unique: 5,
+        })
     }
 
     #[test]

@@ -20,10 +20,12 @@ use crate::archive::outlet;
 use crate::control::{Password, Refusal, Request};
 use crate::daemon::STORE_CACHE_BYTES;
 use crate::engine::{Clock, Counters, Order};
+use crate::gateway::Gateway;
 use crate::people;
 use crate::sendmail;
 
 mod admission;
+mod gateway;
 mod passwords;
 mod relays;
 mod settings;
@@ -36,6 +38,8 @@ pub struct Context {
     pub running: Option<Running>,
     /// The clocks.
     pub clock: Clock,
+    /// Ordinary e-mail.
+    pub gateway: Arc<Gateway>,
     /// Accounts that mail is being brought to.
     pub importing: Mutex<BTreeSet<AccountId>>,
 }
@@ -109,7 +113,10 @@ impl Context {
             ));
         }
         let store = Store::open(home, Options { cache_bytes: STORE_CACHE_BYTES, passphrase: people::passphrase() })?;
-        Ok(Self { store, running: None, clock: Clock::start(), importing: Mutex::default() })
+        let config = crate::config::Config::load(&home.join("kith.toml"))
+            .map_err(|error| Refusal::new(error.to_string(), "mend kith.toml"))?;
+        let gateway = Arc::new(Gateway::new(config.gateway));
+        Ok(Self { store, running: None, clock: Clock::start(), gateway, importing: Mutex::default() })
     }
 
     fn order(&self, order: Order) {
@@ -165,7 +172,10 @@ pub fn perform(context: &Context, request: Request, body: &[u8]) -> Result<Value
         Request::KeyWords { name } => people::words(&context.store, &named(&context.store, name.as_deref())?),
         Request::KeyForget { name } => people::forget_words(&context.store, &named(&context.store, name.as_deref())?),
         Request::QueueList => queue_list(context),
-        Request::QueueShow { id } => Ok(entry_json(&context.store, &entry(&context.store, id)?)),
+        Request::QueueShow { id } => match gateway::entry(context, id)? {
+            Some(entry) => Ok(gateway::entry_json(context, &entry, context.clock.now())),
+            None => Ok(entry_json(&context.store, &entry(&context.store, id)?)),
+        },
         Request::QueueRetry { id } => queue_retry(context, id),
         Request::QueueCancel { id } => queue_cancel(context, id),
         Request::Status => status(context),
@@ -173,6 +183,20 @@ pub fn perform(context: &Context, request: Request, body: &[u8]) -> Result<Value
             let account = sending(&context.store, sender.as_deref())?;
             sendmail::submit(context, &account, &recipients, from_headers, notify.as_deref(), body)
         }
+        Request::GatewayMap { account, pattern, who, note } => gateway::map(context, account.as_deref(), &pattern, &who, &note),
+        Request::GatewayUnmap { pattern } => gateway::unmap(context, &pattern),
+        Request::GatewayList => gateway::list(context),
+        Request::GatewayImport { account } => gateway::import(context, account.as_deref(), body),
+        Request::GatewayExport => gateway::export(context),
+        Request::GatewayRule { account, rule, who } => {
+            gateway::rule(context, account.as_deref(), rule.as_deref(), who.as_deref())
+        }
+        Request::GatewayRules { account } => gateway::rules(context, account.as_deref()),
+        Request::GatewaySuggestions { account } => gateway::suggestions(context, account.as_deref()),
+        Request::GatewaySuggested { account, email, name, wanted } => {
+            gateway::suggested(context, account.as_deref(), &email, name.as_deref(), wanted)
+        }
+        Request::GatewayRelease { id } => gateway::release(context, id),
         Request::Settings { account } => settings::show(context, account.as_deref()),
         Request::Verify => crate::cli::verify_report(&context.store),
         Request::ExportFolders { account } => outlet::folders(&context.store, named(&context.store, account.as_deref())?.id),
@@ -440,13 +464,15 @@ fn copy_json(store: &Store, entry: &QueueEntry, copy: &kith_protocol::event::Cop
 }
 
 fn queue_list(context: &Context) -> Result<Value, Refusal> {
-    let entries: Vec<Value> = context
+    let now = context.clock.now();
+    let mut entries: Vec<Value> = context
         .store
         .queue()?
         .iter()
         .filter(|entry| entry.kind == EntryKind::Mail)
         .map(|entry| entry_json(&context.store, entry))
         .collect();
+    entries.extend(context.store.legacy_queue()?.iter().map(|entry| gateway::entry_json(context, entry, now)));
     Ok(json!({ "entries": entries }))
 }
 
@@ -454,6 +480,9 @@ fn queue_retry(context: &Context, id: Option<u64>) -> Result<Value, Refusal> {
     let Some(running) = &context.running else {
         return Err(Refusal::new("the node does not run", "start it: everything that waits is tried at once"));
     };
+    if gateway::retry(context, id)? && id.is_some() {
+        return Ok(json!({}));
+    }
     let order = match id {
         Some(id) => Order::Tell(Box::new(Event::RetryAsked(entry(&context.store, id)?.id))),
         None => Order::RetryAll,
@@ -463,6 +492,9 @@ fn queue_retry(context: &Context, id: Option<u64>) -> Result<Value, Refusal> {
 }
 
 fn queue_cancel(context: &Context, id: u64) -> Result<Value, Refusal> {
+    if gateway::cancel(context, id)? {
+        return Ok(json!({}));
+    }
     let found = entry(&context.store, id)?;
     context.store.write(move |transaction| transaction.remove_entry(found.id).map(drop))?;
     context.order(Order::Tell(Box::new(Event::Cancelled(EntryId(id)))));
@@ -476,7 +508,7 @@ fn status(context: &Context) -> Result<Value, Refusal> {
         "running": false,
         "version": env!("CARGO_PKG_VERSION"),
         "accounts": context.store.accounts()?.len(),
-        "queue": waiting.clone().count(),
+        "queue": waiting.clone().count() + context.store.legacy_queue()?.len(),
         "oldest_ms": waiting.map(waited).max().unwrap_or(0),
         "store_bytes": bytes_below(context.store.home(), 0),
     });

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use crate::cli::Failure;
 use crate::config::Config;
 use crate::engine::Clock;
+use crate::gateway::Gateway;
 use crate::submission::Desk;
 
 /// The open ports of a running node.
@@ -56,7 +57,13 @@ impl Ports {
     ///
     /// # Errors
     /// [`Failure`]: an address is taken, or the certificate cannot be read.
-    pub async fn open(home: &Path, config: &Config, store: &Store, clock: Clock) -> Result<Self, Failure> {
+    pub async fn open(
+        home: &Path,
+        config: &Config,
+        store: &Store,
+        gateway: &Arc<Gateway>,
+        clock: Clock,
+    ) -> Result<Self, Failure> {
         let (trigger, stop) = shutdown();
         let bound: Vec<IpAddr> =
             config.ports().iter().filter_map(|(_, address)| Some(address.parse::<SocketAddr>().ok()?.ip())).collect();
@@ -82,7 +89,7 @@ impl Ports {
         let mut ports =
             Self { addresses: Vec::new(), certificates: Arc::clone(&certificates), gatekeeper, trigger, tasks: JoinSet::new() };
         ports.tasks.spawn(certificates.keep_renewed(names, SystemTime::now, stop));
-        let desk = Arc::new(Desk::new(store.clone(), clock, config.size_limit_mib * 1024 * 1024));
+        let desk = Arc::new(Desk::new(store.clone(), clock, Arc::clone(gateway), config.size_limit_mib * 1024 * 1024));
         let without = kith_imap::Without::parse(config.imap_without.iter().map(String::as_str))
             .map_err(|error| Failure::new(format!("imap_without: {error}"), "mend kith.toml"))?;
         for (name, address) in config.ports() {

@@ -1,9 +1,13 @@
-//! Which way a recipient is reached, decided while the sender's mail program is still there: household, overlay, or a refusal with a sentence.
+//! Which way a recipient is reached, decided while the sender's mail program is still there: household, overlay, in the clear, or a refusal
+//! with a sentence.
 
 use kith_protocol::address::Address;
 use kith_protocol::ids::AccountId;
 use kith_store::account::Account;
+use kith_store::routes::Clear;
 use kith_store::{Store, StoreError};
+
+use crate::gateway::Gateway;
 
 /// The domain under which everything lives. It never resolves (RFC 9476).
 pub const DOMAIN: &str = "kith.alt";
@@ -18,6 +22,13 @@ pub enum Road {
     Household(AccountId),
     /// To a key, over the overlay.
     Overlay(Address),
+    /// To an ordinary address, in the clear.
+    Legacy {
+        /// Local part as typed, domain in lower case.
+        address: String,
+        /// It waits for the person's word first.
+        held: bool,
+    },
 }
 
 /// Why a recipient is refused. `Display` is the sentence for the sender.
@@ -32,11 +43,17 @@ pub enum Unroutable {
     /// No such name.
     #[error("nobody is called `{0}` among your contacts or in this household; add them with: kith contact add {0} ADDRESS")]
     UnknownName(String),
-    /// An ordinary address without a key.
+    /// An ordinary address without a key, and no gateway.
     #[error(
-        "{0} is an ordinary e-mail address, and this node only reaches Kith addresses; if they use Kith, add their address with: kith contact add NAME ADDRESS --email {0}"
+        "{0} is an ordinary e-mail address, and there is no gateway to them here; if they use Kith, add their address with: kith contact add NAME ADDRESS --email {0}"
     )]
     Legacy(String),
+    /// The person said that nothing goes there in the clear.
+    #[error("mail to {0} would leave in the clear, and a rule of yours forbids that; see: kith gateway rule")]
+    Forbidden(String),
+    /// It is in a domain of this node, and nobody's.
+    #[error("nobody has the address {0} here; give it to somebody with: kith gateway map {0} WHO")]
+    Unmapped(String),
     /// The store could not be asked.
     #[error("the contact table cannot be read right now")]
     Store(#[from] StoreError),
@@ -46,7 +63,7 @@ pub enum Unroutable {
 ///
 /// # Errors
 /// [`Unroutable`]; only its `Store` case is temporary.
-pub fn find(store: &Store, sender: AccountId, recipient: &str) -> Result<Road, Unroutable> {
+pub fn find(store: &Store, gateway: &Gateway, sender: &Account, recipient: &str) -> Result<Road, Unroutable> {
     let (local, domain) = match recipient.rsplit_once('@') {
         Some((local, domain)) if !local.is_empty() && !domain.is_empty() => (local, domain.to_ascii_lowercase()),
         None if !recipient.is_empty() => (recipient, DOMAIN.to_owned()),
@@ -56,22 +73,41 @@ pub fn find(store: &Store, sender: AccountId, recipient: &str) -> Result<Road, U
         return key_road(store, label);
     }
     if domain != DOMAIN {
-        let email = format!("{}@{domain}", local.to_lowercase());
-        return match store.contact_by_email(sender, &email)? {
-            Some(contact) => overlay_or_household(store, contact.address),
-            None => Err(Unroutable::Legacy(shown(recipient))),
-        };
+        return ordinary(store, gateway, sender, local, &domain);
     }
     let name = local.split('+').next().unwrap_or(local).to_lowercase();
     if name.len() > NAME_BYTES_MAX {
         return key_road(store, &name);
     }
-    if let Some(contact) = store.contact_by_name(sender, &name)? {
+    if let Some(contact) = store.contact_by_name(sender.id, &name)? {
         return overlay_or_household(store, contact.address);
     }
     match store.account_by_login(&name)? {
         Some(account) => Ok(Road::Household(account.id)),
         None => Err(Unroutable::UnknownName(shown(&name))),
+    }
+}
+
+/// The road to an ordinary address: to a key, where somebody has said that it is one's; else in the clear, where that is possible and allowed.
+fn ordinary(store: &Store, gateway: &Gateway, sender: &Account, local: &str, domain: &str) -> Result<Road, Unroutable> {
+    let email = format!("{}@{domain}", local.to_lowercase());
+    if let Some(contact) = store.contact_by_email(sender.id, &email)? {
+        return overlay_or_household(store, contact.address);
+    }
+    if let Some(address) = gateway.whose(store, &email)? {
+        return overlay_or_household(store, address);
+    }
+    if gateway.is_own(domain) {
+        return Err(Unroutable::Unmapped(shown(&email)));
+    }
+    if gateway.way_out(store, sender)?.is_none() {
+        return Err(Unroutable::Legacy(shown(&email)));
+    }
+    let address = format!("{local}@{domain}");
+    match gateway.clear(store, sender.id, &email)? {
+        Clear::Never => Err(Unroutable::Forbidden(shown(&email))),
+        Clear::Ask => Ok(Road::Legacy { address, held: true }),
+        Clear::Always => Ok(Road::Legacy { address, held: false }),
     }
 }
 

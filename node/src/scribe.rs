@@ -315,7 +315,7 @@ impl Desk {
         };
         let original = entry.blob.as_ref().and_then(|(hash, _)| beginning(&self.store, hash));
         let report = Report {
-            entry,
+            about: entry.into(),
             sender: &format!("{}@kith.alt", account.name),
             notice,
             original: original.as_deref(),

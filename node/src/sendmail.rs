@@ -29,7 +29,7 @@ pub fn submit(
     notify: Option<&str>,
     mail: &[u8],
 ) -> Result<Value, Refusal> {
-    let desk = Desk::new(context.store.clone(), context.clock, kith_protocol::limits::MAIL_BYTES_MAX);
+    let desk = Desk::new(context.store.clone(), context.clock, context.gateway.clone(), kith_protocol::limits::MAIL_BYTES_MAX);
     let mail = with_network_line_ends(mail);
     let split = split(&mail)?;
     let header = Header::parse(&split.fields);

@@ -17,6 +17,13 @@ pub enum Route {
     Household(AccountId),
     /// A key on the overlay.
     Overlay(Address),
+    /// An ordinary address: the mail leaves in the clear.
+    Legacy {
+        /// The address.
+        address: String,
+        /// Only once the sender has said so again.
+        held: bool,
+    },
 }
 
 /// A refusal to be said to the client as it is.

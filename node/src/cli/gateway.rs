@@ -1,0 +1,229 @@
+//! `kith gateway`: ordinary e-mail: whose an address is, what may leave in the clear, what waits for a word, what the DNS needs.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::Value;
+
+use super::output::{self, Failure};
+use crate::control::Request;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum GatewayCommand {
+    /// Give an ordinary address to somebody: what comes for it goes to their key, and they may write as it.
+    Map {
+        /// NAME (at every domain of this node), NAME@DOMAIN, or @DOMAIN for all that nobody else has.
+        address: String,
+        /// An account, a contact, or a Kith address.
+        who: String,
+        /// To remember whom the address was given to.
+        #[arg(long, default_value = "")]
+        note: String,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Take an address away: mail for it is refused from then on.
+    Unmap {
+        /// As it was given.
+        address: String,
+    },
+    /// The table of addresses.
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read the table from a CSV file with the columns address, who and note (- for standard input).
+    Import {
+        /// The file.
+        file: PathBuf,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Write the table to standard output, as CSV.
+    Export,
+    /// Whether mail may leave in the clear: to an address, a domain, a contact's addresses, or in general.
+    Rule {
+        /// What is to happen; `default` takes a rule back. Without, the rules are listed.
+        rule: Option<Word>,
+        /// USER@DOMAIN, @DOMAIN or a contact's name; without, everybody.
+        who: Option<String>,
+        #[command(flatten)]
+        whose: Whose,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let a mail go that waits for your word.
+    Release {
+        /// Its number in `kith queue`.
+        id: u64,
+    },
+    /// Kith addresses that signed ordinary mails have offered, and that wait for your yes.
+    Suggestions {
+        #[command(flatten)]
+        whose: Whose,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Believe a suggestion: mail to that address goes to the key from then on.
+    Accept {
+        /// The ordinary address.
+        email: String,
+        /// What to call them, if they are no contact yet.
+        #[arg(long)]
+        name: Option<String>,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Forget a suggestion.
+    Refuse {
+        /// The ordinary address.
+        email: String,
+        #[command(flatten)]
+        whose: Whose,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Whose {
+    /// Whose; the only account's where there is one.
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Word {
+    /// It is refused while you send.
+    Never,
+    /// It waits for your word.
+    Ask,
+    /// It leaves.
+    Always,
+    /// As for everybody.
+    Default,
+}
+
+impl Word {
+    fn rule(self) -> Option<String> {
+        match self {
+            Self::Never => Some("never".into()),
+            Self::Ask => Some("ask".into()),
+            Self::Always => Some("always".into()),
+            Self::Default => None,
+        }
+    }
+}
+
+/// The largest table taken for import, in bytes.
+const IMPORT_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+pub(super) fn perform(home: &Path, command: GatewayCommand) -> Result<(), Failure> {
+    match command {
+        GatewayCommand::Map { address, who, note, whose } => {
+            let request = Request::GatewayMap { account: whose.account, pattern: address, who, note };
+            let answer = output::ask(home, &request, &[])?;
+            output::say(&format!("{} leads to {}", output::text(&answer, "pattern"), output::text(&answer, "address")));
+            Ok(())
+        }
+        GatewayCommand::Unmap { address } => {
+            output::ask(home, &Request::GatewayUnmap { pattern: address }, &[])?;
+            output::say("taken away");
+            Ok(())
+        }
+        GatewayCommand::List { json } => {
+            let answer = output::ask(home, &Request::GatewayList, &[])?;
+            if json { output::print_json(&answer) } else { output::print(&listed(&answer)) }
+        }
+        GatewayCommand::Import { file, whose } => import(home, &file, whose),
+        GatewayCommand::Export => {
+            let answer = output::ask(home, &Request::GatewayExport, &[])?;
+            output::print(output::text(&answer, "text"))
+        }
+        GatewayCommand::Rule { rule: Some(word), who, whose, .. } => {
+            let request = Request::GatewayRule { account: whose.account, rule: word.rule(), who };
+            output::ask(home, &request, &[])?;
+            output::say("noted");
+            Ok(())
+        }
+        GatewayCommand::Rule { rule: None, whose, json, .. } => {
+            let answer = output::ask(home, &Request::GatewayRules { account: whose.account }, &[])?;
+            if json { output::print_json(&answer) } else { output::print(&rules(&answer)) }
+        }
+        GatewayCommand::Release { id } => {
+            let answer = output::ask(home, &Request::GatewayRelease { id }, &[])?;
+            output::say(&format!("on its way to {}, in the clear", output::text(&answer, "for")));
+            Ok(())
+        }
+        GatewayCommand::Suggestions { whose, json } => {
+            let answer = output::ask(home, &Request::GatewaySuggestions { account: whose.account }, &[])?;
+            if json { output::print_json(&answer) } else { suggestions(&answer) }
+        }
+        GatewayCommand::Accept { email, name, whose } => {
+            let request = Request::GatewaySuggested { account: whose.account, email, name, wanted: true };
+            let answer = output::ask(home, &request, &[])?;
+            output::say(&format!(
+                "{} is {}; compare the address with them when you meet",
+                output::text(&answer, "mail"),
+                output::text(&answer, "address")
+            ));
+            Ok(())
+        }
+        GatewayCommand::Refuse { email, whose } => {
+            let request = Request::GatewaySuggested { account: whose.account, email, name: None, wanted: false };
+            output::ask(home, &request, &[])?;
+            output::say("forgotten");
+            Ok(())
+        }
+    }
+}
+
+fn import(home: &Path, file: &Path, whose: Whose) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::new(format!("{}: {error}", file.display()), "");
+    let mut text = Vec::new();
+    if file == Path::new("-") {
+        std::io::stdin().take(IMPORT_BYTES_MAX).read_to_end(&mut text).map_err(failed)?;
+    } else {
+        std::fs::File::open(file).map_err(failed)?.take(IMPORT_BYTES_MAX).read_to_end(&mut text).map_err(failed)?;
+    }
+    let answer = output::ask(home, &Request::GatewayImport { account: whose.account }, &text)?;
+    let problems = output::items(&answer, "problems");
+    problems.iter().for_each(|problem| output::say(problem.as_str().unwrap_or_default()));
+    let imported = answer.get("imported").and_then(Value::as_u64).unwrap_or(0);
+    output::say(&format!("{imported} imported, {} left out", problems.len()));
+    Ok(())
+}
+
+fn listed(answer: &Value) -> String {
+    let rows: Vec<Vec<String>> = output::items(answer, "rows")
+        .iter()
+        .map(|row| ["pattern", "name", "address", "note"].map(|field| output::text(row, field).to_owned()).to_vec())
+        .collect();
+    output::table(&["ADDRESS", "WHO", "KEY", "NOTE"], &rows)
+}
+
+fn rules(answer: &Value) -> String {
+    let mut rows: Vec<Vec<String>> = output::items(answer, "rules")
+        .iter()
+        .map(|row| {
+            let about = output::text(row, "about");
+            vec![output::text(row, "rule").to_owned(), if about.is_empty() { "everybody" } else { about }.to_owned()]
+        })
+        .collect();
+    rows.push(vec![output::text(answer, "otherwise").to_owned(), "otherwise (kith.toml)".to_owned()]);
+    output::table(&["IN THE CLEAR", "TO"], &rows)
+}
+
+fn suggestions(answer: &Value) -> Result<(), Failure> {
+    let rows: Vec<Vec<String>> = output::items(answer, "suggestions")
+        .iter()
+        .map(|row| vec![output::text(row, "email").to_owned(), output::text(row, "address").to_owned()])
+        .collect();
+    if rows.is_empty() {
+        output::say("nothing is suggested");
+        return Ok(());
+    }
+    output::print(&output::table(&["E-MAIL", "KITH ADDRESS"], &rows))
+}

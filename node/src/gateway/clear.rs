@@ -1,0 +1,198 @@
+//! What the sender is told of a mail that leaves in the clear: a line for the copy in Sent, and a short mail where it is wanted.
+
+use std::io::{Read as _, Write as _};
+
+use kith_protocol::event::Now;
+use kith_protocol::ids::AccountId;
+use kith_smtp::policy::AcceptedMail;
+use kith_store::folder::{Flags, Use};
+use kith_store::legacy::LegacyRecipient;
+use kith_store::mailbox::Filing;
+use kith_store::{Store, StoreError, Transaction};
+use mail_builder::MessageBuilder;
+use mail_builder::headers::address::Address as MailAddress;
+use mail_builder::headers::date::Date;
+use mail_builder::headers::raw::Raw;
+
+use super::{Gateway, WayOut};
+use crate::config::gateway::Told as When;
+use crate::delivered;
+
+/// How much of a mail is looked at for its Message-ID and subject.
+const HEADER_BYTES_MAX: u64 = 64 * 1024;
+/// Recipients that the line in Sent names; more are counted.
+const NAMED_MAX: usize = 20;
+/// The kind of rows that say who was told about whom: `told/<account>`, by address.
+const TOLD_ROWS: &str = "told/";
+
+/// What is to be written together with the submission.
+#[derive(Clone, Debug)]
+pub struct Told {
+    account: AccountId,
+    /// Message-ID, wall ms, words.
+    sent: Option<(String, i64, String)>,
+    notice: Option<Filing>,
+    /// Recipients that are named for the first time.
+    first: Vec<String>,
+}
+
+impl Told {
+    /// Writes it.
+    ///
+    /// # Errors
+    /// [`StoreError`] from below.
+    pub fn perform(&self, transaction: &mut Transaction<'_>) -> Result<(), StoreError> {
+        if let Some((message_id, wall_ms, words)) = &self.sent {
+            transaction.remember_clear(self.account, message_id, *wall_ms, words)?;
+        }
+        for email in &self.first {
+            match transaction.put_gateway_row(&rows_of(self.account), email, Some(b"")) {
+                // Whoever writes to so many is told once more.
+                Err(StoreError::Invalid(_)) => {}
+                other => other?,
+            }
+        }
+        if let Some(filing) = &self.notice {
+            transaction.deliver(self.account, Use::Inbox, filing)?;
+        }
+        Ok(())
+    }
+}
+
+fn rows_of(account: AccountId) -> String {
+    format!("{TOLD_ROWS}{}", account.0)
+}
+
+/// What there is to tell about a mail, part of which (`legacy`) leaves in the clear; nothing where none does.
+///
+/// # Errors
+/// [`StoreError`] from below.
+pub fn told(
+    store: &Store,
+    gateway: &Gateway,
+    mail: &AcceptedMail,
+    legacy: &[LegacyRecipient],
+    now: Now,
+) -> Result<Told, StoreError> {
+    let account = &mail.account;
+    let mut told = Told { account: account.id, sent: None, notice: None, first: Vec::new() };
+    if legacy.is_empty() {
+        return Ok(told);
+    }
+    let way = match gateway.way_out(store, account)? {
+        Some(WayOut::Provider(_)) => {
+            gateway.provider(account).map_or_else(String::new, |provider| format!("by {}", provider.smtp))
+        }
+        Some(WayOut::Direct) => "to their mail servers directly".to_owned(),
+        None => "by a gateway".to_owned(),
+    };
+    let mut header = Vec::new();
+    store.blob(&mail.mail.hash)?.take(HEADER_BYTES_MAX).read_to_end(&mut header).map_err(delivered::disk)?;
+    let parsed = mail_parser::MessageParser::new().parse_headers(header.as_slice());
+    let message_id = parsed.as_ref().and_then(|parsed| parsed.message_id());
+    told.sent = message_id.map(|id| (id.to_owned(), now.wall.0, words(legacy, &way)));
+    for recipient in legacy {
+        let email = recipient.address.to_lowercase();
+        if store.gateway_row(&rows_of(account.id), &email)?.is_none() && !told.first.contains(&email) {
+            told.first.push(email);
+        }
+    }
+    let held = legacy.iter().any(|recipient| recipient.held);
+    let wanted = match gateway.config().notify {
+        When::Always => true,
+        When::First => !told.first.is_empty(),
+        When::Never => false,
+    };
+    // Nobody is told about a mail from `<>`; and whatever waits for a word has to say so.
+    if (wanted || held) && !mail.reverse_path.is_empty() {
+        let subject = parsed.as_ref().and_then(|parsed| parsed.subject()).unwrap_or("(no subject)");
+        let mut stage = store.stage()?;
+        stage.write_all(&notice(&account.name, subject, legacy, &way, now)).map_err(delivered::disk)?;
+        told.notice = Some(Filing {
+            blob: stage.finish()?,
+            flags: Flags::default(),
+            internal_date: now.wall.0.div_euclid(1000),
+            internal_zone: 0,
+        });
+    }
+    Ok(told)
+}
+
+/// The line for the copy in Sent: who got the mail in the clear, and how. Printable ASCII.
+fn words(legacy: &[LegacyRecipient], way: &str) -> String {
+    let mut names: Vec<&str> = legacy.iter().take(NAMED_MAX).map(|recipient| recipient.address.as_str()).collect();
+    let more = format!("and {} more", legacy.len().saturating_sub(NAMED_MAX));
+    if legacy.len() > NAMED_MAX {
+        names.push(&more);
+    }
+    let text = format!("{} ({way})", names.join(", "));
+    text.chars().map(|letter| if (' '..='~').contains(&letter) { letter } else { '?' }).collect()
+}
+
+fn notice(name: &str, subject: &str, legacy: &[LegacyRecipient], way: &str, now: Now) -> Vec<u8> {
+    let list = |held: bool| -> String {
+        legacy.iter().filter(|one| one.held == held).map(|one| format!("  {}\r\n", one.address)).collect()
+    };
+    let (sent, waits) = (list(false), list(true));
+    let mut text = String::new();
+    if !sent.is_empty() {
+        text.push_str(&format!(
+            "Your mail \"{subject}\" leaves in the clear, {way}, for\r\n\r\n{sent}\r\nThey are not on Kith as far as your node knows: whoever carries the mail can read it.\r\nAll other recipients get it sealed.\r\n\r\nTo forbid it, or to be asked each time: kith gateway rule never|ask ADDRESS\r\n"
+        ));
+    }
+    if !waits.is_empty() {
+        text.push_str(&format!(
+            "\r\nYour mail \"{subject}\" would leave in the clear, {way}, for\r\n\r\n{waits}\r\nIt waits for your word: `kith queue` has its number, then\r\nkith gateway release NUMBER, or kith queue cancel NUMBER\r\n"
+        ));
+    }
+    let heading = if waits.is_empty() { "Sent in the clear" } else { "Waits for your word" };
+    let body = format!("{}\r\n-- \r\nYour Kith node\r\n", text.trim_start());
+    MessageBuilder::new()
+        .from(MailAddress::new_address(Some("Kith"), "postmaster@kith.alt"))
+        .to(MailAddress::new_address(None::<&str>, format!("{name}@kith.alt")))
+        .subject(format!("{heading}: {subject}"))
+        .date(Date { date: now.wall.0.div_euclid(1000) })
+        .message_id(format!("{:032x}@kith.alt", rand::random::<u128>()))
+        .header("Auto-Submitted", Raw::new("auto-generated"))
+        .text_body(body.as_str())
+        .write_to_vec()
+        .unwrap_or_else(|_| body.into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use kith_protocol::event::{Mono, Wall};
+    use kith_store::queue::Notify;
+
+    use super::*;
+
+    fn recipient(address: &str, held: bool) -> LegacyRecipient {
+        let notify = Notify { success: false, failure: true, delay: true };
+        LegacyRecipient {
+            address: address.into(),
+            from: "anna@example.org".into(),
+            typed: address.into(),
+            notify,
+            orcpt: None,
+            held,
+        }
+    }
+
+    #[test]
+    fn the_line_for_sent_is_one_printable_line() {
+        let many: Vec<LegacyRecipient> = (0..30).map(|number| recipient(&format!("{number}ü@x.y"), false)).collect();
+        let line = words(&many, "by smtp.x.y:587");
+        assert!(line.ends_with("and 10 more (by smtp.x.y:587)") && line.is_ascii() && !line.contains(['\r', '\n']), "{line}");
+    }
+
+    #[test]
+    fn what_waits_is_said_apart_from_what_left() {
+        let now = Now { mono: Mono(0), wall: Wall(1_795_000_000_000) };
+        let both = [recipient("carol@x.y", false), recipient("dave@x.y", true)];
+        let text = String::from_utf8(notice("anna", "hello\r\nX: y", &both, "by a gateway", now)).unwrap();
+        assert!(text.contains("Waits for your word") && text.contains("carol@x.y") && text.contains("dave@x.y"), "{text}");
+        assert!(!text.contains("\nX: y"), "{text}");
+        let text = String::from_utf8(notice("anna", "hello", &both[..1], "by a gateway", now)).unwrap();
+        assert!(text.contains("Sent in the clear") && !text.contains("release"), "{text}");
+    }
+}

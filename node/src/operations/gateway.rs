@@ -1,0 +1,255 @@
+//! Ordinary e-mail from the command line: whose an address is, what may leave in the clear, what waits for a word.
+
+use kith_protocol::event::Now;
+use kith_protocol::ids::EntryId;
+use kith_store::contact::Contact;
+use kith_store::legacy::{LegacyEntry, LegacyProgress};
+use kith_store::routes::{Clear, Route};
+use serde_json::{Value, json};
+
+use super::{Context, named, somebody};
+use crate::control::Refusal;
+use crate::gateway::table;
+
+/// Rows of an imported table at most.
+const ROWS_MAX: usize = kith_store::routes::ROUTES_MAX;
+
+fn of_pattern(text: &str) -> Result<String, Refusal> {
+    table::pattern(text).map_err(|cause| Refusal::new(cause, "NAME stands for NAME at every domain of this node"))
+}
+
+/// Gives an address to somebody: an account of the household, a contact of the asking account, or a key.
+pub(super) fn map(context: &Context, account: Option<&str>, pattern: &str, who: &str, note: &str) -> Result<Value, Refusal> {
+    let pattern = of_pattern(pattern)?;
+    let address = match context.store.account_by_login(&who.to_lowercase())? {
+        Some(account) => account.address,
+        None => somebody(context, &named(&context.store, account)?, who)?.0,
+    };
+    let route = Route { address, note: note.to_owned(), added_ms: context.clock.now().wall.0 };
+    let row = pattern.clone();
+    context.store.write(move |transaction| transaction.put_route(&row, &route))?;
+    Ok(json!({ "pattern": pattern, "address": address.mail() }))
+}
+
+pub(super) fn unmap(context: &Context, pattern: &str) -> Result<Value, Refusal> {
+    let pattern = of_pattern(pattern)?;
+    let row = pattern.clone();
+    if !context.store.write(move |transaction| transaction.remove_route(&row))? {
+        return Err(Refusal::new(format!("the table has no row {pattern}"), "see `kith gateway list`"));
+    }
+    Ok(json!({ "pattern": pattern }))
+}
+
+/// The table, with names where they are known.
+pub(super) fn list(context: &Context) -> Result<Value, Refusal> {
+    let accounts = context.store.accounts()?;
+    let mut rows = Vec::new();
+    for (pattern, route) in context.store.routes()? {
+        let mut name = accounts.iter().find(|account| account.address == route.address).map(|account| account.name.clone());
+        for account in &accounts {
+            if name.is_none() {
+                name = context.store.contact_by_address(account.id, &route.address)?.map(|contact| contact.name);
+            }
+        }
+        rows.push(json!({ "pattern": pattern, "address": route.address.mail(), "name": name, "note": route.note }));
+    }
+    Ok(json!({ "rows": rows, "domains": context.gateway.config().domains }))
+}
+
+/// Reads a table in CSV: what can be taken is taken, the rest is named.
+pub(super) fn import(context: &Context, account: Option<&str>, body: &[u8]) -> Result<Value, Refusal> {
+    let text = std::str::from_utf8(body).map_err(|_| Refusal::new("the file is not UTF-8 text", "export it again as UTF-8"))?;
+    let read = table::read(text).map_err(|cause| Refusal::new(cause, ""))?;
+    let mut problems = read.problems;
+    let mut imported = 0_usize;
+    for row in read.rows.into_iter().take(ROWS_MAX) {
+        match map(context, account, &row.pattern, &row.who, &row.note) {
+            Ok(_) => imported += 1,
+            Err(refusal) => problems.push(format!("{}: {}", row.pattern, refusal.cause)),
+        }
+    }
+    Ok(json!({ "imported": imported, "problems": problems }))
+}
+
+pub(super) fn export(context: &Context) -> Result<Value, Refusal> {
+    let rows = context.store.routes()?.into_iter();
+    let rows = rows.map(|(pattern, route)| table::Row { pattern, who: route.address.mail(), note: route.note });
+    Ok(json!({ "text": table::write(rows).map_err(|cause| Refusal::new(cause, ""))? }))
+}
+
+fn word(rule: Clear) -> &'static str {
+    match rule {
+        Clear::Never => "never",
+        Clear::Ask => "ask",
+        Clear::Always => "always",
+    }
+}
+
+/// What a rule is about: an address, a domain, everybody, or a contact by name, whose ordinary addresses are meant.
+fn about(context: &Context, account: &kith_store::account::Account, who: Option<&str>) -> Result<Vec<String>, Refusal> {
+    let Some(who) = who else { return Ok(vec![String::new()]) };
+    if !who.contains('@') {
+        let contact = context.store.contact_by_name(account.id, &who.to_lowercase())?;
+        let emails = contact.map(|contact| contact.emails).unwrap_or_default();
+        if emails.is_empty() {
+            return Err(Refusal::new(
+                format!("there is no contact `{who}` with an ordinary address"),
+                "name the address itself, or @DOMAIN",
+            ));
+        }
+        return Ok(emails);
+    }
+    Ok(vec![of_pattern(who)?])
+}
+
+pub(super) fn rule(context: &Context, account: Option<&str>, said: Option<&str>, who: Option<&str>) -> Result<Value, Refusal> {
+    let account = named(&context.store, account)?;
+    let rule = match said {
+        None => None,
+        Some("never") => Some(Clear::Never),
+        Some("ask") => Some(Clear::Ask),
+        Some("always") => Some(Clear::Always),
+        Some(other) => return Err(Refusal::new(format!("`{other}` is no rule"), "never, ask, always")),
+    };
+    let patterns = about(context, &account, who)?;
+    let rows = patterns.clone();
+    context
+        .store
+        .write(move |transaction| rows.iter().try_for_each(|pattern| transaction.put_clear_rule(account.id, pattern, rule)))?;
+    Ok(json!({ "about": patterns }))
+}
+
+pub(super) fn rules(context: &Context, account: Option<&str>) -> Result<Value, Refusal> {
+    let account = named(&context.store, account)?;
+    let rules: Vec<Value> = context
+        .store
+        .clear_rules(account.id)?
+        .into_iter()
+        .map(|(pattern, rule)| json!({ "about": pattern, "rule": word(rule) }))
+        .collect();
+    Ok(json!({ "rules": rules, "otherwise": word(context.gateway.config().clear.into()) }))
+}
+
+pub(super) fn suggestions(context: &Context, account: Option<&str>) -> Result<Value, Refusal> {
+    let account = named(&context.store, account)?;
+    let found = context.store.suggestions(account.id)?;
+    let found: Vec<Value> =
+        found.iter().map(|one| json!({ "email": one.email, "address": one.address.mail(), "at_ms": one.at_ms })).collect();
+    Ok(json!({ "suggestions": found }))
+}
+
+/// A person's word about a suggestion: the address becomes a contact's, new or known, or it is forgotten.
+pub(super) fn suggested(
+    context: &Context,
+    account: Option<&str>,
+    email: &str,
+    name: Option<&str>,
+    wanted: bool,
+) -> Result<Value, Refusal> {
+    let account = named(&context.store, account)?;
+    let email = email.to_lowercase();
+    let none = || Refusal::new(format!("nothing is suggested for {email}"), "see `kith gateway suggestions`");
+    let found = context.store.suggestions(account.id)?.into_iter().find(|one| one.email == email).ok_or_else(none)?;
+    if !wanted {
+        context.store.write(move |transaction| transaction.remove_suggestion(account.id, &email))?;
+        return Ok(json!({}));
+    }
+    let known = context.store.contact_by_address(account.id, &found.address)?;
+    let name = match (&known, name) {
+        (Some(known), _) => known.name.clone(),
+        (None, Some(name)) => name.to_lowercase(),
+        (None, None) => return Err(Refusal::new("who is it?", "give them a name: --name NAME")),
+    };
+    if known.is_none() && context.store.contact_by_name(account.id, &name)?.is_some() {
+        return Err(Refusal::new(format!("`{name}` is somebody else already"), "choose another name"));
+    }
+    let mut contact = known.unwrap_or_else(|| Contact {
+        account: account.id,
+        name: name.clone(),
+        address: found.address,
+        emails: Vec::new(),
+        grade: kith_store::contact::Grade::Unknown,
+        added: context.clock.now().wall.0.div_euclid(1000),
+    });
+    if !contact.emails.contains(&email) {
+        contact.emails.push(email.clone());
+    }
+    context.store.write(move |transaction| {
+        transaction.put_contact(&contact)?;
+        transaction.remove_suggestion(account.id, &email).map(drop)
+    })?;
+    super::admission::welcome(context, account.id, &found.address)?;
+    Ok(json!({ "name": name, "mail": format!("{name}@kith.alt"), "address": found.address.mail() }))
+}
+
+/// Lets a mail go that waits for the person's word.
+pub(super) fn release(context: &Context, id: u64) -> Result<Value, Refusal> {
+    let entry = entry(context, id)?.filter(|entry| entry.progress.held);
+    let entry =
+        entry.ok_or_else(|| Refusal::new(format!("no mail with the number {id} waits for a word"), "see `kith queue`"))?;
+    hurry(context, &entry)?;
+    Ok(json!({ "for": entry.recipient }))
+}
+
+/// The gateway's entry of a number.
+pub(super) fn entry(context: &Context, id: u64) -> Result<Option<LegacyEntry>, Refusal> {
+    Ok(context.store.legacy_entry(EntryId(id))?)
+}
+
+/// Has an entry tried at once; one that waited for a word does so no longer.
+fn hurry(context: &Context, entry: &LegacyEntry) -> Result<(), Refusal> {
+    let (id, progress) = (entry.id, LegacyProgress { held: false, next_ms: 0, ..entry.progress.clone() });
+    Ok(context.store.write(move |transaction| transaction.put_legacy_progress(id, &progress, true))?)
+}
+
+/// Tries one entry now, or all that do not wait for a word.
+pub(super) fn retry(context: &Context, id: Option<u64>) -> Result<bool, Refusal> {
+    let mut some = false;
+    for entry in context.store.legacy_queue()? {
+        if !entry.progress.held && id.is_none_or(|id| entry.id.0 == id) {
+            hurry(context, &entry)?;
+            some = true;
+        }
+    }
+    context.gateway.forgive();
+    Ok(some)
+}
+
+/// Withdraws an entry; `false` where there is none.
+pub(super) fn cancel(context: &Context, id: u64) -> Result<bool, Refusal> {
+    Ok(context.store.write(move |transaction| transaction.remove_legacy(EntryId(id)))?.is_some())
+}
+
+/// An entry for `kith queue`.
+pub(super) fn entry_json(context: &Context, entry: &LegacyEntry, now: Now) -> Value {
+    let account = context.store.account(entry.account).map(|account| account.name).unwrap_or_default();
+    let progress = &entry.progress;
+    let age_ms = u64::try_from(now.wall.0.saturating_sub(entry.submitted_ms)).unwrap_or(0).max(progress.age_ms);
+    let state = match (&progress.said, progress.held) {
+        (_, true) => "would leave in the clear: waits for your word".to_owned(),
+        (Some(said), false) => said.clone(),
+        (None, false) => "just submitted".to_owned(),
+    };
+    let next = if progress.held {
+        format!("kith gateway release {}, or kith queue cancel {}", entry.id.0, entry.id.0)
+    } else {
+        let seconds = progress.next_ms.saturating_sub(now.wall.0).max(0) / 1000;
+        format!("tried again in {seconds} s")
+    };
+    json!({
+        "id": entry.id.0,
+        "account": account,
+        "what": "legacy",
+        "for": if entry.typed.is_empty() { entry.recipient.clone() } else { entry.typed.clone() },
+        "address": entry.recipient,
+        "from": entry.from,
+        "bytes": entry.blob.1,
+        "submitted_ms": entry.submitted_ms,
+        "age_ms": age_ms,
+        "attempts": progress.attempts,
+        "doubtful": progress.doubtful,
+        "held": progress.held,
+        "state": state,
+        "next": next,
+    })
+}
