@@ -1,6 +1,8 @@
 //! APPEND and REPLACE: messages go from the wire straight into the store's stage, and into the folder all at once (RFC 3501 §6.3.11, RFC
 //! 3502, RFC 4315, RFC 6855 §4, RFC 7889, RFC 8508).
 
+mod sent;
+
 use std::io::Write as _;
 
 use kith_store::StoreError;
@@ -161,6 +163,10 @@ impl Session {
         let account = self.account_id()?;
         let mut filings = upload.complete;
         filings.push(self.filing(upload.stage, upload.options, upload.has_nul)?);
+        let filings = filings
+            .into_iter()
+            .map(|filing| sent::marked(self.store(), account, &upload.folder, filing))
+            .collect::<Result<Vec<Filing>, StoreError>>()?;
         match self.store().file(account, upload.folder.id, filings.clone()) {
             Ok(filed) => Ok(Completion::ok("APPEND completed").with_code(append_uid(upload.folder.uid_validity, &filed))),
             // Nobody may have another copy: kept where it can be seen, and said so.

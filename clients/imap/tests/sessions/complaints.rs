@@ -228,3 +228,24 @@ fn who_was_away_for_longer_than_is_remembered_is_told_all_that_may_be_missing() 
     let known = format!("SELECT INBOX (QRESYNC ({validity} {now}))");
     assert_eq!(earlier(away.ok(&known)), "* VANISHED (EARLIER) 1");
 }
+
+/// Which of one's mails whoever carried them could read is seen where one looks: in Sent.
+#[test]
+fn the_copy_in_sent_says_what_left_in_the_clear() {
+    let home = Home::new();
+    let account = home.store.account_by_login("mum").unwrap().unwrap().id;
+    let words = "carol@example.com (by smtp.example.org:587)";
+    home.store.write(move |transaction| transaction.remember_clear(account, "1@x.y", 1, words)).unwrap();
+    let mut client = Client::new(&home);
+    let mail = |id: &str| format!("Subject: hello\r\nMessage-ID: <{id}>\r\n\r\nx\r\n");
+    for (folder, id) in [("Sent", "1@x.y"), ("Sent", "2@x.y"), ("Archive", "1@x.y")] {
+        let mail = mail(id);
+        client.ok(&format!("APPEND {folder} {{{}+}}\r\n{mail}", mail.len()));
+    }
+    client.ok("SELECT Sent");
+    let first = client.ok("FETCH 1 BODY[]").join("\r\n");
+    assert!(first.contains(&format!("X-Kith-Clear: {words}\r\n{}", mail("1@x.y"))), "{first}");
+    assert!(!client.ok("FETCH 2 BODY[]").concat().contains("X-Kith-Clear"));
+    client.ok("SELECT Archive");
+    assert!(!client.ok("FETCH 1 BODY[]").concat().contains("X-Kith-Clear"));
+}
