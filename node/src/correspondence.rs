@@ -10,11 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use kith_protocol::address::Address;
 use kith_protocol::correspondent::{Correspondent, Proof, ReplySecret};
 use kith_protocol::event::Now;
+use kith_protocol::forward::Outward;
 use kith_protocol::ids::{AccountId, KeyId, MailId, PeerId, Token};
 use kith_protocol::letter::Head;
 use kith_protocol::secret::Secret;
 use kith_protocol::stamp::{SPARE_SEEDS, Stamp};
 use kith_protocol::talk::Talk;
+use kith_store::blob::Staged;
 use kith_store::contact::KnownCard;
 use kith_store::mailbox::Filing;
 use kith_store::{Store, StoreError};
@@ -40,6 +42,15 @@ pub struct Learned {
     pub spent: Option<KeyId>,
 }
 
+/// A mail that came in a letter.
+#[derive(Clone, Debug)]
+pub enum TakenMail {
+    /// To be filed, with the node's lines above it.
+    Filing(Filing),
+    /// To be sent on in the clear, if its sender may do that here.
+    Outward(Outward, Staged),
+}
+
 /// An opened letter that waits for its commit.
 #[derive(Clone, Debug)]
 pub struct Taken {
@@ -49,8 +60,8 @@ pub struct Taken {
     pub from: Address,
     /// Its name.
     pub mid: MailId,
-    /// The mail with the node's lines above it; `None` for node-written letters.
-    pub filing: Option<Filing>,
+    /// What it brings for a person; `None` for node-written letters.
+    pub mail: Option<TakenMail>,
     /// What it says about keeping mail, where it is a word about that from a contact.
     pub talk: Option<Talk>,
     /// The sender's card, where it is newer than what is known.

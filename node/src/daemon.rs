@@ -134,6 +134,7 @@ async fn serve(
     let (stop_sender, stop) = watch::channel(false);
     let counters = Arc::new(Counters::default());
 
+    let gateway = Arc::new(Gateway::new(config.gateway.clone()));
     let shared = Shared::open(store.clone()).map_err(|error| failed("the keys could not be read", error))?;
     let direct = config.reachability == crate::config::Reachability::Direct;
     let mailroom = Mailroom::start(mailroom::Setup {
@@ -146,8 +147,9 @@ async fn serve(
         answers: answers_sender.clone(),
     })
     .map_err(|error| failed("no thread", error))?;
-    let scribe = Scribe::start(store.clone(), shared, clock, config.expiry_seconds * 1000, answers_sender.clone())
-        .map_err(|error| failed("no thread", error))?;
+    let scribe =
+        Scribe::start(store.clone(), gateway.clone(), shared, clock, config.expiry_seconds * 1000, answers_sender.clone())
+            .map_err(|error| failed("no thread", error))?;
     let toil = Toil::start(answers_sender).map_err(|error| failed("no thread", error))?;
     let snapshot = mailroom.snapshot(&store).map_err(|error| failed("the queue could not be read", error))?;
     let newest = newest(&snapshot);
@@ -166,7 +168,6 @@ async fn serve(
     });
     let mut engine = tokio::spawn(engine.run(Inputs { network: network_events, answers, orders, stop: stop.clone() }));
 
-    let gateway = Arc::new(Gateway::new(config.gateway.clone()));
     let ports = Ports::open(home, config, &store, &gateway, clock).await?;
     let announcer = if config.mdns { Announcer::start(ports.addresses()) } else { None };
     let control = open_control(home).map_err(|error| failed("the control socket could not be opened", error))?;

@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 
 use kith_protocol::address::Address;
 use kith_protocol::event::Wall;
+use kith_protocol::forward::Inward;
 use kith_store::account::Account;
 use kith_store::blob::Staged;
 use kith_store::{Store, StoreError};
@@ -114,7 +115,12 @@ fn names(key: &Address, address: &str) -> bool {
 ///
 /// # Errors
 /// What reading or writing gives.
-pub fn write(mut mail: impl Read, proof: &Proof, wall: Wall, out: &mut impl Write) -> io::Result<()> {
+pub fn write(mail: impl Read, proof: &Proof, wall: Wall, out: &mut impl Write) -> io::Result<()> {
+    with_header(mail, out, |block| headers(block, proof, wall))
+}
+
+/// Copies a mail with another header block in place of its own.
+fn with_header(mut mail: impl Read, out: &mut impl Write, headers: impl FnOnce(&[u8]) -> Vec<u8>) -> io::Result<()> {
     let mut beginning = Vec::new();
     let mut piece = [0; 8 * 1024];
     let end = loop {
@@ -133,9 +139,61 @@ pub fn write(mut mail: impl Read, proof: &Proof, wall: Wall, out: &mut impl Writ
     };
     // A mail without an end of its headers (or with too many) keeps them all as they are.
     let (block, rest) = beginning.split_at(end.unwrap_or(0).min(beginning.len()));
-    out.write_all(&headers(block, proof, wall))?;
+    out.write_all(&headers(block))?;
     out.write_all(rest)?;
     io::copy(&mut mail, out).map(drop)
+}
+
+/// A mail that came in the clear to the gateway of somebody whom the recipient trusts with that: its From as it is, and what the gateway found of
+/// its sender above it.
+///
+/// # Errors
+/// What reading or writing gives.
+pub fn write_inward(mail: impl Read, proof: &Proof, inward: &Inward, wall: Wall, out: &mut impl Write) -> io::Result<()> {
+    let found = Found { by: &proof.from.mail(), from: &inward.from, to: &inward.to, verdict: &inward.verdict, junk: inward.junk };
+    write_found(mail, &found, wall, out)
+}
+
+/// What a gateway found of an ordinary mail.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    /// Whose gateway, as an address.
+    pub by: &'a str,
+    /// The reverse-path; empty for `<>`.
+    pub from: &'a str,
+    /// The address that it was sent to.
+    pub to: &'a str,
+    /// Results of an Authentication-Results field, without its name; empty where nothing was looked at.
+    pub verdict: &'a str,
+    /// The domain of its From wants it to be looked at with suspicion.
+    pub junk: bool,
+}
+
+/// Text from outside as it can stand in a field: printable ASCII, one line, bounded.
+fn tame(text: &str) -> String {
+    text.chars().take(2_000).map(|letter| if (' '..='~').contains(&letter) { letter } else { ' ' }).collect()
+}
+
+/// Copies an ordinary mail with what was found of it above; claims that only this node may make are left out, the body is byte for byte.
+///
+/// # Errors
+/// What reading or writing gives.
+pub fn write_found(mail: impl Read, found: &Found<'_>, wall: Wall, out: &mut impl Write) -> io::Result<()> {
+    with_header(mail, out, |block| {
+        let date = Date { date: wall.0.div_euclid(1000) }.to_rfc822();
+        let verdict = if found.verdict.is_empty() { "none".to_owned() } else { tame(found.verdict) };
+        let mut text = format!("Return-Path: <{}>\r\n", tame(found.from));
+        text.push_str(&format!("Delivered-To: {}\r\n", tame(found.to)));
+        text.push_str(&format!("Received: from gateway by kith.alt\r\n\twith KITH; {date}\r\n"));
+        text.push_str(&format!("Authentication-Results: kith.alt;\r\n\t{verdict}\r\n"));
+        text.push_str(&format!("X-Kith-Gateway: {}\r\n", found.by));
+        if found.junk {
+            text.push_str("X-Kith-Suspicious: yes\r\n");
+        }
+        let mut out = text.into_bytes();
+        fields(block).into_iter().filter(|field| !is_claim(field)).for_each(|field| out.extend_from_slice(field));
+        out
+    })
 }
 
 /// The copy of a submitted mail for somebody who lives here.

@@ -2,6 +2,7 @@
 
 pub mod clear;
 pub mod outgoing;
+pub mod sharing;
 pub mod table;
 
 use std::collections::BTreeSet;
@@ -32,6 +33,8 @@ pub enum WayOut {
     Provider(String),
     /// To the mail servers of the world.
     Direct,
+    /// By the gateway of a contact.
+    Contact(Address),
 }
 
 impl Gateway {
@@ -152,7 +155,7 @@ impl Gateway {
     }
 
     /// An address in our domains that leads to this key.
-    fn alias(&self, store: &Store, address: &Address) -> Result<Option<String>, StoreError> {
+    pub(crate) fn alias(&self, store: &Store, address: &Address) -> Result<Option<String>, StoreError> {
         let Some(domain) = self.config.domains.first() else { return Ok(None) };
         for (pattern, route) in store.routes()? {
             if route.address != *address {
@@ -206,7 +209,8 @@ impl Gateway {
         if self.config.direct && self.identity(store, account)?.is_some() {
             return Ok(Some(WayOut::Direct));
         }
-        Ok(None)
+        let shared = store.gateway_people(account.id)?.into_iter().find(|(_, sharing)| sharing.we_may);
+        Ok(shared.map(|(address, _)| WayOut::Contact(address)))
     }
 
     /// Whether an account's mail to an ordinary address may leave in the clear.

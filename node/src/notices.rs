@@ -4,7 +4,7 @@
 
 use kith_protocol::event::{EntryKind, Problem, Wall};
 use kith_store::legacy::LegacyEntry;
-use kith_store::queue::{Notify, QueueEntry};
+use kith_store::queue::{Form, Notify, QueueEntry};
 use mail_builder::MessageBuilder;
 use mail_builder::headers::address::Address as MailAddress;
 use mail_builder::headers::content_type::ContentType;
@@ -64,7 +64,7 @@ impl<'a> From<&'a QueueEntry> for About<'a> {
     fn from(entry: &'a QueueEntry) -> Self {
         Self {
             typed: &entry.typed,
-            recipient: entry.recipient.mail(),
+            recipient: if entry.form == Form::Outgoing { entry.typed.clone() } else { entry.recipient.mail() },
             submitted_ms: entry.submitted_ms,
             age_ms: entry.progress.age_ms,
             orcpt: entry.orcpt.as_deref(),
@@ -307,6 +307,7 @@ mod tests {
             id: EntryId(7),
             account: AccountId(1),
             kind: EntryKind::Mail,
+            form: Form::Mail,
             mid: MailId([7; 16]),
             recipient: Address::from_key(key).unwrap(),
             typed: "bob@kith.alt".into(),

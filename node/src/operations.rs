@@ -11,7 +11,7 @@ use kith_protocol::event::{EntryKind, Event, PlaceKind, Problem};
 use kith_protocol::ids::{AccountId, EntryId};
 use kith_store::account::Account;
 use kith_store::contact::{Contact, Grade};
-use kith_store::queue::QueueEntry;
+use kith_store::queue::{Form, QueueEntry};
 use kith_store::{Options, Store};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -196,6 +196,9 @@ pub fn perform(context: &Context, request: Request, body: &[u8]) -> Result<Value
         Request::GatewaySuggested { account, email, name, wanted } => {
             gateway::suggested(context, account.as_deref(), &email, name.as_deref(), wanted)
         }
+        Request::GatewayAllow { account, who, allowed } => gateway::allow(context, account.as_deref(), &who, allowed),
+        Request::GatewayUse { account, who, used } => gateway::using(context, account.as_deref(), &who, used),
+        Request::GatewayPeople { account } => gateway::people(context, account.as_deref()),
         Request::GatewayRelease { id } => gateway::release(context, id),
         Request::Settings { account } => settings::show(context, account.as_deref()),
         Request::Verify => crate::cli::verify_report(&context.store),
@@ -407,6 +410,7 @@ fn state(entry: &QueueEntry) -> String {
 fn entry_json(store: &Store, entry: &QueueEntry) -> Value {
     let account = store.account(entry.account).map(|account| account.name).unwrap_or_default();
     let what = match entry.kind {
+        EntryKind::Mail if entry.form == Form::Outgoing => "legacy",
         EntryKind::Mail => "mail",
         EntryKind::Receipt(_) => "receipt",
         EntryKind::Card => "card",

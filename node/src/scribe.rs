@@ -3,6 +3,7 @@
 //! What a commit promises is released only from here, after the store has synced.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
@@ -14,13 +15,15 @@ use kith_store::blob::Staged;
 use kith_store::contact::KnownCard;
 use kith_store::folder::Use;
 use kith_store::mailbox::Filing;
-use kith_store::queue::{Notify, QueueEntry};
+use kith_store::queue::{Form, Notify, QueueEntry};
 use kith_store::{Store, StoreError, Transaction};
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
-use crate::correspondence::{Shared, Taken};
+use crate::correspondence::{Shared, Taken, TakenMail};
 use crate::engine::{Answered, Clock};
+use crate::gateway::Gateway;
+use crate::gateway::sharing::{self, Sending};
 use crate::notices::{self, Notice, Report};
 use crate::relaying;
 
@@ -64,13 +67,14 @@ impl Scribe {
     /// When the system has no thread to give.
     pub fn start(
         store: Store,
+        gateway: Arc<Gateway>,
         shared: Shared,
         clock: Clock,
         expiry_ms: u64,
         answers: mpsc::Sender<Answered>,
     ) -> std::io::Result<Self> {
         let (commits, waiting) = sync_channel(COMMITS_MAX);
-        let desk = Desk { store, shared, clock, expiry_ms, answers };
+        let desk = Desk { store, gateway, shared, clock, expiry_ms, answers };
         let thread = std::thread::Builder::new().name("kith-scribe".into()).spawn(move || desk.work(&waiting))?;
         Ok(Self { commits: Some(commits), thread: Some(thread) })
     }
@@ -111,6 +115,14 @@ enum Step {
         /// A stranger's.
         request: bool,
     },
+    /// A mail for an ordinary address from somebody else: taken only where its name is new.
+    Sending {
+        account: AccountId,
+        from: Address,
+        mid: MailId,
+        wall_ms: i64,
+        sending: Box<Sending>,
+    },
     Secret(String, Zeroizing<Vec<u8>>),
     Card(KnownCard),
     Enqueue(Box<QueueEntry>),
@@ -135,6 +147,7 @@ impl Step {
 
 struct Desk {
     store: Store,
+    gateway: Arc<Gateway>,
     shared: Shared,
     clock: Clock,
     expiry_ms: u64,
@@ -244,6 +257,9 @@ impl Desk {
             Write::Fate { entry, fate } => {
                 if let Some(entry) = self.store.queue_entry(*entry)? {
                     let notice = match fate {
+                        Fate::Delivered if entry.form == Form::Outgoing => {
+                            Some(Notice::LegacyRelayed("the node of your contact sends it on".into()))
+                        }
                         Fate::Delivered => Some(Notice::Delivered),
                         Fate::Failed(problem) => Some(Notice::Failed(problem.clone())),
                         Fate::HandedOver => None,
@@ -283,12 +299,19 @@ impl Desk {
     }
 
     fn letter(&self, token: Token, envelope: EnvelopeId, how: How, now: Now, steps: &mut Vec<Step>) -> Result<(), StoreError> {
-        let Some(Taken { account, from, mid, filing, talk, card, learned }) = self.shared.taken(token) else {
+        let Some(Taken { account, from, mid, mail, talk, card, learned }) = self.shared.taken(token) else {
             return Ok(());
         };
         self.shared.learn(account, from, &learned, now);
-        if let Some(filing) = filing.filter(|_| how.file) {
-            steps.push(Step::Letter { account, from, mid, wall_ms: now.wall.0, filing, request: how.request });
+        match mail.filter(|_| how.file) {
+            Some(TakenMail::Filing(filing)) => {
+                steps.push(Step::Letter { account, from, mid, wall_ms: now.wall.0, filing, request: how.request });
+            }
+            Some(TakenMail::Outward(outward, mail)) => {
+                let sending = sharing::sending(&self.store, &self.gateway, (account, from), mid, &outward, mail, now)?;
+                steps.push(Step::Sending { account, from, mid, wall_ms: now.wall.0, sending: Box::new(sending) });
+            }
+            None => {}
         }
         if let Some(talk) = talk {
             let changes = relaying::heard(&self.store, account, from, &talk, now.wall)?;
@@ -358,6 +381,7 @@ pub fn own_letter(account: AccountId, to: Address, kind: EntryKind, now: Now) ->
         id: EntryId(0),
         account,
         kind,
+        form: Form::Mail,
         mid: MailId(rand::random()),
         recipient: to,
         typed: String::new(),
@@ -395,6 +419,12 @@ fn perform(transaction: &mut Transaction<'_>, step: &Step) -> Result<(), StoreEr
                 } else {
                     transaction.deliver(*account, Use::Inbox, filing)?;
                 }
+            }
+            Ok(())
+        }
+        Step::Sending { account, from, mid, wall_ms, sending } => {
+            if transaction.remember_letter(*account, from, mid, *wall_ms)? {
+                sending.perform(transaction)?;
             }
             Ok(())
         }

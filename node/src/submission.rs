@@ -12,13 +12,13 @@ use kith_store::blob::Staged;
 use kith_store::folder::Flags;
 use kith_store::legacy::LegacyRecipient;
 use kith_store::mailbox::Filing;
-use kith_store::queue::{Notify, QueueEntry, QueuedRecipient, Submission};
+use kith_store::queue::{Form, Notify, QueueEntry, QueuedRecipient, Submission};
 use kith_store::{Store, StoreError};
 
 use crate::addressing;
 use crate::delivered;
 use crate::engine::Clock;
-use crate::gateway::{Gateway, clear};
+use crate::gateway::{Gateway, WayOut, clear, sharing};
 use crate::notices;
 use crate::route::{self, Road, Unroutable};
 
@@ -76,6 +76,7 @@ impl Desk {
                             id: EntryId(0),
                             account: mail.account.id,
                             kind: EntryKind::Mail,
+                            form: Form::Mail,
                             mid,
                             recipient,
                             typed,
@@ -95,6 +96,7 @@ impl Desk {
             // In the same commit as what it says.
             household.push((mail.account.id, self.report(&mail.account, &entry, now)?));
         }
+        let (letters, legacy_own) = self.ways(&mail, &legacy, mid, now)?;
         let told = clear::told(&self.store, &self.gateway, &mail, &legacy, now)?;
         let submission = Submission {
             account: mail.account.id,
@@ -103,7 +105,8 @@ impl Desk {
             submitted_ms: now.wall.0,
             recipients,
             household,
-            legacy,
+            legacy: legacy_own,
+            letters,
             envid: mail.envid,
             ret_full: mail.ret_full,
         };
@@ -115,7 +118,37 @@ impl Desk {
     }
 }
 
+/// Letters for a contact's gateway with their bytes, and what goes by this node's own.
+type Ways = (Vec<(QueueEntry, Staged)>, Vec<LegacyRecipient>);
+
 impl Desk {
+    /// Recipients in the clear, by the way that they go: a letter each to a contact's gateway, or this node's own queue.
+    fn ways(&self, mail: &AcceptedMail, legacy: &[LegacyRecipient], mid: MailId, now: Now) -> Result<Ways, StoreError> {
+        let Some(WayOut::Contact(gateway)) = self.gateway.way_out(&self.store, &mail.account)?.filter(|_| !legacy.is_empty())
+        else {
+            return Ok((Vec::new(), legacy.to_vec()));
+        };
+        let entry = QueueEntry {
+            id: EntryId(0),
+            account: mail.account.id,
+            kind: EntryKind::Mail,
+            form: Form::Outgoing,
+            mid,
+            recipient: gateway,
+            typed: String::new(),
+            blob: None,
+            submitted_ms: now.wall.0,
+            notify: NOTIFY_NEVER,
+            orcpt: None,
+            envid: mail.envid.clone(),
+            ret_full: mail.ret_full,
+            progress: Progress { aged_at: now.wall, ..Progress::default() },
+        };
+        let (held, free): (Vec<_>, Vec<_>) = legacy.iter().cloned().partition(|recipient| recipient.held);
+        let letters = free.iter().map(|recipient| sharing::letter(&self.store, &entry, recipient, &mail.mail));
+        Ok((letters.collect::<Result<_, _>>()?, held))
+    }
+
     /// The address that the ordinary world knows the sender by: what the client said, where that is one; empty for `<>`.
     fn reverse_path(&self, mail: &AcceptedMail) -> Result<String, StoreError> {
         let typed = &mail.reverse_path;

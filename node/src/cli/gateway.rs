@@ -55,6 +55,34 @@ pub(super) enum GatewayCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Let a contact send by the gateway of this node: from the address that `kith gateway map` gives them.
+    Allow {
+        /// The contact, or their address.
+        contact: String,
+        /// No longer.
+        #[arg(long)]
+        undo: bool,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Have your mail to ordinary addresses leave by the node of a contact who allows it.
+    Use {
+        /// The contact.
+        contact: String,
+        /// No longer.
+        #[arg(long)]
+        undo: bool,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Who may send by this gateway, and whose gateway is used.
+    People {
+        #[command(flatten)]
+        whose: Whose,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Let a mail go that waits for your word.
     Release {
         /// Its number in `kith queue`.
@@ -152,6 +180,30 @@ pub(super) fn perform(home: &Path, command: GatewayCommand) -> Result<(), Failur
             let answer = output::ask(home, &Request::GatewayRules { account: whose.account }, &[])?;
             if json { output::print_json(&answer) } else { output::print(&rules(&answer)) }
         }
+        GatewayCommand::Allow { contact, undo, whose } => {
+            let request = Request::GatewayAllow { account: whose.account, who: contact, allowed: !undo };
+            let answer = output::ask(home, &request, &[])?;
+            let name = output::text(&answer, "name");
+            match (undo, output::text(&answer, "from")) {
+                (true, _) => output::say(&format!("{name} may not send by this gateway any more")),
+                (false, "") => output::say(&format!(
+                    "{name} may send by this gateway, once they have an address here: kith gateway map NAME@DOMAIN {name}"
+                )),
+                (false, from) => output::say(&format!("{name} may send by this gateway, as {from}")),
+            }
+            Ok(())
+        }
+        GatewayCommand::Use { contact, undo, whose } => {
+            let request = Request::GatewayUse { account: whose.account, who: contact, used: !undo };
+            let answer = output::ask(home, &request, &[])?;
+            let verb = if undo { "no longer leaves" } else { "leaves" };
+            output::say(&format!("mail to ordinary addresses {verb} by the node of {}", output::text(&answer, "name")));
+            Ok(())
+        }
+        GatewayCommand::People { whose, json } => {
+            let answer = output::ask(home, &Request::GatewayPeople { account: whose.account }, &[])?;
+            if json { output::print_json(&answer) } else { people(&answer) }
+        }
         GatewayCommand::Release { id } => {
             let answer = output::ask(home, &Request::GatewayRelease { id }, &[])?;
             output::say(&format!("on its way to {}, in the clear", output::text(&answer, "for")));
@@ -214,6 +266,27 @@ fn rules(answer: &Value) -> String {
         .collect();
     rows.push(vec![output::text(answer, "otherwise").to_owned(), "otherwise (kith.toml)".to_owned()]);
     output::table(&["IN THE CLEAR", "TO"], &rows)
+}
+
+fn people(answer: &Value) -> Result<(), Failure> {
+    let flag = |row: &Value, field: &str| row.get(field).and_then(Value::as_bool) == Some(true);
+    let rows: Vec<Vec<String>> = output::items(answer, "people")
+        .iter()
+        .map(|row| {
+            let name = [output::text(row, "name"), output::text(row, "address")].into_iter().find(|text| !text.is_empty());
+            let what = match (flag(row, "they_may"), flag(row, "we_may")) {
+                (true, true) => "each may send by the other's",
+                (true, false) => "may send by this one",
+                (false, _) => "lets you send by theirs",
+            };
+            vec![name.unwrap_or_default().to_owned(), what.to_owned(), output::text(row, "from").to_owned()]
+        })
+        .collect();
+    if rows.is_empty() {
+        output::say("gateways are shared with nobody");
+        return Ok(());
+    }
+    output::print(&output::table(&["WHO", "WHAT", "AS"], &rows))
 }
 
 fn suggestions(answer: &Value) -> Result<(), Failure> {

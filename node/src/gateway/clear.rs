@@ -84,6 +84,10 @@ pub fn told(
             gateway.provider(account).map_or_else(String::new, |provider| format!("by {}", provider.smtp))
         }
         Some(WayOut::Direct) => "to their mail servers directly".to_owned(),
+        Some(WayOut::Contact(address)) => {
+            let contact = store.contact_by_address(account.id, &address)?;
+            format!("by the node of {}", contact.map_or_else(|| address.mail(), |contact| contact.name))
+        }
         None => "by a gateway".to_owned(),
     };
     let mut header = Vec::new();

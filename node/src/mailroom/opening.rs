@@ -5,7 +5,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use kith_protocol::correspondent::Proof as MacProof;
-use kith_protocol::event::{Letter, LetterKind, OpenProblem};
+use kith_protocol::event::{Letter, LetterKind, OpenProblem, Wall};
+use kith_protocol::forward::{ForwardError, Inward, Outward};
 use kith_protocol::ids::{AccountId, Token};
 use kith_protocol::letter::Kind;
 use kith_protocol::receipt::Receipt;
@@ -17,7 +18,7 @@ use kith_store::folder::Flags;
 use kith_store::mailbox::Filing;
 
 use super::Room;
-use crate::correspondence::{Learned, Taken};
+use crate::correspondence::{Learned, Taken, TakenMail};
 use crate::delivered::{self, Proof, Verdict};
 use crate::identity;
 
@@ -73,6 +74,17 @@ impl Write for Content {
     }
 }
 
+fn filing(blob: Staged, wall: Wall) -> Filing {
+    Filing { blob, flags: Flags::default(), internal_date: wall.0.div_euclid(1000), internal_zone: 0 }
+}
+
+fn forward(error: ForwardError) -> OpenProblem {
+    match error {
+        ForwardError::Read(_) => OpenProblem::Temporary,
+        ForwardError::Malformed => OpenProblem::Malformed,
+    }
+}
+
 impl Room {
     pub(super) fn open(&mut self, token: Token, account: AccountId, file: &Path) -> Result<Letter, OpenProblem> {
         let temporary = |_: io::Error| OpenProblem::Temporary;
@@ -101,7 +113,7 @@ impl Room {
             return Err(OpenProblem::NotForUs);
         }
         let kind = match opened.kind {
-            Kind::Mail => LetterKind::Mail,
+            Kind::Mail | Kind::Outgoing | Kind::Incoming => LetterKind::Mail,
             Kind::Card => LetterKind::Card,
             Kind::Relay => LetterKind::Relay(Talk::decode(&content.memory).map_err(|_| OpenProblem::Malformed)?),
             Kind::Receipt => {
@@ -109,11 +121,16 @@ impl Room {
                 LetterKind::Receipt(receipt.mails().to_vec())
             }
         };
-        let filing = match opened.kind {
-            Kind::Mail => {
-                let proof = self.proof(account, &opened, grade.device, grade.proof);
-                let blob = self.stage(&mut content, &proof).map_err(|_| OpenProblem::Temporary)?;
-                Some(Filing { blob, flags: Flags::default(), internal_date: now.wall.0.div_euclid(1000), internal_zone: 0 })
+        let proof = self.proof(account, &opened, grade.device, grade.proof);
+        let mail = match opened.kind {
+            Kind::Mail => Some(TakenMail::Filing(filing(self.stage(&mut content, &proof)?, now.wall))),
+            Kind::Incoming => Some(TakenMail::Filing(self.incoming(account, &mut content, &proof)?)),
+            Kind::Outgoing => {
+                let mut reader = content.reader().map_err(temporary)?;
+                let outward = Outward::read(&mut reader).map_err(forward)?;
+                let mut stage = self.store.stage().map_err(|_| OpenProblem::Temporary)?;
+                io::copy(&mut reader, &mut stage).map_err(temporary)?;
+                Some(TakenMail::Outward(outward, stage.finish().map_err(|_| OpenProblem::Temporary)?))
             }
             Kind::Receipt | Kind::Card | Kind::Relay => None,
         };
@@ -129,7 +146,7 @@ impl Room {
             LetterKind::Relay(talk) if contact && listed => Some(*talk),
             _ => None,
         };
-        self.shared.opened(token, Taken { account, from, mid, filing, talk, card: newer, learned });
+        self.shared.opened(token, Taken { account, from, mid, mail, talk, card: newer, learned });
         Ok(Letter { account, from, mid, kind, known: letter_known, receipt_wanted: true, card })
     }
 
@@ -152,10 +169,27 @@ impl Room {
         Proof { from, known_as, verdict }
     }
 
-    fn stage(&self, content: &mut Content, proof: &Proof) -> Result<Staged, kith_store::StoreError> {
-        let mut stage = self.store.stage()?;
-        let mail = content.reader().map_err(delivered::disk)?;
-        delivered::write(mail, proof, self.clock.now().wall, &mut stage).map_err(delivered::disk)?;
-        stage.finish()
+    fn stage(&self, content: &mut Content, proof: &Proof) -> Result<Staged, OpenProblem> {
+        let mut stage = self.store.stage().map_err(|_| OpenProblem::Temporary)?;
+        let mail = content.reader().map_err(|_| OpenProblem::Temporary)?;
+        delivered::write(mail, proof, self.clock.now().wall, &mut stage).map_err(|_| OpenProblem::Temporary)?;
+        stage.finish().map_err(|_| OpenProblem::Temporary)
+    }
+
+    /// A mail that came in the clear: what the gateway found of its sender stands above it if it is one that the account uses. From anybody else
+    /// it is a mail of theirs.
+    fn incoming(&self, account: AccountId, content: &mut Content, proof: &Proof) -> Result<Filing, OpenProblem> {
+        let temporary = |_: io::Error| OpenProblem::Temporary;
+        let wall = self.clock.now().wall;
+        let sharing = self.store.gateway_sharing(account, &proof.from).map_err(|_| OpenProblem::Temporary)?;
+        let mut reader = content.reader().map_err(temporary)?;
+        let inward = Inward::read(&mut reader).map_err(forward)?;
+        let mut stage = self.store.stage().map_err(|_| OpenProblem::Temporary)?;
+        if sharing.we_may {
+            delivered::write_inward(reader, proof, &inward, wall, &mut stage).map_err(temporary)?;
+        } else {
+            delivered::write(reader, proof, wall, &mut stage).map_err(temporary)?;
+        }
+        Ok(filing(stage.finish().map_err(|_| OpenProblem::Temporary)?, wall))
     }
 }

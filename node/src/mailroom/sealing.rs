@@ -10,7 +10,7 @@ use kith_protocol::letter::Kind;
 use kith_protocol::receipt::{self, Receipt};
 use kith_protocol::seal::{self, Content, SealError, SealRequest};
 use kith_store::StoreError;
-use kith_store::queue::QueueEntry;
+use kith_store::queue::{Form, QueueEntry};
 
 use super::Room;
 use crate::engine::Answered;
@@ -44,7 +44,12 @@ impl Room {
             EntryKind::Mail => {
                 let (hash, length) = entry.blob.ok_or_else(|| SealProblem::Permanent("its bytes are gone".into()))?;
                 let from = self.store.blob(&hash).map_err(of_store)?;
-                self.seal_content(&entry, ladder, Kind::Mail, Content { from, length, hash: hash.0 })
+                let kind = match entry.form {
+                    Form::Mail => Kind::Mail,
+                    Form::Outgoing => Kind::Outgoing,
+                    Form::Incoming => Kind::Incoming,
+                };
+                self.seal_content(&entry, ladder, kind, Content { from, length, hash: hash.0 })
             }
             EntryKind::Receipt(mid) => {
                 let bytes = Receipt::new(vec![mid], receipt::State::Stored)

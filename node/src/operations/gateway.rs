@@ -1,15 +1,16 @@
 //! Ordinary e-mail from the command line: whose an address is, what may leave in the clear, what waits for a word.
 
+use kith_protocol::address::Address;
 use kith_protocol::event::Now;
 use kith_protocol::ids::EntryId;
 use kith_store::contact::Contact;
 use kith_store::legacy::{LegacyEntry, LegacyProgress};
-use kith_store::routes::{Clear, Route};
+use kith_store::routes::{Clear, Route, Sharing};
 use serde_json::{Value, json};
 
 use super::{Context, named, somebody};
 use crate::control::Refusal;
-use crate::gateway::table;
+use crate::gateway::{WayOut, table};
 
 /// Rows of an imported table at most.
 const ROWS_MAX: usize = kith_store::routes::ROUTES_MAX;
@@ -180,6 +181,69 @@ pub(super) fn suggested(
     })?;
     super::admission::welcome(context, account.id, &found.address)?;
     Ok(json!({ "name": name, "mail": format!("{name}@kith.alt"), "address": found.address.mail() }))
+}
+
+/// Lets somebody send by the gateway of an account, or no longer.
+pub(super) fn allow(context: &Context, account: Option<&str>, who: &str, allowed: bool) -> Result<Value, Refusal> {
+    let account = named(&context.store, account)?;
+    let (address, name) = somebody(context, &account, who)?;
+    if allowed && matches!(context.gateway.way_out(&context.store, &account)?, None | Some(WayOut::Contact(_))) {
+        return Err(Refusal::new(
+            "this node has no way to ordinary addresses of its own",
+            "set up [gateway] in kith.toml: a provider, or direct = true",
+        ));
+    }
+    share(context, &account, &address, |sharing| sharing.they_may = allowed)?;
+    let alias = context.gateway.alias(&context.store, &address)?;
+    Ok(json!({ "name": name, "from": alias }))
+}
+
+/// Has the mail of an account leave by somebody's gateway, or no longer.
+pub(super) fn using(context: &Context, account: Option<&str>, who: &str, used: bool) -> Result<Value, Refusal> {
+    let account = named(&context.store, account)?;
+    let (address, name) = somebody(context, &account, who)?;
+    if used && context.store.contact_by_address(account.id, &address)?.is_none() {
+        return Err(Refusal::new(format!("{name} is no contact of yours"), "add them first: kith contact add NAME ADDRESS"));
+    }
+    if used {
+        for (other, sharing) in context.store.gateway_people(account.id)? {
+            if sharing.we_may && other != address {
+                share(context, &account, &other, |sharing| sharing.we_may = false)?;
+            }
+        }
+    }
+    share(context, &account, &address, |sharing| sharing.we_may = used)?;
+    Ok(json!({ "name": name }))
+}
+
+fn share(
+    context: &Context,
+    account: &kith_store::account::Account,
+    address: &Address,
+    change: impl FnOnce(&mut Sharing),
+) -> Result<(), Refusal> {
+    let mut sharing = context.store.gateway_sharing(account.id, address)?;
+    change(&mut sharing);
+    let (id, address) = (account.id, *address);
+    Ok(context.store.write(move |transaction| transaction.put_gateway_sharing(id, &address, sharing))?)
+}
+
+/// With whom gateways are shared.
+pub(super) fn people(context: &Context, account: Option<&str>) -> Result<Value, Refusal> {
+    let account = named(&context.store, account)?;
+    let mut people = Vec::new();
+    for (address, sharing) in context.store.gateway_people(account.id)? {
+        let contact = context.store.contact_by_address(account.id, &address)?;
+        let from = context.gateway.alias(&context.store, &address)?;
+        people.push(json!({
+            "name": contact.map(|contact| contact.name),
+            "address": address.mail(),
+            "they_may": sharing.they_may,
+            "we_may": sharing.we_may,
+            "from": from,
+        }));
+    }
+    Ok(json!({ "people": people }))
 }
 
 /// Lets a mail go that waits for the person's word.

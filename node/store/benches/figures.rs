@@ -75,6 +75,7 @@ fn submit(store: &Store, number: u32) {
         recipients: vec![recipient],
         household: Vec::new(),
         legacy: Vec::new(),
+        letters: Vec::new(),
         envid: None,
         ret_full: false,
     };

@@ -34,6 +34,24 @@ pub struct Notify {
     pub delay: bool,
 }
 
+/// What the bytes of a person's mail are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Form {
+    /// The mail.
+    #[default]
+    Mail,
+    /// A mail for an ordinary address, to be sent on by the recipient's gateway: the bytes are those of a letter of kind 7.
+    Outgoing,
+    /// A mail that came for an ordinary address of the recipient's: the bytes are those of a letter of kind 8.
+    Incoming,
+}
+
+impl Form {
+    fn is_mail(&self) -> bool {
+        *self == Self::Mail
+    }
+}
+
 /// A queue entry: one letter for one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueEntry {
@@ -43,6 +61,8 @@ pub struct QueueEntry {
     pub account: AccountId,
     /// What it is.
     pub kind: EntryKind,
+    /// What its bytes are.
+    pub form: Form,
     /// The letter's name.
     pub mid: MailId,
     /// The recipient's key.
@@ -79,6 +99,8 @@ pub(crate) struct EntryRow {
     orcpt: Option<String>,
     envid: Option<String>,
     ret_full: bool,
+    #[serde(default, skip_serializing_if = "Form::is_mail")]
+    form: Form,
 }
 
 /// A mail to be queued and delivered in the household, as one commit.
@@ -98,6 +120,8 @@ pub struct Submission {
     pub household: Vec<(AccountId, Filing)>,
     /// Recipients at ordinary addresses, over the gateway.
     pub legacy: Vec<LegacyRecipient>,
+    /// Letters for a contact's gateway, each with the bytes that it carries: put into the queue as they are.
+    pub letters: Vec<(QueueEntry, Staged)>,
     /// RFC 3461 ENVID.
     pub envid: Option<String>,
     /// RFC 3461 RET=FULL.
@@ -142,6 +166,7 @@ impl EntryRow {
             orcpt: entry.orcpt.as_deref().map(bounded),
             envid: entry.envid.as_deref().map(bounded),
             ret_full: entry.ret_full,
+            form: entry.form,
         }
     }
 
@@ -150,6 +175,7 @@ impl EntryRow {
             id: EntryId(id),
             account: self.account,
             kind: self.kind,
+            form: self.form,
             mid: self.mid,
             recipient: self.recipient,
             typed: self.typed,
@@ -241,6 +267,7 @@ impl Transaction<'_> {
                 id: EntryId(0),
                 account: submission.account,
                 kind: EntryKind::Mail,
+                form: Form::Mail,
                 mid: submission.mid,
                 recipient: recipient.address,
                 typed: recipient.typed.clone(),
@@ -278,6 +305,9 @@ impl Transaction<'_> {
             };
             ids.push(self.submit_legacy(&entry, &submission.mail)?);
         }
+        for (entry, content) in &submission.letters {
+            ids.push(self.enqueue_staged(entry, content)?);
+        }
         for (account, filing) in &submission.household {
             self.deliver(*account, Use::Inbox, filing)?;
         }
@@ -292,6 +322,15 @@ impl Transaction<'_> {
         if let Some((hash, _)) = &entry.blob {
             self.mention_stored(hash)?;
         }
+        self.insert_entry(entry)
+    }
+
+    /// Adds an entry whose bytes are staged.
+    ///
+    /// # Errors
+    /// [`StoreError`] from below.
+    pub fn enqueue_staged(&mut self, entry: &QueueEntry, content: &Staged) -> Result<EntryId, StoreError> {
+        self.mention(content)?;
         self.insert_entry(entry)
     }
 

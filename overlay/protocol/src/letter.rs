@@ -16,7 +16,9 @@ use crate::codec::{self, EncodeError};
 use crate::contexts;
 use crate::event::Wall;
 use crate::ids::{KeyId, MailId};
-use crate::limits::{CARD_BYTES_MAX, HEAD_BYTES_MAX, LETTER_REPLY_KEYS_MAX, MAIL_BYTES_MAX, RECEIPT_BYTES_MAX};
+use crate::limits::{
+    CARD_BYTES_MAX, FORWARD_BYTES_MAX, HEAD_BYTES_MAX, LETTER_REPLY_KEYS_MAX, MAIL_BYTES_MAX, RECEIPT_BYTES_MAX,
+};
 use crate::secret::Secret;
 
 /// Bytes in front of the head: its length.
@@ -36,6 +38,10 @@ pub enum Kind {
     Card = 2,
     /// The content is a [`crate::talk::Talk`].
     Relay = 6,
+    /// The content is a [`crate::forward::Outward`] and a mail that is to leave in the clear by the recipient's gateway.
+    Outgoing = 7,
+    /// The content is a [`crate::forward::Inward`] and a mail that came in the clear to the sender's gateway.
+    Incoming = 8,
 }
 
 impl Kind {
@@ -43,6 +49,7 @@ impl Kind {
     pub fn content_bytes_max(self) -> u64 {
         match self {
             Self::Mail => MAIL_BYTES_MAX,
+            Self::Outgoing | Self::Incoming => MAIL_BYTES_MAX + FORWARD_BYTES_MAX as u64 + 4,
             Self::Receipt | Self::Relay => RECEIPT_BYTES_MAX as u64,
             Self::Card => 0,
         }
@@ -173,6 +180,8 @@ impl Head {
             1 => Kind::Receipt,
             2 => Kind::Card,
             6 => Kind::Relay,
+            7 => Kind::Outgoing,
+            8 => Kind::Incoming,
             other => return Err(HeadError::UnknownKind(other)),
         };
         let fits = self.length <= kind.content_bytes_max()

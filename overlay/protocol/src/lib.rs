@@ -17,6 +17,7 @@ pub mod correspondent;
 pub mod delivery;
 pub mod envelope;
 pub mod event;
+pub mod forward;
 pub mod hosting;
 pub mod ids;
 pub mod kem;

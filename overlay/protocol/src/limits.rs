@@ -34,6 +34,8 @@ pub const ENVELOPE_BYTES_MAX: u64 = 3_328 * 16_000;
 pub const RECEIPT_MAILS_MAX: usize = 64;
 /// Bytes of a receipt's content, at most.
 pub const RECEIPT_BYTES_MAX: usize = 1_200;
+/// Bytes in front of a mail between a person and a contact's gateway, at most, without their length.
+pub const FORWARD_BYTES_MAX: usize = 4_096;
 /// Reply keys in one letter.
 pub const LETTER_REPLY_KEYS_MAX: usize = 2;
 /// Reply keys that may be out to one correspondent.

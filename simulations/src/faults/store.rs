@@ -12,7 +12,7 @@ use kith_store::blob::Staged;
 use kith_store::disk::{Crash, Disk, Fault, FaultKind, SimulatedDisk};
 use kith_store::folder::{Flags, INBOX, Uid, Use};
 use kith_store::mailbox::Filing;
-use kith_store::queue::{Notify, QueueEntry, QueuedRecipient, Submission};
+use kith_store::queue::{Form, Notify, QueueEntry, QueuedRecipient, Submission};
 use kith_store::{Options, Store, StoreError, Transaction};
 
 use crate::names::{self, Content};
@@ -150,6 +150,7 @@ impl StoreHome {
             id: EntryId(0),
             account: self.account,
             kind: entry.kind,
+            form: Form::Mail,
             mid: entry.mid,
             recipient: entry.recipient,
             typed: String::new(),
@@ -340,6 +341,7 @@ impl Home for StoreHome {
                 recipients: vec![recipient],
                 household: Vec::new(),
                 legacy: Vec::new(),
+                letters: Vec::new(),
                 envid: None,
                 ret_full: false,
             };

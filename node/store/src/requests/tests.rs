@@ -148,6 +148,7 @@ fn whoever_is_written_to_may_answer_unless_blocked() {
         recipients: vec![recipient(2), recipient(3)],
         household: Vec::new(),
         legacy: Vec::new(),
+        letters: Vec::new(),
         envid: None,
         ret_full: false,
     };

@@ -58,6 +58,7 @@ pub(crate) fn submission_of(store: &Store, bytes: &[u8]) -> Submission {
         recipients: vec![recipient],
         household: Vec::new(),
         legacy: Vec::new(),
+        letters: Vec::new(),
         envid: None,
         ret_full: false,
     }
