@@ -2,6 +2,9 @@
 
 pub mod dns;
 pub mod domain;
+pub mod outbound;
+pub mod schedule;
+pub mod sign;
 
 /// Text from outside as one line that can be shown and kept: no control characters, at most `bytes_max` bytes.
 pub(crate) fn printable(text: &str, bytes_max: usize) -> String {

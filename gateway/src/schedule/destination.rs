@@ -1,0 +1,221 @@
+//! How a destination (a mail domain, or the smarthost) is spared: connections at once, mails a minute, and rest after trouble. Pure.
+//!
+//! Time is a monotonic count of milliseconds, the caller's; it may stand still, it must not go back (if it does, waits grow by as much, no more).
+
+use serde::Deserialize;
+
+/// What one destination is asked to bear.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Connections at once.
+    pub connections: u32,
+    /// Mails (transactions) a minute.
+    pub mails_per_minute: u32,
+    /// The rest after the first trouble, in milliseconds; doubled by each further one.
+    pub rest_first_ms: u64,
+    /// The longest rest after trouble.
+    pub rest_longest_ms: u64,
+    /// The rest after credentials were refused, unless the settings change first: guessing again gets accounts locked.
+    pub rest_credentials_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            connections: 4,
+            mails_per_minute: 120,
+            rest_first_ms: 60_000,
+            rest_longest_ms: 3_600_000,
+            rest_credentials_ms: 6 * 3_600_000,
+        }
+    }
+}
+
+/// How a connection or transaction with a destination ended, as far as the destination as a whole is concerned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// It spoke with us as it should, whatever it said of single recipients.
+    Well,
+    /// It could not be reached, hung, or refused us for now.
+    Trouble,
+    /// It refused our name and password.
+    Credentials,
+}
+
+/// Whether a mail may go to a destination now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Permit {
+    /// Yes; it is counted, and [`Destination::end`] must follow.
+    Go,
+    /// All its connections are busy: ask again when one ends.
+    Busy,
+    /// Not for this many milliseconds.
+    Rest {
+        /// From now.
+        in_ms: u64,
+        /// Why.
+        why: Rest,
+    },
+}
+
+/// Why a destination is left alone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rest {
+    /// Enough mails for this minute.
+    Rate,
+    /// It was in trouble the last time.
+    Trouble,
+    /// It refused our credentials.
+    Credentials,
+}
+
+/// What is remembered of a destination.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Destination {
+    open: u32,
+    troubles: u32,
+    rest: Option<(u64, Rest)>,
+    minute_start: u64,
+    minute_mails: u32,
+    touched: u64,
+}
+
+impl Destination {
+    /// May a mail go now?
+    pub fn ask(&mut self, now_ms: u64, limits: &Limits) -> Permit {
+        self.touched = now_ms;
+        if let Some((until, why)) = self.rest {
+            if now_ms < until {
+                return Permit::Rest { in_ms: until - now_ms, why };
+            }
+            self.rest = None;
+        }
+        if now_ms.saturating_sub(self.minute_start) >= 60_000 {
+            self.minute_start = now_ms;
+            self.minute_mails = 0;
+        }
+        if self.minute_mails >= limits.mails_per_minute.max(1) {
+            let passed = now_ms.saturating_sub(self.minute_start);
+            return Permit::Rest { in_ms: 60_000u64.saturating_sub(passed).max(1), why: Rest::Rate };
+        }
+        // After trouble one mail tries the ground for the others.
+        let connections = if self.troubles > 0 { 1 } else { limits.connections.max(1) };
+        if self.open >= connections {
+            return Permit::Busy;
+        }
+        self.open += 1;
+        self.minute_mails += 1;
+        Permit::Go
+    }
+
+    /// What was let go has ended so. `random` spreads rests by up to a tenth.
+    pub fn end(&mut self, now_ms: u64, limits: &Limits, ended: Ended, random: u64) {
+        self.touched = now_ms;
+        self.open = self.open.saturating_sub(1);
+        let (base, why) = match ended {
+            Ended::Well => {
+                self.troubles = 0;
+                return;
+            }
+            Ended::Trouble => {
+                self.troubles = self.troubles.saturating_add(1);
+                let doublings = (self.troubles - 1).min(32);
+                (limits.rest_first_ms.saturating_mul(1u64 << doublings).min(limits.rest_longest_ms), Rest::Trouble)
+            }
+            Ended::Credentials => (limits.rest_credentials_ms, Rest::Credentials),
+        };
+        let until = now_ms.saturating_add(base).saturating_add(random % (base / 10 + 1));
+        // Several connections that fail together are one trouble: a longer rest is never cut short.
+        if self.rest.is_none_or(|(rest, _)| rest < until) {
+            self.rest = Some((until, why));
+        }
+    }
+
+    /// Forgets trouble: its settings changed, or a person asks for it.
+    pub fn forgive(&mut self) {
+        self.troubles = 0;
+        self.rest = None;
+    }
+
+    /// Whether nothing is worth remembering: no connection, no rest, untouched for an hour.
+    pub fn is_idle(&self, now_ms: u64) -> bool {
+        self.open == 0 && self.rest.is_none_or(|(until, _)| until <= now_ms) && now_ms.saturating_sub(self.touched) >= 3_600_000
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMITS: Limits =
+        Limits { connections: 2, mails_per_minute: 3, rest_first_ms: 1_000, rest_longest_ms: 8_000, rest_credentials_ms: 50_000 };
+
+    #[test]
+    fn connections_at_once_and_mails_a_minute_are_bounded() {
+        let mut destination = Destination::default();
+        assert_eq!(destination.ask(0, &LIMITS), Permit::Go);
+        assert_eq!(destination.ask(0, &LIMITS), Permit::Go);
+        assert_eq!(destination.ask(0, &LIMITS), Permit::Busy);
+        destination.end(5, &LIMITS, Ended::Well, 0);
+        assert_eq!(destination.ask(5, &LIMITS), Permit::Go);
+        destination.end(6, &LIMITS, Ended::Well, 0);
+        assert_eq!(destination.ask(10, &LIMITS), Permit::Rest { in_ms: 59_990, why: Rest::Rate });
+        assert_eq!(destination.ask(60_000, &LIMITS), Permit::Go);
+    }
+
+    #[test]
+    fn trouble_doubles_the_rest_and_good_ends_forget_it() {
+        let mut destination = Destination::default();
+        let mut now = 0;
+        for rest in [1_000, 2_000, 4_000, 8_000, 8_000] {
+            assert_eq!(destination.ask(now, &LIMITS), Permit::Go);
+            destination.end(now, &LIMITS, Ended::Trouble, 0);
+            assert_eq!(destination.ask(now, &LIMITS), Permit::Rest { in_ms: rest, why: Rest::Trouble });
+            now += rest + 60_000;
+        }
+        assert_eq!(destination.ask(now, &LIMITS), Permit::Go);
+        assert_eq!(destination.ask(now, &LIMITS), Permit::Busy, "one goes first after trouble");
+        destination.end(now, &LIMITS, Ended::Well, 0);
+        assert_eq!(destination.ask(now, &LIMITS), Permit::Go);
+        assert_eq!(destination.ask(now, &LIMITS), Permit::Go);
+    }
+
+    #[test]
+    fn refused_credentials_rest_until_somebody_acts() {
+        let mut destination = Destination::default();
+        assert_eq!(destination.ask(0, &LIMITS), Permit::Go);
+        destination.end(0, &LIMITS, Ended::Credentials, 0);
+        assert_eq!(destination.ask(1, &LIMITS), Permit::Rest { in_ms: 49_999, why: Rest::Credentials });
+        destination.forgive();
+        assert_eq!(destination.ask(2, &LIMITS), Permit::Go);
+    }
+
+    proptest! {
+        #[test]
+        fn never_more_open_than_allowed_and_never_a_rest_without_end(steps in prop::collection::vec((0u64..200_000, 0u8..5, any::<u64>()), 1..200)) {
+            let mut destination = Destination::default();
+            let (mut now, mut open) = (0u64, 0u32);
+            for (pass, what, random) in steps {
+                now += pass;
+                match what {
+                    0 | 1 => match destination.ask(now, &LIMITS) {
+                        Permit::Go => open += 1,
+                        Permit::Busy => prop_assert!(open > 0),
+                        Permit::Rest { in_ms, .. } => prop_assert!(in_ms > 0 && in_ms <= 60_000),
+                    },
+                    what if open > 0 => {
+                        open -= 1;
+                        let ended = [Ended::Well, Ended::Trouble, Ended::Credentials][usize::from(what - 2)];
+                        destination.end(now, &LIMITS, ended, random);
+                    }
+                    _ => {}
+                }
+                prop_assert!(open <= LIMITS.connections);
+            }
+            prop_assert!(destination.is_idle(now + 4_000_000) == (open == 0));
+        }
+    }
+}
