@@ -64,7 +64,10 @@ impl SecretSource {
                 first_line(&bounded(&mut file).await.map_err(SecretError::File)?)
             }
             SecretSource::Command(words) => {
-                let (program, arguments) = words.split_first().filter(|_| words.len() <= WORDS_MAX).ok_or(SecretError::Start(std::io::ErrorKind::InvalidInput))?;
+                let (program, arguments) = words
+                    .split_first()
+                    .filter(|_| words.len() <= WORDS_MAX)
+                    .ok_or(SecretError::Start(std::io::ErrorKind::InvalidInput))?;
                 let mut command = Command::new(program);
                 command.args(arguments);
                 run(command, time).await
@@ -143,7 +146,10 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "pass\n").unwrap();
         assert_eq!(SecretSource::File(file.path().to_owned()).read().await.unwrap().as_str(), "pass");
-        assert_eq!(SecretSource::File("/nowhere/at/all".into()).read().await, Err(SecretError::File(std::io::ErrorKind::NotFound)));
+        assert_eq!(
+            SecretSource::File("/nowhere/at/all".into()).read().await,
+            Err(SecretError::File(std::io::ErrorKind::NotFound))
+        );
     }
 
     #[tokio::test]

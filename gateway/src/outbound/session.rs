@@ -83,7 +83,13 @@ impl Session {
 
     /// Sends a mail to those of its recipients whose indices are `wanted`, at most [`RECIPIENTS_MAX`], until `deadline`.
     pub(crate) async fn transact(&mut self, mail: &Mail, wanted: &[usize], times: &Times, deadline: Instant) -> Transaction {
-        let mut run = Run { session: self, mail, times, deadline, done: Transaction { fates: Vec::new(), again: Vec::new(), over: false, well: true, stale: false } };
+        let mut run = Run {
+            session: self,
+            mail,
+            times,
+            deadline,
+            done: Transaction { fates: Vec::new(), again: Vec::new(), over: false, well: true, stale: false },
+        };
         run.all(wanted).await;
         run.done
     }
@@ -201,13 +207,17 @@ impl Run<'_> {
         if mail.content.needs() != Needs::Nothing && offer.eight_bit {
             parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
         }
-        let recipients_need_utf8 = || wanted.iter().filter_map(|index| mail.recipients.get(*index)).any(|recipient| recipient.address.needs_utf8());
-        let utf8 = mail.content.needs() == Needs::Utf8 || mail.sender.as_ref().is_some_and(|sender| sender.needs_utf8()) || recipients_need_utf8();
+        let recipients_need_utf8 =
+            || wanted.iter().filter_map(|index| mail.recipients.get(*index)).any(|recipient| recipient.address.needs_utf8());
+        let utf8 = mail.content.needs() == Needs::Utf8
+            || mail.sender.as_ref().is_some_and(|sender| sender.needs_utf8())
+            || recipients_need_utf8();
         if utf8 {
             parameters.push(MailParameter::SmtpUtfEight);
         }
         if offer.dsn {
-            let other = |keyword: &str, value: &str| MailParameter::Other { keyword: keyword.to_owned(), value: Some(value.to_owned()) };
+            let other =
+                |keyword: &str, value: &str| MailParameter::Other { keyword: keyword.to_owned(), value: Some(value.to_owned()) };
             parameters.extend(mail.returned.map(|returned| match returned {
                 Returned::Header => other("RET", "HDRS"),
                 Returned::Full => other("RET", "FULL"),
@@ -354,7 +364,10 @@ fn too_many(answer: &Answer) -> bool {
 }
 
 /// What lettre says of an answer, or of there being none.
-fn heard(result: Result<Result<Response, lettre::transport::smtp::Error>, tokio::time::error::Elapsed>, phase: Phase) -> Result<Answer, Why> {
+fn heard(
+    result: Result<Result<Response, lettre::transport::smtp::Error>, tokio::time::error::Elapsed>,
+    phase: Phase,
+) -> Result<Answer, Why> {
     let error = match result {
         Err(_) => return Err(Why::Hung(phase)),
         Ok(Ok(response)) => return Ok(Answer::new(response.code().into(), &response.message().collect::<Vec<_>>().join(" "))),

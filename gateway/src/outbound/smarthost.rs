@@ -116,7 +116,15 @@ mod tests {
     use super::*;
 
     fn host() -> Smarthost {
-        Smarthost { host: "smtp.example.org".into(), port: None, security: Security::Tls, user: None, password: None, token: None, allow_clear: false }
+        Smarthost {
+            host: "smtp.example.org".into(),
+            port: None,
+            security: Security::Tls,
+            user: None,
+            password: None,
+            token: None,
+            allow_clear: false,
+        }
     }
 
     #[test]

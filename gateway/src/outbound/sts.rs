@@ -129,12 +129,15 @@ impl Policies {
     /// What to do for `domain`, whose record says `id`: none if it has no record, or it cannot be asked for. `now_s` is in seconds since 1970.
     pub(crate) fn step(&self, domain: &Domain, id: Option<&str>, now_s: u64) -> Step {
         let known = self.domains.get(domain.as_str());
-        let live = known.and_then(|known| known.policy.as_ref().filter(|policy| known.at_s.saturating_add(policy.max_age_s) > now_s));
+        let live =
+            known.and_then(|known| known.policy.as_ref().filter(|policy| known.at_s.saturating_add(policy.max_age_s) > now_s));
         match (id, known) {
             // Taking the record away does not take the policy away (RFC 8461 §5.1).
             (None, _) => Step::Use(live.cloned()),
             (Some(id), Some(known)) if live.is_some() && known.id == id => Step::Use(live.cloned()),
-            (Some(id), Some(Remembered { failed: Some((at, wanted)), .. })) if wanted == id && now_s < at.saturating_add(AFTER_FAILURE_S) => {
+            (Some(id), Some(Remembered { failed: Some((at, wanted)), .. }))
+                if wanted == id && now_s < at.saturating_add(AFTER_FAILURE_S) =>
+            {
                 Step::Use(live.cloned())
             }
             (Some(id), _) => Step::Fetch { id: id.to_owned() },
@@ -146,7 +149,12 @@ impl Policies {
         if self.domains.len() >= DOMAINS_MAX && !self.domains.contains_key(domain.as_str()) {
             self.make_room(now_s);
         }
-        let known = self.domains.entry(domain.as_str().to_owned()).or_insert(Remembered { id: String::new(), policy: None, at_s: 0, failed: None });
+        let known = self.domains.entry(domain.as_str().to_owned()).or_insert(Remembered {
+            id: String::new(),
+            policy: None,
+            at_s: 0,
+            failed: None,
+        });
         match policy {
             Some(policy) => *known = Remembered { id: id.to_owned(), policy: Some(policy), at_s: now_s, failed: None },
             None => known.failed = Some((now_s, id.to_owned())),
@@ -185,7 +193,9 @@ mod tests {
         for host in ["mail.example.com", "a.example.net"] {
             assert!(policy.names(host), "{host}");
         }
-        for host in ["example.com", "x.mail.example.com", "example.net", "a.b.example.net", ".example.net", "mail.example.com.evil.org"] {
+        for host in
+            ["example.com", "x.mail.example.com", "example.net", "a.b.example.net", ".example.net", "mail.example.com.evil.org"]
+        {
             assert!(!policy.names(host), "{host}");
         }
     }

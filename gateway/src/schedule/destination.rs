@@ -41,6 +41,8 @@ pub enum Ended {
     Trouble,
     /// It refused our name and password.
     Credentials,
+    /// Nothing was learned: the attempt was called off.
+    Nothing,
 }
 
 /// Whether a mail may go to a destination now.
@@ -114,6 +116,7 @@ impl Destination {
         self.touched = now_ms;
         self.open = self.open.saturating_sub(1);
         let (base, why) = match ended {
+            Ended::Nothing => return,
             Ended::Well => {
                 self.troubles = 0;
                 return;
@@ -136,6 +139,11 @@ impl Destination {
     pub fn forgive(&mut self) {
         self.troubles = 0;
         self.rest = None;
+    }
+
+    /// Whether nothing is on its way there now.
+    pub fn is_free(&self) -> bool {
+        self.open == 0
     }
 
     /// Whether nothing is worth remembering: no connection, no rest, untouched for an hour.
@@ -195,7 +203,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_more_open_than_allowed_and_never_a_rest_without_end(steps in prop::collection::vec((0u64..200_000, 0u8..5, any::<u64>()), 1..200)) {
+        fn never_more_open_than_allowed_and_never_a_rest_without_end(steps in prop::collection::vec((0u64..200_000, 0u8..6, any::<u64>()), 1..200)) {
             let mut destination = Destination::default();
             let (mut now, mut open) = (0u64, 0u32);
             for (pass, what, random) in steps {
@@ -208,7 +216,7 @@ mod tests {
                     },
                     what if open > 0 => {
                         open -= 1;
-                        let ended = [Ended::Well, Ended::Trouble, Ended::Credentials][usize::from(what - 2)];
+                        let ended = [Ended::Well, Ended::Trouble, Ended::Credentials, Ended::Nothing][usize::from(what - 2)];
                         destination.end(now, &LIMITS, ended, random);
                     }
                     _ => {}

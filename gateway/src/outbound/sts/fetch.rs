@@ -65,7 +65,11 @@ async fn from_one(domain: &Domain, address: SocketAddr, roots: &Roots) -> Result
         if !kind.to_ascii_lowercase().starts_with("text/plain") {
             return Err("not text/plain");
         }
-        let body = Limited::new(response.into_body(), POLICY_BYTES_MAX).collect().await.map_err(|_| "no whole body, or too large")?.to_bytes();
+        let body = Limited::new(response.into_body(), POLICY_BYTES_MAX)
+            .collect()
+            .await
+            .map_err(|_| "no whole body, or too large")?
+            .to_bytes();
         std::str::from_utf8(&body).ok().and_then(Policy::read).ok_or("not a policy")
     };
     // The connection has to be driven while it is spoken on; it ends with the answer.
