@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::control;
 use crate::correspondence::Shared;
 use crate::engine::{ANSWERS_MAX, Clock, Counters, Engine, Inputs, ORDERS_MAX, Parts};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, setup};
 use crate::mailroom::{self, Mailroom};
 use crate::operations::{Context, Running};
 use crate::people;
@@ -168,6 +168,13 @@ async fn serve(
     });
     let mut engine = tokio::spawn(engine.run(Inputs { network: network_events, answers, orders, stop: stop.clone() }));
 
+    let sender = {
+        let (home, store, gateway) = (home.to_owned(), store.clone(), gateway.clone());
+        // Signing keys are made at the first start, which takes a second or two.
+        tokio::task::spawn_blocking(move || setup::sender(&home, &store, &gateway, clock)).await
+    };
+    let sender = sender.map_err(|error| failed("the gateway", error))?.map_err(|error| Failure::new(error, "mend kith.toml"))?;
+    let sender = tokio::spawn(sender.run(stop.clone()));
     let ports = Ports::open(home, config, &store, &gateway, clock).await?;
     let announcer = if config.mdns { Announcer::start(ports.addresses()) } else { None };
     let control = open_control(home).map_err(|error| failed("the control socket could not be opened", error))?;
@@ -203,7 +210,7 @@ async fn serve(
         () = signals.stop() => false,
         _ = &mut engine => true,
     };
-    let tasks = if broken { vec![control] } else { vec![engine, control] };
+    let tasks = if broken { vec![control, sender] } else { vec![engine, control, sender] };
     stop_all(home, Started { announcer, ports, stop: stop_sender, tasks, network }).await;
     if broken {
         return Err(Failure::new(

@@ -1,12 +1,16 @@
 //! Ordinary e-mail beside the overlay: who has which ordinary address, whose an address is, and by which way mail leaves in the clear.
 
 pub mod clear;
+pub mod composing;
 pub mod outgoing;
+pub mod sender;
+pub mod setup;
 pub mod sharing;
 pub mod table;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use kith_protocol::address::Address;
 use kith_protocol::ids::AccountId;
@@ -24,6 +28,8 @@ pub struct Gateway {
     domains: BTreeSet<String>,
     /// Grows when a person asks that everything be tried: what rests because of failures is tried again.
     forgiven: AtomicU64,
+    /// What a person has to mend, by account: wrong passwords and the like.
+    troubles: Mutex<BTreeMap<String, String>>,
 }
 
 /// By which way an account's mail reaches ordinary addresses.
@@ -41,12 +47,32 @@ impl Gateway {
     /// What the settings say.
     pub fn new(config: GatewayConfig) -> Self {
         let domains = config.domains.iter().cloned().collect();
-        Self { config, domains, forgiven: AtomicU64::new(0) }
+        Self { config, domains, ..Self::default() }
     }
 
     /// A person wants everything tried now.
     pub fn forgive(&self) {
         self.forgiven.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What a provider said last: something to mend, or nothing.
+    pub fn heard(&self, account: &str, trouble: Option<String>) {
+        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        match trouble {
+            Some(trouble) => {
+                if troubles.insert(account.to_owned(), trouble).is_none() {
+                    tracing::warn!("a provider refuses the user name or password; `kith status` says which");
+                }
+            }
+            None => {
+                troubles.remove(account);
+            }
+        }
+    }
+
+    /// What a person has to mend, by account.
+    pub fn troubles(&self) -> BTreeMap<String, String> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How often a person wanted that.

@@ -549,6 +549,10 @@ fn status(context: &Context) -> Result<Value, Refusal> {
         fields.insert("logins".into(), json!(logins.succeeded));
         fields.insert("failed_logins".into(), json!(logins.failed));
         fields.insert("refused_logins".into(), json!(logins.refused));
+        let troubles = context.gateway.troubles();
+        if !troubles.is_empty() {
+            fields.insert("gateway_troubles".into(), json!(troubles));
+        }
         fields.insert("dropped".into(), json!(counters.dropped.load(Ordering::Relaxed)));
         fields.insert("duplicates".into(), json!(counters.duplicates.load(Ordering::Relaxed)));
         fields.insert("bogus_receipts".into(), json!(counters.bogus_receipts.load(Ordering::Relaxed)));

@@ -145,7 +145,7 @@ impl Desk {
             progress: Progress { aged_at: now.wall, ..Progress::default() },
         };
         let (held, free): (Vec<_>, Vec<_>) = legacy.iter().cloned().partition(|recipient| recipient.held);
-        let letters = free.iter().map(|recipient| sharing::letter(&self.store, &entry, recipient, &mail.mail));
+        let letters = free.iter().map(|recipient| sharing::letter(&self.store, &entry, recipient, &mail.mail.hash));
         Ok((letters.collect::<Result<_, _>>()?, held))
     }
 

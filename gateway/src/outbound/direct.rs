@@ -4,6 +4,9 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+
 use super::attempt::{Attempt, Talk, Target};
 use super::fate::{Trouble, Why};
 use super::opening::Wish;
@@ -25,7 +28,8 @@ pub(crate) async fn deliver(shared: &Shared, attempt: &mut Attempt<'_>, place: &
         Place::Domain(domain) => domain,
         Place::Literal(ip) => return to_literal(shared, attempt, place, *ip).await,
     };
-    let route = match mx::route(&shared.dns, domain, &shared.settings.own, &mut rand::rng()).await {
+    let mut chance = SmallRng::seed_from_u64(rand::random());
+    let route = match mx::route(&shared.dns, domain, &shared.settings.own, &mut chance).await {
         Ok(route) => route,
         Err(why @ NoRoute::Later(_)) => {
             attempt.later(&Trouble::here(why.into()));

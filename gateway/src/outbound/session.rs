@@ -59,10 +59,6 @@ impl Session {
         &self.offer
     }
 
-    pub(crate) fn protection(&self) -> Protection {
-        self.protection
-    }
-
     /// Says a line and hears the answer.
     ///
     /// # Errors

@@ -80,6 +80,9 @@ fn described(home: &Path, status: &Value) -> String {
     if !certificate.is_empty() {
         lines.push(format!("certificate   of the node's own authority, SHA-256 {certificate}"));
     }
+    for (account, trouble) in status.get("gateway_troubles").and_then(Value::as_object).into_iter().flatten() {
+        lines.push(format!("to mend       {account}: {}", trouble.as_str().unwrap_or_default()));
+    }
     lines.push(format!("accounts      {}", number("accounts")));
     lines.push(format!("queue         {} waiting, the oldest for {}", number("queue"), age(number("oldest_ms"))));
     lines.push(format!("store         {}", size(number("store_bytes"))));

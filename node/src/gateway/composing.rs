@@ -9,14 +9,15 @@ use kith_gateway::outbound::mail::{Mail, Notify as Asked, Recipient, Returned};
 use kith_gateway::schedule::{Next, Schedule, Told};
 use kith_gateway::sign::Signer;
 use kith_protocol::event::Now;
-use kith_protocol::ids::EntryId;
-use kith_store::account::Account;
+use kith_protocol::ids::{AccountId, EntryId};
+use kith_store::blob::Staged;
 use kith_store::folder::{Flags, Use};
 use kith_store::legacy::{LegacyEntry, LegacyProgress};
 use kith_store::mailbox::Filing;
+use kith_store::queue::QueueEntry;
 use kith_store::{Store, StoreError, Transaction};
 
-use super::{Gateway, outgoing};
+use super::{Gateway, outgoing, sharing};
 use crate::delivered;
 use crate::notices::{self, Notice, Report};
 
@@ -40,15 +41,9 @@ pub enum Unsendable {
 ///
 /// # Errors
 /// [`Unsendable`].
-pub fn mail(
-    store: &Store,
-    gateway: &Gateway,
-    signer: Option<&Signer>,
-    entries: &[LegacyEntry],
-) -> Result<Mail, Unsendable> {
+pub fn mail(store: &Store, gateway: &Gateway, signer: Option<&Signer>, entries: &[LegacyEntry]) -> Result<Mail, Unsendable> {
     let first = entries.first().ok_or_else(|| Unsendable::For("there is no recipient".into()))?;
-    let account = store.account(first.account)?;
-    let content = content(store, gateway, &account, first)?;
+    let content = content(store, gateway, first)?;
     let content = match signer {
         Some(signer) => {
             let field = signer.sign(&content).map_err(|error| Unsendable::For(error.to_string()))?;
@@ -74,19 +69,19 @@ fn too_large() -> Unsendable {
     Unsendable::For("the mail is too large to leave in the clear".into())
 }
 
-fn content(store: &Store, gateway: &Gateway, account: &Account, entry: &LegacyEntry) -> Result<Content, Unsendable> {
+fn content(store: &Store, gateway: &Gateway, entry: &LegacyEntry) -> Result<Content, Unsendable> {
     let mut bytes = Vec::new();
     store.blob(&entry.blob.0)?.read_to_end(&mut bytes).map_err(delivered::disk)?;
-    let end = if bytes.starts_with(b"\r\n") {
-        Some(0)
-    } else {
-        memchr::memmem::find(&bytes, b"\r\n\r\n").map(|at| at + 2)
-    };
+    let end = if bytes.starts_with(b"\r\n") { Some(0) } else { memchr::memmem::find(&bytes, b"\r\n\r\n").map(|at| at + 2) };
     let (block, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
     if block.len() > HEADER_BYTES_MAX {
         return Err(Unsendable::For("the mail's header is too long to leave in the clear".into()));
     }
-    let mut out = outgoing::header(store, gateway, account, &entry.from, block)?;
+    let sender = match entry.origin {
+        Some(origin) => origin,
+        None => store.account(entry.account)?.address,
+    };
+    let mut out = outgoing::header(store, gateway, (entry.account, &sender), &entry.from, block)?;
     out.extend_from_slice(rest);
     Content::new(&out).map_err(|_| too_large())
 }
@@ -96,7 +91,9 @@ fn content(store: &Store, gateway: &Gateway, account: &Account, entry: &LegacyEn
 pub struct Results {
     progress: Vec<(EntryId, LegacyProgress)>,
     gone: Vec<EntryId>,
-    reports: Vec<(kith_protocol::ids::AccountId, Filing)>,
+    reports: Vec<(AccountId, Filing)>,
+    /// Reports for those whose mail was sent on for them.
+    letters: Vec<(QueueEntry, Staged)>,
 }
 
 impl Results {
@@ -114,6 +111,9 @@ impl Results {
         }
         for (account, filing) in &self.reports {
             transaction.deliver(*account, Use::Inbox, filing)?;
+        }
+        for (letter, content) in &self.letters {
+            transaction.enqueue_staged(letter, content)?;
         }
         self.gone.iter().try_for_each(|id| transaction.remove_legacy(*id).map(drop))
     }
@@ -187,6 +187,24 @@ pub fn unsendable(
         results.report(store, entry, &aged(entry, now), schedule, &notice, now)?;
         results.gone.push(entry.id);
     }
+    Ok(results)
+}
+
+/// An entry that could not be tried waits.
+///
+/// # Errors
+/// [`StoreError`] from below.
+pub fn put_off(
+    store: &Store,
+    schedule: &Schedule,
+    entry: &LegacyEntry,
+    why: &str,
+    wait_ms: u64,
+    now: Now,
+) -> Result<Results, StoreError> {
+    let mut results = Results::default();
+    let progress = LegacyProgress { said: Some(why.to_owned()), ..aged(entry, now) };
+    results.wait(store, entry, progress, schedule, wait_ms, now)?;
     Ok(results)
 }
 
@@ -289,6 +307,11 @@ impl Results {
             Err(error) => return Err(error),
         };
         let original = crate::scribe::beginning(store, &entry.blob.0);
+        if let Some(origin) = &entry.origin {
+            let (letter, content) = sharing::report(store, entry, origin, notice, original.as_deref(), now, schedule.expiry_ms)?;
+            self.letters.push((letter, content));
+            return Ok(());
+        }
         let mut about = notices::About::from(entry);
         about.age_ms = progress.age_ms;
         let report = Report {

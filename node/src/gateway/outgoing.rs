@@ -2,30 +2,37 @@
 //! for byte.
 
 use kith_protocol::address::Address;
+use kith_protocol::ids::AccountId;
 use kith_store::{Store, StoreError};
 
 use super::Gateway;
 use crate::addressing;
 use crate::delivered;
 use crate::route::DOMAIN;
-use kith_store::account::Account;
 
 /// The field in which a mail offers its sender's Kith address.
 pub const OFFER: &str = "Kith-Address";
 
-/// Rewrites a header block (fields without the empty line) for the ordinary world. `from` is the sender's ordinary address; keys that cannot be
+/// Rewrites a header block (fields without the empty line) for the ordinary world. `sender` is whose mail it is, in the eyes of
+/// `account`'s contacts; `from` is the sender's ordinary address; keys that cannot be
 /// answered there stay as they are.
 ///
 /// # Errors
 /// [`StoreError`] from below.
-pub fn header(store: &Store, gateway: &Gateway, sender: &Account, from: &str, block: &[u8]) -> Result<Vec<u8>, StoreError> {
+pub fn header(
+    store: &Store,
+    gateway: &Gateway,
+    (account, sender): (AccountId, &Address),
+    from: &str,
+    block: &[u8],
+) -> Result<Vec<u8>, StoreError> {
     let mut failed = None;
     let rewritten = addressing::readdress(block, |local, domain| {
         let address = key(local, domain)?;
-        if address == sender.address && !from.is_empty() {
+        if address == *sender && !from.is_empty() {
             return Some(from.to_owned());
         }
-        gateway.answerable(store, sender.id, &address).unwrap_or_else(|error| {
+        gateway.answerable(store, account, &address).unwrap_or_else(|error| {
             failed = Some(error);
             None
         })
@@ -35,7 +42,7 @@ pub fn header(store: &Store, gateway: &Gateway, sender: &Account, from: &str, bl
     }
     let mut out = Vec::with_capacity(rewritten.len() + 128);
     if gateway.config().offer {
-        out.extend_from_slice(format!("{OFFER}: {}\r\n", sender.address.mail()).as_bytes());
+        out.extend_from_slice(format!("{OFFER}: {}\r\n", sender.mail()).as_bytes());
     }
     for field in delivered::fields(&rewritten) {
         if !is_ours(field) {

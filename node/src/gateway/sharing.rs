@@ -6,7 +6,7 @@ use kith_protocol::address::Address;
 use kith_protocol::event::{EntryKind, Now, Progress};
 use kith_protocol::forward::Outward;
 use kith_protocol::ids::{AccountId, EntryId, MailId};
-use kith_store::blob::Staged;
+use kith_store::blob::{BlobHash, Staged};
 use kith_store::legacy::{LegacyEntry, LegacyProgress, LegacyRecipient};
 use kith_store::queue::{Form, Notify, QueueEntry};
 use kith_store::{Store, StoreError, Transaction};
@@ -23,7 +23,7 @@ pub fn letter(
     store: &Store,
     entry: &QueueEntry,
     recipient: &LegacyRecipient,
-    mail: &Staged,
+    mail: &BlobHash,
 ) -> Result<(QueueEntry, Staged), StoreError> {
     let notify = &recipient.notify;
     let bits = u8::from(notify.success) | u8::from(notify.failure) << 1 | u8::from(notify.delay) << 2;
@@ -31,7 +31,7 @@ pub fn letter(
     let front = outward.front().map_err(|error| StoreError::Invalid(error.to_string()))?;
     let mut stage = store.stage()?;
     stage.write_all(&front).map_err(delivered::disk)?;
-    io::copy(&mut store.blob(&mail.hash)?, &mut stage).map_err(delivered::disk)?;
+    io::copy(&mut store.blob(mail)?, &mut stage).map_err(delivered::disk)?;
     let content = stage.finish()?;
     let entry = QueueEntry {
         form: Form::Outgoing,

@@ -1,0 +1,141 @@
+//! From the settings to what sends: name servers, authorities, providers, signing keys.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use kith_gateway::dns::{Dns, DnsSettings, DnsSettingsError};
+use kith_gateway::domain::{Domain, Place};
+use kith_gateway::outbound::secret::SecretSource;
+use kith_gateway::outbound::smarthost::{Security, Smarthost};
+use kith_gateway::outbound::sts::Policies;
+use kith_gateway::outbound::trust::Roots;
+use kith_gateway::outbound::{LocalAddresses, Outbound, OutboundSettings};
+use kith_gateway::sign::{Algorithm, Key, Signer};
+use kith_store::Store;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+
+use super::Gateway;
+use super::sender::Sender;
+use crate::config::GatewayConfig;
+use crate::config::gateway::{Provider, TlsWord};
+use crate::engine::Clock;
+
+/// The port on which the world's mail servers listen.
+const SMTP_PORT: u16 = 25;
+
+/// The name servers that the settings name, or the system's; one on this machine where the system names none, as before a network is there.
+///
+/// # Errors
+/// A sentence: too many servers.
+pub fn dns(config: &GatewayConfig) -> Result<Dns, String> {
+    let servers = config.dns.iter().filter_map(|server| server.parse().ok()).collect();
+    let settings = DnsSettings { servers, ..DnsSettings::default() };
+    Dns::new(&settings)
+        .or_else(|error| match error {
+            DnsSettingsError::System(_) => {
+                tracing::debug!(%error, "asking this machine");
+                Dns::new(&DnsSettings { servers: vec![(std::net::Ipv4Addr::LOCALHOST, 53).into()], ..settings })
+            }
+            error => Err(error),
+        })
+        .map_err(|error| error.to_string())
+}
+
+/// The authorities that certificates of other servers are believed by.
+fn roots(config: &GatewayConfig) -> Result<Roots, String> {
+    let mut roots = Roots::web();
+    if config.trust.is_empty() {
+        return Ok(roots);
+    }
+    let wrong = |error: &dyn std::fmt::Display| format!("gateway.trust: {}: {error}", config.trust);
+    let text = std::fs::read(&config.trust).map_err(|error| wrong(&error))?;
+    for certificate in CertificateDer::pem_slice_iter(&text) {
+        let certificate = certificate.map_err(|error| wrong(&error))?;
+        roots = roots.with(certificate).map_err(|error| wrong(&error))?;
+    }
+    Ok(roots)
+}
+
+/// A secret's source; paths are below the home where they are not absolute.
+fn secret(home: &Path, file: &str, command: &[String]) -> Option<SecretSource> {
+    match (file, command) {
+        ("", []) => None,
+        ("", command) => Some(SecretSource::Command(command.to_vec())),
+        (file, _) => Some(SecretSource::File(home.join(file))),
+    }
+}
+
+/// How a provider is reached for sending; `None` where it is not.
+fn smarthost(home: &Path, provider: &Provider) -> Result<Option<Smarthost>, String> {
+    let Some((host, port)) = provider.smtp.rsplit_once(':') else { return Ok(None) };
+    let password = secret(home, &provider.password_file, &provider.password_command);
+    let token = secret(home, "", &provider.token_command);
+    let smarthost = Smarthost {
+        host: host.to_owned(),
+        port: port.parse().ok(),
+        security: match provider.smtp_tls {
+            TlsWord::Starttls => Security::Starttls,
+            TlsWord::Tls => Security::Tls,
+            TlsWord::None => Security::None,
+        },
+        user: (password.is_some() || token.is_some()).then(|| provider.user().to_owned()),
+        password,
+        token,
+        allow_clear: false,
+    };
+    smarthost.checked().map(Some).map_err(|error| error.to_string())
+}
+
+/// What sends, by the settings.
+///
+/// # Errors
+/// A sentence: something in the settings cannot be used.
+pub fn sender(home: &Path, store: &Store, gateway: &std::sync::Arc<Gateway>, clock: Clock) -> Result<Sender, String> {
+    let config = gateway.config();
+    let hello = Domain::parse(&gateway.hello()).map_err(|error| format!("gateway.hello: {error}"))?;
+    let mut own = vec![hello.clone()];
+    own.extend(config.domains.iter().filter_map(|domain| Domain::parse(domain).ok()));
+    let local = if config.mx_port == SMTP_PORT { LocalAddresses::Refused } else { LocalAddresses::Allowed };
+    let settings = OutboundSettings { own, port: config.mx_port, local, ..OutboundSettings::new(Place::Domain(hello)) };
+    let outbound = Outbound::new(settings, dns(config)?, roots(config)?, Policies::default());
+    let mut smarthosts = BTreeMap::new();
+    for (name, provider) in &config.provider {
+        if let Some(smarthost) = smarthost(home, provider).map_err(|error| format!("gateway.provider.{name}: {error}"))? {
+            smarthosts.insert(name.clone(), smarthost);
+        }
+    }
+    Ok(Sender::new(store.clone(), clock, gateway.clone(), outbound, signers(store, config)?, smarthosts))
+}
+
+/// The signing keys of a domain, made where there are none: what each is called in the DNS, and the key.
+///
+/// # Errors
+/// A sentence: the store fails, or a row is damaged.
+pub fn keys(store: &Store, config: &GatewayConfig, domain: &Domain) -> Result<Vec<(String, Key)>, String> {
+    let wanted = [(Algorithm::Rsa, "rsa", String::new()), (Algorithm::Ed25519, "ed25519", "-ed".to_owned())];
+    let mut keys = Vec::new();
+    for (algorithm, name, suffix) in wanted {
+        let row = format!("node/dkim/{domain}/{name}");
+        let key = match store.secret(&row).map_err(|error| error.to_string())? {
+            Some(der) => Key::from_der(algorithm, der.to_vec()).map_err(|error| format!("{row}: {error}"))?,
+            None => {
+                let key = Key::generate(algorithm).map_err(|error| error.to_string())?;
+                let der = zeroize::Zeroizing::new(key.der().to_vec());
+                store.write(move |transaction| transaction.put_secret(&row, &der)).map_err(|error| error.to_string())?;
+                key
+            }
+        };
+        keys.push((format!("{}{suffix}", config.dkim_selector), key));
+    }
+    Ok(keys)
+}
+
+fn signers(store: &Store, config: &GatewayConfig) -> Result<Vec<Signer>, String> {
+    let mut signers = Vec::new();
+    for domain in config.domains.iter().filter_map(|domain| Domain::parse(domain).ok()) {
+        let keys = keys(store, config, &domain)?;
+        signers.push(Signer::new(&domain, &keys).map_err(|error| format!("gateway.dkim_selector: {error}"))?);
+    }
+    Ok(signers)
+}
