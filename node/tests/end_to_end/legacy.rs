@@ -1,0 +1,220 @@
+//! Ordinary e-mail: mail to both worlds at once, what its sender is told, what happens when the other side is down or says no.
+
+use crate::clients::{Imap, Lines, body, by_pop3, header, inbox, mail, send, submission};
+use crate::node::{Node, befriend, eventually};
+use crate::postfix::{Postfix, free_port};
+
+/// What `kith.toml` says of a gateway by that Postfix, for anna.
+fn by_provider(port: u16) -> String {
+    format!(
+        "[gateway]\nretry_seconds = 1\n[gateway.provider.anna]\naddress = \"anna@near.test\"\nsmtp = \"127.0.0.1:{port}\"\nsmtp_tls = \"none\"\n"
+    )
+}
+
+/// Anna with a gateway, Bob on Kith, Postfix beside them.
+fn three() -> Option<(Node, Node, Postfix)> {
+    let postfix = Postfix::start(free_port(), "")?;
+    let mut anna = Node::with_accounts(&["anna"]);
+    anna.configure(&by_provider(postfix.port));
+    anna.start();
+    let mut bob = Node::with_accounts(&["bob"]);
+    bob.knows(&anna);
+    bob.start();
+    befriend(&anna, "anna", &bob, "bob");
+    Some((anna, bob, postfix))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A recipient's answer in a submission session.
+fn rcpt(node: &Node, name: &str, recipient: &str) -> String {
+    let mut smtp: Lines = submission(node, name);
+    assert!(smtp.talk(&format!("MAIL FROM:<{name}@kith.alt>")).starts_with("250 "));
+    smtp.talk(&format!("RCPT TO:<{recipient}>"))
+}
+
+#[test]
+fn a_mail_to_both_worlds_is_split_and_the_sender_is_told_what_left_in_the_clear() {
+    let Some((anna, bob, postfix)) = three() else { return };
+    anna.ask(&["contact", "add", "bob", &bob.address("bob"), "--email", "bob@elsewhere.test"]);
+    let mail = b"From: Anna <anna@near.test>\r\nTo: Bob <bob@kith.alt>\r\nCc: carol@far.test\r\nSubject: both\r\nMessage-ID: <both@near.test>\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n.f\xc3\xbcr beide\r\nFrom here\r\n";
+    send(&anna, "anna", &["bob@kith.alt", "Carol@far.test"], mail);
+    let clear = &postfix.mailbox("carol", 1)[0];
+    assert_eq!(text(body(clear)), ".für beide\r\nFrom here\r\n");
+    assert_eq!(header(clear, "From"), "Anna <anna@near.test>");
+    assert_eq!(header(clear, "To"), "Bob <bob@elsewhere.test>", "an address that she can answer");
+    assert_eq!(header(clear, "Kith-Address"), anna.address("anna"));
+    assert!(!text(clear).contains("X-Kith-"), "{}", text(clear));
+    let sealed = &inbox(&bob, "bob", 1)[0];
+    assert_eq!(text(body(sealed)), ".für beide\r\nFrom here\r\n");
+    assert_eq!(header(sealed, "From"), format!("Anna <{}>", anna.address("anna")));
+    assert_eq!(header(sealed, "Cc"), "carol@far.test");
+    let notice = &inbox(&anna, "anna", 1)[0];
+    assert!(
+        header(notice, "Subject").contains("Sent in the clear") && text(notice).contains("Carol@far.test"),
+        "{}",
+        text(notice)
+    );
+    assert!(!text(notice).contains("bob@"), "{}", text(notice));
+    let mut imap = Imap::login(&anna, "anna");
+    imap.ok(&format!("APPEND Sent {{{}+}}\r\n{}", mail.len(), text(mail)));
+    imap.select("Sent");
+    assert!(header(&imap.bodies()[0], "X-Kith-Clear").contains("Carol@far.test"));
+    // Told once for each recipient.
+    send(&anna, "anna", &["carol@far.test"], mail);
+    postfix.mailbox("carol", 2);
+    assert_eq!(by_pop3(&anna, "anna").len(), 1);
+    eventually("nothing waits", || (anna.waiting() == 0).then_some(()));
+}
+
+#[test]
+fn each_recipient_has_a_fate_of_its_own() {
+    let Some((anna, _bob, postfix)) = three() else { return };
+    send(&anna, "anna", &["carol@far.test", "nobody@far.test", "dave@far.test"], &mail("anna", "to three", b"x\r\n"));
+    postfix.mailbox("carol", 1);
+    postfix.mailbox("dave", 1);
+    // The notice, and the report.
+    let report = inbox(&anna, "anna", 2).into_iter().find(|mail| text(mail).contains("message/delivery-status")).unwrap();
+    let report = text(&report);
+    for wanted in
+        ["Action: failed", "Final-Recipient: rfc822; nobody@far.test", "Diagnostic-Code: smtp; ", "550", "Subject: to three"]
+    {
+        assert!(report.contains(wanted), "{wanted}: {report}");
+    }
+    assert!(!report.contains("carol@"), "{report}");
+    assert_eq!((postfix.mails("carol").len(), postfix.mails("dave").len()), (1, 1));
+    assert_eq!(anna.waiting(), 0);
+}
+
+#[test]
+fn mail_waits_for_a_word_or_is_refused_where_a_rule_says_so() {
+    let Some((anna, _bob, postfix)) = three() else { return };
+    anna.ask(&["gateway", "rule", "ask"]);
+    anna.ask(&["gateway", "rule", "never", "@elsewhere.test"]);
+    anna.ask(&["gateway", "rule", "always", "dave@far.test"]);
+    let refused = rcpt(&anna, "anna", "x@elsewhere.test");
+    assert!(refused.starts_with("550 5.7.1") && refused.contains("kith gateway rule"), "{refused}");
+    send(&anna, "anna", &["carol@far.test", "dave@far.test"], &mail("anna", "asked", b"x\r\n"));
+    postfix.mailbox("dave", 1);
+    let entries = anna.json(&["queue", "list"]);
+    let entries = entries["entries"].as_array().unwrap();
+    assert_eq!((entries.len(), entries[0]["held"].as_bool()), (1, Some(true)));
+    assert!(text(&inbox(&anna, "anna", 1)[0]).contains("Waits for your word"));
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    assert_eq!(postfix.mails("carol").len(), 0, "nothing leaves without a word");
+    anna.ask(&["gateway", "release", &entries[0]["id"].to_string()]);
+    postfix.mailbox("carol", 1);
+    send(&anna, "anna", &["carol@far.test"], &mail("anna", "thought better", b"x\r\n"));
+    let id = anna.json(&["queue", "list"])["entries"][0]["id"].to_string();
+    anna.ask(&["queue", "cancel", &id]);
+    assert_eq!(anna.waiting(), 0);
+    let rules = anna.json(&["gateway", "rule"]);
+    assert_eq!(rules["rules"].as_array().unwrap().len(), 3, "{rules}");
+}
+
+#[test]
+fn without_a_gateway_an_ordinary_address_is_refused_while_one_sends() {
+    let anna = Node::started(&["anna"]);
+    let refused = rcpt(&anna, "anna", "carol@far.test");
+    assert!(refused.starts_with("550 5.1.2") && refused.contains("no gateway"), "{refused}");
+}
+
+#[test]
+fn mail_waits_while_the_provider_is_down_and_arrives_once() {
+    let Some((mut anna, _bob, postfix)) = three() else { return };
+    postfix.command("stop");
+    send(&anna, "anna", &["carol@far.test"], &mail("anna", "late", b"x\r\n"));
+    eventually("the queue says why", || {
+        let entry = anna.json(&["queue", "list"])["entries"][0].clone();
+        (entry["attempts"].as_u64() >= Some(1) && entry["state"].as_str().unwrap().contains("reached")).then_some(())
+    });
+    anna.kill();
+    anna.start();
+    assert!(postfix.command("start").status.success());
+    anna.ask(&["queue", "retry"]);
+    postfix.mailbox("carol", 1);
+    eventually("nothing waits", || (anna.waiting() == 0).then_some(()));
+    assert_eq!(postfix.mails("carol").len(), 1);
+}
+
+#[test]
+fn a_provider_that_wants_another_password_is_said_at_once() {
+    let Some(postfix) = Postfix::start(free_port(), "") else { return };
+    let mut anna = Node::with_accounts(&["anna"]);
+    std::fs::write(anna.home().join("password"), "wrong\n").unwrap();
+    // This Postfix knows no passwords at all.
+    anna.configure(&format!("{}password_file = \"password\"\n", by_provider(postfix.port)));
+    anna.start();
+    send(&anna, "anna", &["carol@far.test"], &mail("anna", "x", b"x\r\n"));
+    eventually("the status says so", || anna.ask(&["status"]).contains("to mend").then_some(()));
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let asked = postfix.log().matches("connect from").count();
+    assert!(asked <= 2, "no storm of attempts: {asked}");
+}
+
+/// 250 means that it is not lost: killed again and again while it sends, every mail arrives; one that was on its way at that moment may
+/// arrive twice (RFC 5321 §4.5.3.2.6), and no other.
+#[test]
+fn killed_at_random_it_loses_nothing_and_doubles_only_what_was_under_way() {
+    let Some((mut anna, _bob, postfix)) = three() else { return };
+    let (kills, each) = (5, 8);
+    for round in 0..kills {
+        for number in 0..each {
+            send(&anna, "anna", &["carol@far.test"], &mail("anna", &format!("mail {round}/{number}"), b"x\r\n"));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(7 * round));
+        anna.kill();
+        anna.start();
+    }
+    eventually("nothing waits", || (anna.waiting() == 0).then_some(()));
+    let subjects: Vec<String> = postfix.mails("carol").iter().map(|mail| header(mail, "Subject")).collect();
+    for round in 0..kills {
+        for number in 0..each {
+            assert!(subjects.contains(&format!("mail {round}/{number}")), "{round}/{number} is lost");
+        }
+    }
+    let doubles = subjects.len() - usize::try_from(kills * each).unwrap();
+    eprintln!("{doubles} doubles in {kills} kills");
+    // At most what was on its way at once, for each kill.
+    assert!(doubles <= usize::try_from(kills).unwrap() * 16, "{doubles}");
+}
+
+#[test]
+fn a_contacts_gateway_sends_on_and_says_what_became_of_it() {
+    let Some(postfix) = Postfix::start(free_port(), "") else { return };
+    let mut bob = Node::with_accounts(&["bob"]);
+    bob.configure(&format!(
+        "[gateway]\nretry_seconds = 1\ndomains = [\"near.test\"]\n[gateway.provider.bob]\naddress = \"bob@near.test\"\nsmtp = \"127.0.0.1:{}\"\nsmtp_tls = \"none\"\n",
+        postfix.port
+    ));
+    bob.start();
+    let mut anna = Node::with_accounts(&["anna"]);
+    anna.knows(&bob);
+    anna.start();
+    befriend(&bob, "bob", &anna, "anna");
+    anna.ask(&["gateway", "use", "bob"]);
+    // Not allowed yet: said by a report.
+    send(&anna, "anna", &["carol@far.test"], &mail("anna", "too early", b"x\r\n"));
+    let told = inbox(&anna, "anna", 2);
+    assert!(
+        told.iter().any(|mail| text(mail).contains("not open to you")),
+        "{:?}",
+        told.iter().map(|mail| text(mail)).collect::<Vec<_>>()
+    );
+    bob.ask(&["gateway", "map", "anna@near.test", "anna"]);
+    bob.ask(&["gateway", "allow", "anna"]);
+    send(&anna, "anna", &["carol@far.test", "nobody@far.test"], &mail("anna", "by bob", b"hello\r\n"));
+    let clear = &postfix.mailbox("carol", 1)[0];
+    assert_eq!(header(clear, "From"), "<anna@near.test>");
+    assert_eq!(header(clear, "Kith-Address"), anna.address("anna"));
+    assert_eq!(text(body(clear)), "hello\r\n");
+    let report = eventually("the report", || {
+        by_pop3(&anna, "anna").into_iter().find(|mail| text(mail).contains("Final-Recipient: rfc822; nobody@far.test"))
+    });
+    assert!(text(&report).contains("Action: failed") && text(&report).contains("Subject: by bob"), "{}", text(&report));
+    for node in [&anna, &bob] {
+        eventually("nothing waits", || (node.waiting() == 0).then_some(()));
+    }
+}
