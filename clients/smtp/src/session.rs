@@ -4,7 +4,11 @@
 //! mail, whatever became of it.
 
 mod incoming;
+pub mod mode;
+mod mx;
+mod submission;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -14,20 +18,15 @@ use kith_store::account::Account;
 
 use crate::command::{COMMAND_BYTES_MAX, Command, InitialResponse, MailFrom, RcptTo};
 use crate::data::{DotDecoder, LineEndCheck};
-use crate::policy::{AcceptedMail, AcceptedRecipient, CommitRefusal, Policy, Refusal};
+use crate::policy::{Policy, Refusal};
 use crate::reply::{Reply, write_lines};
-use incoming::{Incoming, Sender};
+use incoming::Incoming;
+use mode::{Caller, Hello, Mode};
+pub use mx::{Mx, OVERFLOW_MAX, RECIPIENTS_MAX as MX_RECIPIENTS_MAX, TRANSACTIONS_MAX, UNKNOWN_MAX};
+pub use submission::{RECIPIENTS_MAX, Submission};
 
 /// Longest line in a login exchange, bytes.
 const AUTH_BYTES_MAX: usize = 4096;
-/// Recipients of one mail.
-pub const RECIPIENTS_MAX: usize = 1000;
-/// Commands that make no sense, before the session ends.
-const NONSENSE_MAX: u32 = 100;
-/// As above, before the login.
-const NONSENSE_BEFORE_LOGIN_MAX: u32 = 20;
-/// Failed logins, before the session ends.
-const FAILED_LOGINS_MAX: u32 = 5;
 /// Replies are handed on when there are so many bytes of them.
 const OUTPUT_BYTES: usize = 32 * 1024;
 
@@ -42,18 +41,15 @@ pub struct Transport {
     pub loopback: bool,
 }
 
-/// A client's session.
-pub struct Session {
-    policy: Arc<dyn Policy>,
+/// A client's session, on one of the two kinds of port.
+pub struct Session<M: Mode = Submission> {
+    mode: M,
     store: Store,
-    transport: Transport,
+    caller: Caller,
     lines: LineReader,
     expects: Expects,
-    hello: Hello,
-    account: Option<Account>,
-    transaction: Option<Transaction>,
+    transaction: Option<Transaction<M::Recipient>>,
     nonsense: u32,
-    failed_logins: u32,
 }
 
 /// What comes next from the client.
@@ -77,38 +73,42 @@ enum ChunkOutcome {
     Refuse(Reply),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hello {
-    None,
-    Helo,
-    Ehlo,
-}
-
-struct Transaction {
+struct Transaction<R> {
     from: MailFrom,
-    recipients: Vec<AcceptedRecipient>,
+    recipients: Vec<R>,
     chunks: Option<(LineEndCheck, Incoming)>,
 }
 
-impl Session {
-    /// Starts before the greeting.
+impl Session<Submission> {
+    /// A submission session, before the greeting.
     #[must_use]
     pub fn new(store: Store, policy: Arc<dyn Policy>, transport: Transport) -> Self {
+        Self::start(store, Submission::new(policy), transport)
+    }
+}
+
+impl Session<Mx> {
+    /// A session on an MX, before the greeting; `peer` is the other machine's address. Asks the policy for it, which may block.
+    #[must_use]
+    pub fn for_mx(store: Store, policy: Arc<dyn crate::mx::Policy>, transport: Transport, peer: IpAddr) -> Self {
+        Self::start(store, Mx::new(policy, peer), transport)
+    }
+}
+
+impl<M: Mode> Session<M> {
+    fn start(store: Store, mode: M, transport: Transport) -> Self {
         Self {
-            policy,
+            mode,
             store,
-            transport,
+            caller: Caller { hello: Hello::None, name: String::new(), transport },
             lines: LineReader::new(),
             expects: Expects::Command,
-            hello: Hello::None,
-            account: None,
             transaction: None,
             nonsense: 0,
-            failed_logins: 0,
         }
     }
 
-    fn line(&mut self, mut line: BytesMut, end: LineEnd, output: &mut BytesMut) -> Option<Step> {
+    fn line(&mut self, mut line: BytesMut, end: LineEnd, more: bool, output: &mut BytesMut) -> Option<Step> {
         let expects = std::mem::replace(&mut self.expects, Expects::Command);
         let step = if end == LineEnd::Lf {
             let reply = Reply::new(500, "5.5.2", "Lines end with CR LF here, not with LF alone");
@@ -118,6 +118,7 @@ impl Session {
             self.login(exchange, outcome, output)
         } else {
             match Command::parse(&line) {
+                Ok(command) if M::WAITS_FOR_ANSWERS && more && must_be_last(&command) => self.impatient(output),
                 Ok(command) => self.command(command, output),
                 Err(reply) => self.refuse_nonsense(&reply, output),
             }
@@ -129,16 +130,16 @@ impl Session {
 
     fn command(&mut self, command: Command, output: &mut BytesMut) -> Option<Step> {
         let reply = match command {
-            Command::Ehlo(_) => {
+            Command::Ehlo(name) => {
                 self.transaction = None;
-                self.hello = Hello::Ehlo;
+                (self.caller.hello, self.caller.name) = (Hello::Ehlo, name);
                 write_lines(250, &self.extensions(), output);
                 return None;
             }
-            Command::Helo(_) => {
+            Command::Helo(name) => {
                 self.transaction = None;
-                self.hello = Hello::Helo;
-                Reply::new(250, "", "kith.alt")
+                (self.caller.hello, self.caller.name) = (Hello::Helo, name);
+                Reply::new(250, "", self.mode.name().to_owned())
             }
             Command::StartTls => return self.start_tls(output),
             Command::Auth(mechanism, initial) => return self.auth(mechanism, initial, output),
@@ -169,39 +170,40 @@ impl Session {
         if reply.code == 503 {
             return self.refuse_nonsense(&reply, output);
         }
+        self.say(&reply, output)
+    }
+
+    /// Says it; some replies are the last.
+    fn say(&mut self, reply: &Reply, output: &mut BytesMut) -> Option<Step> {
         reply.write(output);
-        None
+        if reply.code == 421 {
+            return Some(self.end());
+        }
+        self.mode.is_tired().map(|last| {
+            last.write(output);
+            self.end()
+        })
+    }
+
+    /// Whoever does not wait for answers does not read them, and sends what it would send to anybody.
+    fn impatient(&mut self, output: &mut BytesMut) -> Option<Step> {
+        Reply::new(554, "5.5.0", "You must wait for the answer to this command; goodbye").write(output);
+        Some(self.end())
     }
 
     fn extensions(&self) -> Vec<String> {
-        let mut lines = vec![
-            "kith.alt".to_owned(),
-            "PIPELINING".to_owned(),
-            format!("SIZE {}", self.policy.size_limit()),
-            "8BITMIME".to_owned(),
-            "SMTPUTF8".to_owned(),
-            "ENHANCEDSTATUSCODES".to_owned(),
-            "CHUNKING".to_owned(),
-            "DSN".to_owned(),
-            format!("LIMITS RCPTMAX={RECIPIENTS_MAX}"),
-        ];
-        if self.transport.can_start_tls {
-            lines.push("STARTTLS".to_owned());
-        }
-        if self.may_log_in() && self.account.is_none() {
-            lines.push("AUTH PLAIN LOGIN".to_owned());
-        }
+        let size = format!("SIZE {}", self.mode.size_limit());
+        let ours = ["PIPELINING", &size, "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING"];
+        let mut lines = vec![self.mode.name().to_owned()];
+        lines.extend(ours.map(str::to_owned));
+        lines.extend(self.mode.extensions(&self.caller));
         lines
     }
 
-    fn may_log_in(&self) -> bool {
-        self.transport.encrypted || self.transport.loopback
-    }
-
     fn start_tls(&mut self, output: &mut BytesMut) -> Option<Step> {
-        let reply = if self.transport.encrypted {
+        let reply = if self.caller.transport.encrypted {
             Reply::new(503, "5.5.1", "TLS is on already")
-        } else if !self.transport.can_start_tls {
+        } else if !self.caller.transport.can_start_tls {
             Reply::new(502, "5.5.1", "There is no TLS here")
         } else {
             Reply::new(220, "2.0.0", "Go ahead").write(output);
@@ -216,15 +218,10 @@ impl Session {
         initial: Option<InitialResponse>,
         output: &mut BytesMut,
     ) -> Option<Step> {
-        let refusal = if self.hello != Hello::Ehlo {
-            Reply::new(503, "5.5.1", "Say EHLO first")
-        } else if self.account.is_some() {
-            Reply::new(503, "5.5.1", "You are logged in already")
+        let refusal = if let Err(refusal) = self.mode.may_log_in(&self.caller) {
+            refusal
         } else if self.transaction.is_some() {
             Reply::new(503, "5.5.1", "Not within a mail; RSET ends it")
-        } else if !self.may_log_in() {
-            let text = "A password may not travel in the clear; choose STARTTLS in your mail program's settings";
-            Reply::new(538, "5.7.11", text)
         } else if let Some(mechanism) = mechanism {
             let started = Exchange::start(mechanism, initial.as_ref().map(|response| response.0.as_slice()));
             return match started {
@@ -256,58 +253,37 @@ impl Session {
     }
 
     fn mail(&mut self, from: MailFrom) -> Reply {
-        if self.hello == Hello::None {
+        if self.caller.hello == Hello::None {
             return Reply::new(503, "5.5.1", "Say EHLO first");
         }
-        let Some(account) = &self.account else { return self.login_first() };
+        if let Err(refusal) = self.mode.may_send(&self.caller) {
+            return refusal;
+        }
         if self.transaction.is_some() {
             return Reply::new(503, "5.5.1", "A mail has begun already; RSET ends it");
         }
-        let limit = self.policy.size_limit();
+        let limit = self.mode.size_limit();
         if from.size.is_some_and(|size| size > limit) {
             return incoming::too_large(limit);
         }
-        if let Err(refusal) = self.policy.may_send_as(account, &from.reverse_path) {
-            return refusal.into();
+        if let Err(refusal) = self.mode.begin(&self.caller, &from) {
+            return refusal;
         }
         self.transaction = Some(Transaction { from, recipients: Vec::new(), chunks: None });
         Reply::new(250, "2.1.0", "Sender accepted")
     }
 
-    fn login_first(&self) -> Reply {
-        if self.may_log_in() {
-            Reply::new(530, "5.7.0", "Log in first; switch on authentication for outgoing mail in your mail program's settings")
-        } else {
-            Reply::new(530, "5.7.0", "Start TLS and log in first; choose STARTTLS in your mail program's settings")
-        }
-    }
-
     fn rcpt(&mut self, to: RcptTo) -> Reply {
-        let (Some(account), Some(transaction)) = (&self.account, &mut self.transaction) else {
+        let Some(transaction) = &mut self.transaction else {
             return Reply::new(503, "5.5.1", "MAIL comes first");
         };
         if transaction.chunks.is_some() {
             return Reply::new(503, "5.5.1", "The mail has begun; its recipients come before");
         }
-        if transaction.recipients.len() >= RECIPIENTS_MAX {
-            let text = format!("A mail has at most {RECIPIENTS_MAX} recipients; send it to the others as another mail");
-            return Reply::new(452, "4.5.3", text);
-        }
         if !transaction.from.smtputf8 && !to.address.is_ascii() {
             return Reply::new(553, "5.6.7", "An address with other letters than a-z needs the SMTPUTF8 parameter on MAIL");
         }
-        match self.policy.recipient(account, &to.address, &to.params) {
-            Err(refusal) => refusal.into(),
-            Ok(route) => {
-                // Named twice, it still gets the mail once.
-                if !transaction.recipients.iter().any(|other| other.route == route) {
-                    let RcptTo { address, params } = to;
-                    let recipient = AcceptedRecipient { route, typed: address, notify: params.notify, orcpt: params.orcpt };
-                    transaction.recipients.push(recipient);
-                }
-                Reply::new(250, "2.1.5", "Recipient accepted")
-            }
-        }
+        self.mode.recipient(&self.caller, &transaction.from, &mut transaction.recipients, to)
     }
 
     fn data(&mut self) -> Reply {
@@ -318,7 +294,7 @@ impl Session {
         if transaction.recipients.is_empty() {
             return no_recipients();
         }
-        match Incoming::start(&self.store, &*self.policy) {
+        match Incoming::start(&self.store, self.mode.size_limit()) {
             Err(reply) => {
                 self.transaction = None;
                 reply
@@ -336,7 +312,7 @@ impl Session {
             None => ChunkOutcome::Refuse(Reply::new(503, "5.5.1", "MAIL comes first")),
             Some(transaction) if transaction.recipients.is_empty() => ChunkOutcome::Refuse(no_recipients()),
             Some(Transaction { chunks: Some(_), .. }) => ChunkOutcome::Take { size, last },
-            Some(transaction) => match Incoming::start(&self.store, &*self.policy) {
+            Some(transaction) => match Incoming::start(&self.store, self.mode.size_limit()) {
                 Ok(incoming) => {
                     transaction.chunks = Some((LineEndCheck::default(), incoming));
                     ChunkOutcome::Take { size, last }
@@ -351,11 +327,12 @@ impl Session {
     fn chunk(&mut self, input: &mut BytesMut, output: &mut BytesMut) -> bool {
         let Expects::Chunk { bytes, outcome } = &mut self.expects else { return true };
         let piece = bytes.take(input);
-        if let (ChunkOutcome::Take { .. }, Some(transaction), Some(account)) = (&*outcome, &mut self.transaction, &self.account)
-            && let Some((check, incoming)) = &mut transaction.chunks
-        {
-            check.look(&piece);
-            incoming.push(&piece, &Sender { account, reverse_path: &transaction.from.reverse_path, policy: &*self.policy });
+        if let (ChunkOutcome::Take { .. }, Some(transaction)) = (&*outcome, &mut self.transaction) {
+            let Transaction { from, recipients, chunks } = transaction;
+            if let Some((check, incoming)) = chunks {
+                check.look(&piece);
+                incoming.push(&piece, &mut |fields| self.mode.header(&self.caller, from, recipients, fields));
+            }
         }
         if bytes.remaining() > 0 {
             return false;
@@ -368,7 +345,7 @@ impl Session {
             }
             ChunkOutcome::Take { size, last } => self.chunk_taken(size, last),
         };
-        reply.write(output);
+        self.say(&reply, output);
         true
     }
 
@@ -403,41 +380,25 @@ impl Session {
         if decoder.has_bare() {
             incoming.refuse(bare_line_end());
         }
-        if let (Some(account), Some(transaction)) = (&self.account, &self.transaction) {
-            incoming.push(&mail, &Sender { account, reverse_path: &transaction.from.reverse_path, policy: &*self.policy });
+        if let Some(Transaction { from, recipients, .. }) = &self.transaction {
+            incoming.push(&mail, &mut |fields| self.mode.header(&self.caller, from, recipients, fields));
         }
         if !decoder.is_complete() {
             return false;
         }
         let Expects::Data(data) = std::mem::replace(&mut self.expects, Expects::Command) else { return true };
         let (_, incoming) = *data;
-        self.complete(incoming).write(output);
+        let reply = self.complete(incoming);
+        self.say(&reply, output);
         true
     }
 
     /// The mail is there: commits it. The reply is made only afterwards.
     fn complete(&mut self, incoming: Incoming) -> Reply {
-        let (Some(account), Some(transaction)) = (&self.account, self.transaction.take()) else { return incoming::broken() };
-        let sender = Sender { account, reverse_path: &transaction.from.reverse_path, policy: &*self.policy };
-        let mail = match incoming.finish(&sender) {
-            Ok(mail) => mail,
-            Err(reply) => return reply,
-        };
-        let from = transaction.from;
-        let accepted = AcceptedMail {
-            account: account.clone(),
-            reverse_path: from.reverse_path,
-            recipients: transaction.recipients,
-            mail,
-            envid: from.envid,
-            ret_full: from.ret_full,
-            smtputf8: from.smtputf8,
-        };
-        match self.policy.commit(accepted) {
-            Ok(name) => Reply::new(250, "2.6.0", format!("Mail accepted, queued as {name}")),
-            Err(CommitRefusal::Full) => incoming::full(),
-            Err(CommitRefusal::Broken) => incoming::broken(),
-            Err(CommitRefusal::Refused(refusal)) => refusal.into(),
+        let Some(Transaction { from, recipients, .. }) = self.transaction.take() else { return incoming::broken() };
+        match incoming.finish(&mut |fields| self.mode.header(&self.caller, &from, &recipients, fields)) {
+            Ok(mail) => self.mode.commit(&self.caller, from, recipients, mail),
+            Err(reply) => reply,
         }
     }
 
@@ -445,8 +406,7 @@ impl Session {
     fn refuse_nonsense(&mut self, reply: &Reply, output: &mut BytesMut) -> Option<Step> {
         reply.write(output);
         self.nonsense += 1;
-        let max = if self.account.is_some() { NONSENSE_MAX } else { NONSENSE_BEFORE_LOGIN_MAX };
-        (self.nonsense >= max).then(|| {
+        (self.nonsense >= self.mode.nonsense_max()).then(|| {
             Reply::new(421, "4.7.0", "Too many commands that make no sense; goodbye").write(output);
             self.end()
         })
@@ -458,9 +418,13 @@ impl Session {
     }
 }
 
-impl kith_connection::Session for Session {
+impl<M: Mode> kith_connection::Session for Session<M> {
     fn greet(&mut self, output: &mut BytesMut) {
-        Reply::new(220, "", "kith.alt ESMTP Kith").write(output);
+        let greeting = self.mode.greeting();
+        greeting.write(output);
+        if greeting.is_refusal() {
+            self.end();
+        }
     }
 
     fn step(&mut self, input: &mut BytesMut, output: &mut BytesMut) -> Step {
@@ -490,7 +454,7 @@ impl kith_connection::Session for Session {
                     self.expects = Expects::Command;
                     self.refuse_nonsense(&Reply::new(500, "5.5.2", "The line is too long"), output)
                 }
-                Taken::Line(line, end) => self.line(line, end, output),
+                Taken::Line(line, end) => self.line(line, end, !input.is_empty(), output),
             };
             if let Some(step) = step {
                 return step;
@@ -499,31 +463,16 @@ impl kith_connection::Session for Session {
     }
 
     fn tls_started(&mut self) {
-        self.transport = Transport { encrypted: true, can_start_tls: false, ..self.transport };
-        self.hello = Hello::None;
-        self.account = None;
+        let transport = Transport { encrypted: true, can_start_tls: false, ..self.caller.transport };
+        self.caller = Caller { hello: Hello::None, name: String::new(), transport };
+        self.mode.forget();
         self.transaction = None;
         self.lines = LineReader::new();
     }
 
     fn login_answered(&mut self, outcome: Result<Account, LoginRefusal>, output: &mut BytesMut) {
-        let reply = match outcome {
-            Ok(account) => {
-                self.account = Some(account);
-                Reply::new(235, "2.7.0", "Welcome")
-            }
-            Err(LoginRefusal::Wrong) => Reply::new(535, "5.7.8", "Wrong name or password"),
-            Err(refusal @ LoginRefusal::TooMany) => Reply::new(454, "4.7.0", refusal.to_string()),
-            Err(refusal @ LoginRefusal::Unavailable) => Reply::new(454, "4.3.0", refusal.to_string()),
-        };
-        reply.write(output);
-        if reply.is_refusal() {
-            self.failed_logins += 1;
-            if self.failed_logins >= FAILED_LOGINS_MAX {
-                Reply::new(421, "4.7.0", "Too many failed logins; goodbye").write(output);
-                self.end();
-            }
-        }
+        let reply = self.mode.logged_in(outcome);
+        self.say(&reply, output);
     }
 
     fn farewell(&mut self, ending: Ending, output: &mut BytesMut) {
@@ -541,6 +490,11 @@ impl From<Refusal> for Reply {
     fn from(refusal: Refusal) -> Self {
         Self { code: refusal.code, enhanced: refusal.enhanced, text: refusal.text }
     }
+}
+
+/// RFC 2920 §3.1: what a client must not send anything behind before it has the answer.
+fn must_be_last(command: &Command) -> bool {
+    matches!(command, Command::Ehlo(_) | Command::Helo(_) | Command::Data | Command::StartTls)
 }
 
 fn no_recipients() -> Reply {

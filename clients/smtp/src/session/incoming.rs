@@ -2,13 +2,11 @@
 
 use std::io::{ErrorKind, Write};
 
-use kith_store::account::Account;
 use kith_store::blob::{Stage, Staged};
 use kith_store::{Store, StoreError};
 use tracing::error;
 
-use crate::header::{Header, HeaderReader};
-use crate::policy::{Policy, Refusal};
+use crate::header::HeaderReader;
 use crate::reply::Reply;
 
 /// A mail that is being received. Once something is wrong with it, the rest is only passed over, so that client and server stay in step.
@@ -25,22 +23,18 @@ enum State {
     Refused(Reply),
 }
 
-/// Who sends, for the header work.
-pub(super) struct Sender<'a> {
-    pub(super) account: &'a Account,
-    pub(super) reverse_path: &'a str,
-    pub(super) policy: &'a dyn Policy,
-}
+/// Makes the header that is kept of the fields that came, or says why the mail is refused.
+pub(super) type HeaderWork<'a> = &'a mut dyn FnMut(&[u8]) -> Result<Vec<u8>, Reply>;
 
 impl Incoming {
     /// Starts receiving. Errors are the reply.
-    pub(super) fn start(store: &Store, policy: &dyn Policy) -> Result<Self, Reply> {
+    pub(super) fn start(store: &Store, limit: u64) -> Result<Self, Reply> {
         let stage = store.stage().map_err(|error| store_reply(&error))?;
-        Ok(Self { state: State::Header(HeaderReader::default(), stage), received: 0, limit: policy.size_limit() })
+        Ok(Self { state: State::Header(HeaderReader::default(), stage), received: 0, limit })
     }
 
     /// Takes the next bytes of the mail.
-    pub(super) fn push(&mut self, bytes: &[u8], sender: &Sender<'_>) {
+    pub(super) fn push(&mut self, bytes: &[u8], header: HeaderWork<'_>) {
         self.received = self.received.saturating_add(bytes.len() as u64);
         if self.received > self.limit {
             self.refuse(too_large(self.limit));
@@ -49,7 +43,7 @@ impl Incoming {
         self.state = match state {
             State::Header(mut reader, stage) => match reader.push(bytes) {
                 Ok(None) => State::Header(reader, stage),
-                Ok(Some(split)) => begin_body(stage, &split.fields, &split.rest, sender),
+                Ok(Some(split)) => begin_body(stage, &split.fields, &split.rest, header),
                 Err(error) => State::Refused(Reply::new(552, "5.3.4", error.to_string())),
             },
             State::Body(stage) => write(stage, bytes),
@@ -73,9 +67,9 @@ impl Incoming {
     }
 
     /// The mail is complete.
-    pub(super) fn finish(self, sender: &Sender<'_>) -> Result<Staged, Reply> {
+    pub(super) fn finish(self, header: HeaderWork<'_>) -> Result<Staged, Reply> {
         let state = match self.state {
-            State::Header(reader, stage) => begin_body(stage, &reader.finish().fields, b"", sender),
+            State::Header(reader, stage) => begin_body(stage, &reader.finish().fields, b"", header),
             state => state,
         };
         match state {
@@ -85,29 +79,14 @@ impl Incoming {
     }
 }
 
-fn begin_body(stage: Stage, fields: &[u8], rest: &[u8], sender: &Sender<'_>) -> State {
-    let header = Header::parse(fields);
-    if let Err(refusal) = check_from(&header, sender) {
-        return State::Refused(refusal.into());
-    }
-    let head = header.rewrite(sender.reverse_path, sender.policy.now(), sender.policy.unique());
-    let head = sender.policy.readdress(sender.account, head);
+fn begin_body(stage: Stage, fields: &[u8], rest: &[u8], header: HeaderWork<'_>) -> State {
+    let head = match header(fields) {
+        Ok(head) => head,
+        Err(reply) => return State::Refused(reply),
+    };
     match write(stage, &head) {
         State::Body(stage) => write(stage, rest),
         refused => refused,
-    }
-}
-
-fn check_from(header: &Header<'_>, sender: &Sender<'_>) -> Result<(), Refusal> {
-    match header.from_addresses() {
-        // Added from the reverse-path, which the policy has approved of.
-        None => Ok(()),
-        Some(addresses) if addresses.is_empty() => Err(Refusal {
-            code: 550,
-            enhanced: "5.7.1",
-            text: "There is no address in the From field; write your own there".into(),
-        }),
-        Some(addresses) => sender.policy.from_header_ok(sender.account, &addresses),
     }
 }
 

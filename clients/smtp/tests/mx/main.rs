@@ -1,0 +1,12 @@
+//! The MX from outside: conversations as text, real sockets, real senders, and those who mean no good.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod conversations;
+mod desk;
+#[path = "../../../connection/tests/support/dialogue.rs"]
+mod dialogue;
+#[path = "../../../connection/tests/support/home.rs"]
+#[expect(dead_code, reason = "nobody logs in here, and the disk is whole")]
+mod home;
+mod sockets;
