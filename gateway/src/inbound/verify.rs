@@ -1,0 +1,270 @@
+//! Finding out who a mail is from: SPF, DKIM, DMARC, ARC and the client's name, by mail-auth, in bounded time.
+//!
+//! What the DNS does not answer in time is [`Outcome::TempError`]; nothing here waits longer than [`PATIENCE`].
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ProtocolConfig, ResolverConfig, ResolverOpts};
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::system_conf::read_system_conf;
+use mail_auth::dmarc::Policy;
+use mail_auth::dmarc::verify::DmarcParameters;
+use mail_auth::spf::verify::SpfParameters;
+use mail_auth::{
+    ArcOutput, AuthenticatedMessage, DkimOutput, DkimResult, DmarcOutput, DmarcResult, IprevOutput, IprevResult,
+    MessageAuthenticator, SpfOutput, SpfResult,
+};
+use tokio::time::timeout;
+
+use super::author::Author;
+use super::fields::{fields, header, without};
+use super::verdict::{Arc, Dkim, Dmarc, Envelope, Iprev, Outcome, Request, Spf, Verdict};
+
+/// Longest that one of the five may take.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+/// One question to one server, and how often it is asked.
+const QUESTION: Duration = Duration::from_secs(3);
+const ATTEMPTS: usize = 2;
+/// Answers that are remembered.
+const CACHE_ANSWERS: u64 = 4096;
+/// Signatures of a mail; one with more is looked at as if it had none: each costs a look-up, and a pass over the mail.
+pub const SIGNATURES_MAX: usize = 16;
+/// Fields of seals of a mail: three for each of the 50 that RFC 8617 §4.2.1 allows, of which honest mails have few.
+const SEAL_FIELDS_MAX: usize = 3 * 50;
+
+/// A resolver that asks these servers; the system's where there are none.
+///
+/// # Errors
+/// The system's settings cannot be read.
+pub fn resolver(servers: &[SocketAddr]) -> Result<TokioResolver, NetError> {
+    let (config, mut options) = if servers.is_empty() {
+        read_system_conf()?
+    } else {
+        let servers = servers.iter().map(|server| {
+            let connection = |protocol| {
+                let mut connection = ConnectionConfig::new(protocol);
+                connection.port = server.port();
+                connection
+            };
+            let connections = vec![connection(ProtocolConfig::Udp), connection(ProtocolConfig::Tcp)];
+            NameServerConfig::new(server.ip(), true, connections)
+        });
+        (ResolverConfig::from_parts(None, Vec::new(), servers.collect()), ResolverOpts::default())
+    };
+    options.timeout = QUESTION;
+    options.attempts = ATTEMPTS;
+    options.cache_size = CACHE_ANSWERS;
+    // Names are whole: a search list must not decide whose record it is.
+    options.ndots = 0;
+    TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).with_options(options).build()
+}
+
+/// Finds out who mails are from. Cheap to clone.
+#[derive(Clone)]
+pub struct Verifier {
+    authenticator: MessageAuthenticator,
+    name: String,
+    patience: Duration,
+}
+
+impl core::fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Verifier").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Verifier {
+    /// A verifier that asks `resolver`; `name` is what this machine calls itself, which SPF macros may ask for. `patience` as [`PATIENCE`].
+    #[must_use]
+    pub fn new(resolver: TokioResolver, name: &str, patience: Duration) -> Self {
+        Self { authenticator: MessageAuthenticator(resolver), name: name.to_owned(), patience }
+    }
+
+    /// Looks at a whole mail as it came, without what was put on top here.
+    pub async fn verify(&self, mail: &[u8], envelope: &Envelope<'_>) -> Verdict {
+        let head = header(mail);
+        let author = Author::of(head);
+        let ip = envelope.ip.to_canonical();
+        let (spf_output, iprev) = tokio::join!(self.spf_output(ip, envelope.helo, envelope.reverse_path), self.iprev(ip));
+        let spf_domain = match envelope.reverse_path.rsplit_once('@') {
+            Some((_, domain)) => domain,
+            None => envelope.helo,
+        };
+        let bare;
+        let looked_at = if is_reasonable(head) {
+            mail
+        } else {
+            let is_seal = |field: &super::fields::Field<'_>| field.is("DKIM-Signature") || is_seal(field);
+            bare = [without(head, is_seal).0, b"\r\n".to_vec()].concat();
+            &bare
+        };
+        let (dkim, dmarc, arc) = match AuthenticatedMessage::parse(looked_at) {
+            None => (Vec::new(), DmarcOutput::default(), None),
+            Some(message) => self.header_side(&message, spf_domain, spf_output.as_ref()).await,
+        };
+        let dkim = if is_reasonable(head) { dkim } else { vec![too_many()] };
+        let spf = Spf { outcome: spf_output.as_ref().map_or(Outcome::TempError, spf_outcome), domain: spf_domain.to_lowercase() };
+        Verdict { dmarc: dmarc_verdict(&dmarc, &author), author, spf, dkim, arc: arc.unwrap_or_else(no_arc), iprev }
+    }
+
+    /// What the world would say of a mail from this address: SPF alone.
+    pub async fn spf(&self, ip: IpAddr, helo: &str, reverse_path: &str) -> Outcome {
+        self.spf_output(ip.to_canonical(), helo, reverse_path).await.as_ref().map_or(Outcome::TempError, spf_outcome)
+    }
+
+    async fn spf_output(&self, ip: IpAddr, helo: &str, reverse_path: &str) -> Option<SpfOutput> {
+        let parameters = if reverse_path.is_empty() {
+            SpfParameters::verify_ehlo(ip, helo, &self.name)
+        } else {
+            SpfParameters::verify_mail_from(ip, helo, &self.name, reverse_path)
+        };
+        timeout(self.patience, self.authenticator.verify_spf(parameters)).await.ok()
+    }
+
+    /// Whether an address has a name that has this address.
+    pub async fn iprev(&self, ip: IpAddr) -> Iprev {
+        let Ok(IprevOutput { result, ptr }) = timeout(self.patience, self.authenticator.verify_iprev(ip)).await else {
+            return Iprev { outcome: Outcome::TempError, name: String::new() };
+        };
+        let outcome = match result {
+            IprevResult::Pass => Outcome::Pass,
+            IprevResult::Fail(_) => Outcome::Fail,
+            IprevResult::TempError(_) => Outcome::TempError,
+            IprevResult::PermError(_) => Outcome::PermError,
+            IprevResult::None => Outcome::None,
+        };
+        let name = ptr.as_deref().and_then(<[_]>::first).map_or_else(String::new, |name| name.trim_end_matches('.').to_owned());
+        Iprev { outcome, name }
+    }
+
+    async fn header_side(
+        &self,
+        message: &AuthenticatedMessage<'_>,
+        spf_domain: &str,
+        spf: Option<&SpfOutput>,
+    ) -> (Vec<Dkim>, DmarcOutput, Option<Arc>) {
+        let dkim = timeout(self.patience, self.authenticator.verify_dkim(message));
+        let arc = timeout(self.patience, self.authenticator.verify_arc(message));
+        let (dkim, arc) = tokio::join!(dkim, arc);
+        let late = dkim.is_err() || spf.is_none();
+        let outputs = dkim.unwrap_or_default();
+        let nothing = SpfOutput::default();
+        let parameters = DmarcParameters::new(message, &outputs, spf_domain, spf.unwrap_or(&nothing));
+        let dmarc = timeout(self.patience, self.authenticator.verify_dmarc(parameters)).await;
+        let later = || mail_auth::Error::Dns(mail_auth::DnsError::Resolver("no answer in time".to_owned()));
+        let dmarc = match dmarc {
+            Err(_) => DmarcOutput::default().with_spf_result(DmarcResult::TempError(later())),
+            // What did not answer might have passed.
+            Ok(output) if late && !matches!(output.result(), DmarcResult::Pass | DmarcResult::None) => {
+                output.with_spf_result(DmarcResult::TempError(later()))
+            }
+            Ok(output) => output,
+        };
+        let signatures = if late && outputs.is_empty() && !message.dkim_headers.is_empty() {
+            vec![Dkim { outcome: Outcome::TempError, reason: "no answer in time".into(), ..too_many() }]
+        } else {
+            outputs.iter().filter_map(dkim_verdict).collect()
+        };
+        let arc = arc.map_or_else(|_| Some(Arc { outcome: Outcome::TempError, sealer: String::new() }), |arc| arc_verdict(&arc));
+        (signatures, dmarc, arc)
+    }
+}
+
+fn is_seal(field: &super::fields::Field<'_>) -> bool {
+    ["ARC-Seal", "ARC-Message-Signature", "ARC-Authentication-Results"].iter().any(|name| field.is(name))
+}
+
+fn is_reasonable(head: &[u8]) -> bool {
+    let signatures = fields(head).filter(|field| field.is("DKIM-Signature")).count();
+    signatures <= SIGNATURES_MAX && fields(head).filter(is_seal).count() <= SEAL_FIELDS_MAX
+}
+
+fn too_many() -> Dkim {
+    Dkim {
+        outcome: Outcome::PermError,
+        domain: String::new(),
+        selector: String::new(),
+        beginning: String::new(),
+        reason: "too many signatures".into(),
+    }
+}
+
+fn no_arc() -> Arc {
+    Arc { outcome: Outcome::None, sealer: String::new() }
+}
+
+fn spf_outcome(output: &SpfOutput) -> Outcome {
+    match output.result() {
+        SpfResult::Pass => Outcome::Pass,
+        SpfResult::Fail => Outcome::Fail,
+        SpfResult::SoftFail => Outcome::SoftFail,
+        SpfResult::Neutral => Outcome::Neutral,
+        SpfResult::TempError => Outcome::TempError,
+        SpfResult::PermError => Outcome::PermError,
+        SpfResult::None => Outcome::None,
+    }
+}
+
+fn outcome(result: &DkimResult) -> (Outcome, String) {
+    match result {
+        DkimResult::Pass => (Outcome::Pass, String::new()),
+        DkimResult::Neutral(why) => (Outcome::Neutral, why.to_string()),
+        DkimResult::Fail(why) => (Outcome::Fail, why.to_string()),
+        DkimResult::PermError(why) => (Outcome::PermError, why.to_string()),
+        DkimResult::TempError(why) => (Outcome::TempError, why.to_string()),
+        DkimResult::None => (Outcome::None, String::new()),
+    }
+}
+
+fn dkim_verdict(output: &DkimOutput<'_>) -> Option<Dkim> {
+    let (outcome, reason) = outcome(output.result());
+    if outcome == Outcome::None && output.signature().is_none() {
+        return None;
+    }
+    let signature = output.signature();
+    Some(Dkim {
+        outcome,
+        domain: signature.map_or_else(String::new, |signature| signature.d.to_lowercase()),
+        selector: signature.map_or_else(String::new, |signature| signature.s.clone()),
+        beginning: signature.map_or_else(String::new, |signature| beginning(&signature.b)),
+        reason,
+    })
+}
+
+/// RFC 6008: the first characters of `b=`.
+fn beginning(signature: &[u8]) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.encode(signature.get(..6).unwrap_or(signature))
+}
+
+fn dmarc_verdict(output: &DmarcOutput, author: &Author) -> Dmarc {
+    let outcome = match output.result() {
+        DmarcResult::Pass => Outcome::Pass,
+        DmarcResult::Fail(_) => Outcome::Fail,
+        DmarcResult::TempError(_) => Outcome::TempError,
+        DmarcResult::PermError(_) => Outcome::PermError,
+        DmarcResult::None => Outcome::None,
+    };
+    let request = match output.policy() {
+        Policy::Quarantine => Request::Quarantine,
+        Policy::Reject => Request::Reject,
+        Policy::None | Policy::Unspecified => Request::None,
+    };
+    let domain = match author {
+        Author::Of { domain, .. } => domain.clone(),
+        _ => String::new(),
+    };
+    Dmarc { outcome, request, domain }
+}
+
+fn arc_verdict(output: &ArcOutput<'_>) -> Option<Arc> {
+    let (outcome, _) = outcome(output.result());
+    if outcome == Outcome::None {
+        return None;
+    }
+    let sealer = output.sets().last().map_or_else(String::new, |set| set.seal.header.d.to_lowercase());
+    Some(Arc { outcome, sealer })
+}
