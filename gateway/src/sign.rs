@@ -22,7 +22,7 @@ const SELECTOR_BYTES_MAX: usize = 63;
 pub const KEYS_MAX: usize = 4;
 
 /// Signed once more than they occur, so that nobody can add another one of them (RFC 6376 §8.15): what people see of who wrote what to whom.
-const SEALED: [&str; 6] = ["From", "To", "Cc", "Subject", "Date", "Reply-To"];
+const SEALED: [&str; 7] = ["From", "To", "Cc", "Subject", "Date", "Reply-To", "Kith-Address"];
 /// Signed as often as they occur (RFC 6376 §5.4.1).
 const SIGNED: [&str; 22] = [
     "Message-ID",

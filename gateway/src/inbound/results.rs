@@ -15,7 +15,9 @@ const FIELD: &str = "Authentication-Results";
 pub fn field(authserv_id: &str, envelope: &Envelope<'_>, verdict: &Verdict) -> String {
     let mut text = format!("{FIELD}: {}", value(authserv_id));
     // Writing to a string cannot fail.
-    let mut add = |part: std::fmt::Arguments<'_>| drop(write!(text, ";\r\n\t{part}"));
+    let mut add = |part: std::fmt::Arguments<'_>| {
+        let _ = write!(text, ";\r\n\t{part}");
+    };
     let spf = verdict.spf.outcome.word();
     if envelope.reverse_path.is_empty() {
         add(format_args!("spf={spf} smtp.helo={}", value(envelope.helo)));
