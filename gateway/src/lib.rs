@@ -2,6 +2,7 @@
 
 pub mod dns;
 pub mod domain;
+pub mod fetch;
 pub mod inbound;
 pub mod outbound;
 pub mod schedule;

@@ -104,3 +104,24 @@ async fn run(command: &[String]) -> Result<Secret, FetchError> {
     };
     timeout(COMMAND, work).await.unwrap_or_else(|_| Err(failed("it takes too long".to_owned())))
 }
+
+/// RFC 4616.
+pub(crate) fn plain(user: &str, secret: &Secret) -> Zeroizing<Vec<u8>> {
+    let mut text = Zeroizing::new(Vec::with_capacity(user.len() + secret.0.len() + 2));
+    text.push(0);
+    text.extend_from_slice(user.as_bytes());
+    text.push(0);
+    text.extend_from_slice(&secret.0);
+    text
+}
+
+/// What XOAUTH2 says first.
+pub(crate) fn xoauth2(user: &str, token: &Secret) -> Zeroizing<Vec<u8>> {
+    let mut text = Zeroizing::new(Vec::with_capacity(user.len() + token.0.len() + 32));
+    text.extend_from_slice(b"user=");
+    text.extend_from_slice(user.as_bytes());
+    text.extend_from_slice(b"\x01auth=Bearer ");
+    text.extend_from_slice(&token.0);
+    text.extend_from_slice(b"\x01\x01");
+    text
+}

@@ -67,8 +67,7 @@ impl Wire {
         }
         // Sending without delay is a wish.
         let _wish = stream.set_nodelay(true);
-        let mut wire =
-            Self { stream: Box::new(stream), host, buffer: Vec::new(), used: 0, silence, tls, encrypted: false };
+        let mut wire = Self { stream: Box::new(stream), host, buffer: Vec::new(), used: 0, silence, tls, encrypted: false };
         if account.security == Security::Tls {
             wire.start_tls().await?;
         }

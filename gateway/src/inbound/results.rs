@@ -16,7 +16,7 @@ pub fn field(authserv_id: &str, envelope: &Envelope<'_>, verdict: &Verdict) -> S
     let mut text = format!("{FIELD}: {}", value(authserv_id));
     // Writing to a string cannot fail.
     let mut add = |part: std::fmt::Arguments<'_>| {
-        let _ = write!(text, ";\r\n\t{part}");
+        let _written = write!(text, ";\r\n\t{part}");
     };
     let spf = verdict.spf.outcome.word();
     if envelope.reverse_path.is_empty() {

@@ -1,0 +1,8 @@
+//! Fetching from accounts elsewhere: from a real Dovecot, and from servers that hang, lie and talk nonsense.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod dovecot;
+mod hostile;
+mod imap;
+mod pop3;
