@@ -1,5 +1,6 @@
 //! Ordinary e-mail, in and out: the only place that knows MX, SPF, DKIM and DMARC.
 
+pub mod check;
 pub mod dns;
 pub mod domain;
 pub mod fetch;

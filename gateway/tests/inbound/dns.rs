@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use hickory_resolver::proto::op::{Message, MessageType, OpCode, ResponseCode};
-use hickory_resolver::proto::rr::rdata::{A, MX, PTR, TXT};
+use hickory_resolver::proto::rr::rdata::{A, MX, PTR, SRV, TXT};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
@@ -77,6 +77,10 @@ impl Dns {
 
     pub(crate) fn mx(&self, name: &str, preference: u16, host: &str) {
         self.add(name, RData::MX(MX::new(preference, Name::from_ascii(format!("{host}.")).unwrap())));
+    }
+
+    pub(crate) fn srv(&self, name: &str, port: u16, host: &str) {
+        self.add(name, RData::SRV(SRV::new(0, 1, port, Name::from_ascii(format!("{host}.")).unwrap())));
     }
 
     pub(crate) fn ptr(&self, ip: IpAddr, host: &str) {

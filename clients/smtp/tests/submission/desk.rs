@@ -80,7 +80,7 @@ impl Policy for Desk {
         let filing = Filing { blob: mail.mail.clone(), flags: Flags::default(), internal_date: self.now(), internal_zone: 0 };
         let household = mail.recipients.iter().filter_map(|recipient| match recipient.route {
             Route::Household(account) => Some((account, filing.clone())),
-            Route::Overlay(_) => None,
+            Route::Overlay(_) | Route::Legacy { .. } => None,
         });
         let submission = Submission {
             account: mail.account.id,
@@ -89,6 +89,8 @@ impl Policy for Desk {
             submitted_ms: self.now() * 1000,
             recipients: Vec::new(),
             household: household.collect(),
+            legacy: Vec::new(),
+            letters: Vec::new(),
             envid: mail.envid.clone(),
             ret_full: mail.ret_full,
         };

@@ -1,0 +1,151 @@
+//! A domain as it should be, and one thing after the other as it should not.
+
+use std::collections::BTreeMap;
+
+use super::*;
+
+const IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
+
+fn wanted() -> Wanted {
+    Wanted {
+        domain: "kith.test".into(),
+        host: "mx.kith.test".into(),
+        addresses: vec![IP],
+        keys: vec![Key { selector: "k1".into(), record: "v=DKIM1; k=ed25519; p=AAAA".into() }],
+        spf: Vec::new(),
+        direct: true,
+        reports_to: Some("postmaster@kith.test".into()),
+        submission: Some(("mx.kith.test".into(), 465)),
+        imap: None,
+    }
+}
+
+fn texts_of(all: &[(&str, &str)]) -> BTreeMap<String, Answer<Vec<String>>> {
+    all.iter().map(|(name, text)| ((*name).to_owned(), Answer::Found(vec![(*text).to_owned()]))).collect()
+}
+
+fn published() -> Published {
+    Published {
+        mx: Answer::Found(vec![(10, "MX.kith.test".into())]),
+        txt: texts_of(&[
+            ("kith.test", "v=spf1 mx -all"),
+            ("_dmarc.kith.test", "v=DMARC1; p=reject"),
+            ("k1._domainkey.kith.test", "v=DKIM1;k=ed25519; p=AA AA"),
+            ("_mta-sts.kith.test", "v=STSv1; id=20260101"),
+            ("_smtp._tls.kith.test", "v=TLSRPTv1; rua=mailto:a@b.example"),
+        ]),
+        addresses: [("mx.kith.test", IP), ("autoconfig.kith.test", IP)]
+            .map(|(name, ip)| (name.to_owned(), Answer::Found(vec![ip])))
+            .into(),
+        names: [(IP, Answer::Found(vec!["mx.kith.test".to_owned()]))].into(),
+        srv: [("_submissions._tcp.kith.test".to_owned(), Answer::Found(vec![("mx.kith.test".to_owned(), 465)]))].into(),
+        policy: Answer::Found("version: STSv1\r\nmode: enforce\r\nmx: *.kith.test\r\nmax_age: 86400\r\n".into()),
+        spf: [(IP, Outcome::Pass)].into(),
+    }
+}
+
+fn item(report: &Report, what: &str) -> Item {
+    report.items.iter().find(|item| item.what == what).cloned().unwrap_or_else(|| panic!("no {what}"))
+}
+
+#[test]
+fn a_domain_as_it_should_be_is_ready_and_well_spoken_of() {
+    let report = compare(&wanted(), &published());
+    assert!(
+        report.is_ready() && report.items.iter().all(|item| item.state == State::Ok && item.enter.is_empty()),
+        "{}",
+        report.text()
+    );
+    assert!(report.opinions.iter().all(|opinion| opinion.good == Some(true)), "{}", report.text());
+    assert_eq!(report.items.len(), 11);
+}
+
+#[test]
+fn a_domain_that_says_nothing_gets_every_line_to_enter() {
+    let names = published().txt.into_keys();
+    let nothing = Published {
+        mx: Answer::Nothing,
+        txt: names.map(|name| (name, Answer::Nothing)).collect(),
+        addresses: [("mx.kith.test".to_owned(), Answer::Nothing), ("autoconfig.kith.test".to_owned(), Answer::Nothing)].into(),
+        names: [(IP, Answer::Nothing)].into(),
+        srv: [("_submissions._tcp.kith.test".to_owned(), Answer::Nothing)].into(),
+        policy: Answer::Nothing,
+        spf: [(IP, Outcome::None)].into(),
+    };
+    let report = compare(&wanted(), &nothing);
+    assert!(!report.is_ready() && report.items.iter().all(|item| item.state == State::Missing), "{}", report.text());
+    let entered: Vec<String> = report.items.iter().flat_map(|item| item.enter.clone()).collect();
+    for line in [
+        "kith.test. IN MX 10 mx.kith.test.",
+        "mx.kith.test. IN A 192.0.2.7",
+        "kith.test. IN TXT \"v=spf1 ip4:192.0.2.7 -all\"",
+        "k1._domainkey.kith.test. IN TXT \"v=DKIM1; k=ed25519; p=AAAA\"",
+        "_dmarc.kith.test. IN TXT \"v=DMARC1; p=quarantine; rua=mailto:postmaster@kith.test\"",
+        "_submissions._tcp.kith.test. IN SRV 0 1 465 mx.kith.test.",
+    ] {
+        assert!(entered.iter().any(|one| one == line), "{line} is not in {entered:#?}");
+        assert!(report.text().contains(line));
+    }
+    assert!(report.opinions.iter().all(|opinion| opinion.good == Some(false)), "{}", report.text());
+}
+
+#[test]
+fn what_is_different_is_told_with_what_to_do() {
+    let check = |change: &dyn Fn(&mut Published), what: &str, wanted: &Wanted| {
+        let mut published = published();
+        change(&mut published);
+        let item = item(&compare(wanted, &published), what);
+        assert_eq!(item.state, State::Different, "{what}: {item:?}");
+        item
+    };
+    let set = |name: &'static str, texts: &'static [&'static str]| {
+        move |published: &mut Published| {
+            let all = texts.iter().map(|text| (*text).to_owned()).collect();
+            published.txt.insert(name.to_owned(), Answer::Found(all));
+        }
+    };
+    let ours = wanted();
+    check(&|published| published.mx = Answer::Found(vec![(10, "other.example".into())]), "MX", &ours);
+    check(&set("kith.test", &["v=spf1 -all", "v=spf1 mx -all"]), "SPF", &ours);
+    let refused = check(&|published| published.spf = [(IP, Outcome::Fail)].into(), "SPF", &ours);
+    assert_eq!(refused.enter, ["kith.test. IN TXT \"v=spf1 ip4:192.0.2.7 mx -all\""], "what is there stays");
+    let by_provider = Wanted { spf: vec!["include:provider.example".into()], direct: false, ..wanted() };
+    let lacks = check(&|_| {}, "SPF", &by_provider);
+    assert_eq!(lacks.enter, ["kith.test. IN TXT \"v=spf1 include:provider.example mx -all\""]);
+    check(&set("k1._domainkey.kith.test", &["v=DKIM1; k=ed25519; p=BBBB"]), "DKIM", &ours);
+    check(&set("k1._domainkey.kith.test", &["v=DKIM1; k=rsa; p=AAAA"]), "DKIM", &ours);
+    check(&set("k1._domainkey.kith.test", &["v=DKIM1; k=ed25519; p="]), "DKIM", &ours);
+    check(&set("_dmarc.kith.test", &["v=DMARC1; rua=mailto:x"]), "DMARC", &ours);
+    check(&set("_dmarc.kith.test", &["v=DMARC1; p=none", "v=DMARC1; p=none"]), "DMARC", &ours);
+    check(&set("_mta-sts.kith.test", &["v=STSv1; id=a-b"]), "MTA-STS", &ours);
+    check(
+        &|published| published.policy = Answer::Found("version: STSv1\nmode: enforce\nmx: a.example\nmax_age: 1\n".into()),
+        "MTA-STS policy",
+        &ours,
+    );
+    check(&|published| published.policy = Answer::Found("<html>".into()), "MTA-STS policy", &ours);
+    check(&|published| drop(published.names.insert(IP, Answer::Found(vec!["dsl-7.example".into()]))), "PTR", &ours);
+}
+
+#[test]
+fn a_dns_that_does_not_answer_is_not_known_and_nothing_is_to_be_entered() {
+    let mut published = published();
+    published.mx = Answer::Later("no answer in time".into());
+    for answer in published.txt.values_mut() {
+        *answer = Answer::Later("x".into());
+    }
+    published.spf = [(IP, Outcome::TempError)].into();
+    let report = compare(&wanted(), &published);
+    assert_eq!((item(&report, "MX").state, item(&report, "DKIM").state), (State::Unknown, State::Unknown));
+    assert!(!report.is_ready() && item(&report, "SPF").enter.is_empty());
+    assert!(report.opinions.iter().any(|opinion| opinion.what == "DMARC" && opinion.good.is_none()), "{}", report.text());
+}
+
+#[test]
+fn long_keys_are_cut_as_zone_files_want_them_and_terminals_obey_nobody() {
+    let line = txt_line("a.example", &"x".repeat(600));
+    assert_eq!(line.matches('"').count(), 6);
+    let mut published = published();
+    published.txt.insert("_dmarc.kith.test".into(), Answer::Found(vec!["v=DMARC1; \u{1b}[2J".into()]));
+    assert!(!compare(&wanted(), &published).text().contains('\u{1b}'));
+}

@@ -1,0 +1,178 @@
+//! Asking for all that [`super::compare`] compares; the DNS behind a trait, so that tests need none.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::rr::{RData, RecordType};
+use tokio::time::timeout;
+
+use super::{Answer, Published, Wanted, policy_file};
+use crate::inbound::verdict::Outcome;
+use crate::inbound::verify::Verifier;
+
+/// One question.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Records of one kind that are looked at.
+const RECORDS_MAX: usize = 64;
+
+/// What can be asked. Names come without the dot at the end.
+pub trait Lookup: Sync {
+    /// TXT, the pieces of each joined.
+    fn txt(&self, name: &str) -> impl Future<Output = Answer<Vec<String>>> + Send;
+    /// MX.
+    fn mx(&self, name: &str) -> impl Future<Output = Answer<Vec<(u16, String)>>> + Send;
+    /// A and AAAA, behind aliases.
+    fn addresses(&self, name: &str) -> impl Future<Output = Answer<Vec<IpAddr>>> + Send;
+    /// PTR.
+    fn names(&self, ip: IpAddr) -> impl Future<Output = Answer<Vec<String>>> + Send;
+    /// SRV: host and port.
+    fn srv(&self, name: &str) -> impl Future<Output = Answer<Vec<(String, u16)>>> + Send;
+    /// The MTA-STS policy of a domain.
+    fn policy(&self, domain: &str) -> impl Future<Output = Answer<String>> + Send;
+    /// What SPF says of a mail from this address.
+    fn spf(&self, ip: IpAddr, helo: &str, reverse_path: &str) -> impl Future<Output = Outcome> + Send;
+}
+
+/// Asks for everything.
+pub async fn gather(lookup: &impl Lookup, wanted: &Wanted) -> Published {
+    let Wanted { domain, host, .. } = wanted;
+    let mut texts = vec![domain.clone()];
+    texts.extend(["_dmarc", "_mta-sts", "_smtp._tls"].map(|label| format!("{label}.{domain}")));
+    texts.extend(wanted.keys.iter().map(|key| format!("{}._domainkey.{domain}", key.selector)));
+    let mut txt = BTreeMap::new();
+    for name in texts {
+        let answer = lookup.txt(&name).await;
+        txt.insert(name.to_lowercase(), answer);
+    }
+    let mut addresses = BTreeMap::new();
+    for name in [host.clone(), format!("mta-sts.{domain}"), format!("autoconfig.{domain}")] {
+        let answer = lookup.addresses(&name).await;
+        addresses.insert(name.to_lowercase(), answer);
+    }
+    let mut srv = BTreeMap::new();
+    for name in [format!("_submissions._tcp.{domain}"), format!("_imaps._tcp.{domain}")] {
+        let answer = lookup.srv(&name).await;
+        srv.insert(name.to_lowercase(), answer);
+    }
+    let (mut names, mut spf) = (BTreeMap::new(), BTreeMap::new());
+    for ip in &wanted.addresses {
+        names.insert(*ip, lookup.names(*ip).await);
+        spf.insert(*ip, lookup.spf(*ip, host, &format!("postmaster@{domain}")).await);
+    }
+    let is_announced = matches!(txt.get(&format!("_mta-sts.{}", domain.to_lowercase())), Some(Answer::Found(_)));
+    let policy = if is_announced { lookup.policy(domain).await } else { Answer::Nothing };
+    Published { mx: lookup.mx(domain).await, txt, addresses, names, srv, policy, spf }
+}
+
+/// The real one.
+#[derive(Clone, Debug)]
+pub struct Live {
+    resolver: TokioResolver,
+    verifier: Verifier,
+}
+
+impl Live {
+    /// Asks by this resolver; `host` is what this machine is called.
+    #[must_use]
+    pub fn new(resolver: TokioResolver, host: &str) -> Self {
+        Self { verifier: Verifier::new(resolver.clone(), host, PATIENCE), resolver }
+    }
+
+    async fn ask<T>(&self, name: &str, kind: RecordType, read: impl Fn(&RData) -> Option<T>) -> Answer<Vec<T>> {
+        let answer = match timeout(PATIENCE, self.resolver.lookup(format!("{name}."), kind)).await {
+            Err(_) => return Answer::Later("no answer in time".to_owned()),
+            Ok(Ok(answer)) => answer,
+            Ok(Err(NetError::Dns(DnsError::NoRecordsFound(none)))) if none.response_code.is_harmless() => return Answer::Nothing,
+            Ok(Err(error)) => return Answer::Later(error.to_string()),
+        };
+        let all: Vec<T> = answer.answers().iter().filter_map(|record| read(&record.data)).take(RECORDS_MAX).collect();
+        if all.is_empty() { Answer::Nothing } else { Answer::Found(all) }
+    }
+}
+
+trait Harmless {
+    /// The name or record is not there, as opposed to: nobody could say.
+    fn is_harmless(&self) -> bool;
+}
+
+impl Harmless for hickory_resolver::proto::op::ResponseCode {
+    fn is_harmless(&self) -> bool {
+        matches!(self, Self::NoError | Self::NXDomain)
+    }
+}
+
+fn plain(name: &hickory_resolver::proto::rr::Name) -> String {
+    name.to_ascii().trim_end_matches('.').to_lowercase()
+}
+
+impl Lookup for Live {
+    async fn txt(&self, name: &str) -> Answer<Vec<String>> {
+        let read = |data: &RData| match data {
+            RData::TXT(txt) => Some(txt.txt_data.iter().map(|piece| String::from_utf8_lossy(piece)).collect::<String>()),
+            _ => None,
+        };
+        self.ask(name, RecordType::TXT, read).await
+    }
+
+    async fn mx(&self, name: &str) -> Answer<Vec<(u16, String)>> {
+        let read = |data: &RData| match data {
+            RData::MX(mx) => Some((mx.preference, plain(&mx.exchange))),
+            _ => None,
+        };
+        self.ask(name, RecordType::MX, read).await
+    }
+
+    async fn addresses(&self, name: &str) -> Answer<Vec<IpAddr>> {
+        let read = |data: &RData| match data {
+            RData::A(a) => Some(IpAddr::V4(a.0)),
+            RData::AAAA(aaaa) => Some(IpAddr::V6(aaaa.0)),
+            _ => None,
+        };
+        let (v4, v6) = tokio::join!(self.ask(name, RecordType::A, read), self.ask(name, RecordType::AAAA, read));
+        match (v4, v6) {
+            (Answer::Found(mut v4), Answer::Found(v6)) => {
+                v4.extend(v6);
+                Answer::Found(v4)
+            }
+            (found @ Answer::Found(_), _) | (_, found @ Answer::Found(_)) => found,
+            (later @ Answer::Later(_), _) | (_, later @ Answer::Later(_)) => later,
+            (Answer::Nothing, Answer::Nothing) => Answer::Nothing,
+        }
+    }
+
+    async fn names(&self, ip: IpAddr) -> Answer<Vec<String>> {
+        let read = |data: &RData| match data {
+            RData::PTR(ptr) => Some(plain(&ptr.0)),
+            _ => None,
+        };
+        let name = hickory_resolver::proto::rr::Name::from(ip).to_ascii();
+        self.ask(name.trim_end_matches('.'), RecordType::PTR, read).await
+    }
+
+    async fn srv(&self, name: &str) -> Answer<Vec<(String, u16)>> {
+        let read = |data: &RData| match data {
+            RData::SRV(srv) => Some((plain(&srv.target), srv.port)),
+            _ => None,
+        };
+        self.ask(name, RecordType::SRV, read).await
+    }
+
+    async fn policy(&self, domain: &str) -> Answer<String> {
+        let host = format!("mta-sts.{domain}");
+        match self.addresses(&host).await {
+            Answer::Nothing => Answer::Nothing,
+            Answer::Later(why) => Answer::Later(why),
+            Answer::Found(addresses) => match policy_file::fetch(&host, &addresses).await {
+                Ok(text) => Answer::Found(text),
+                Err(error) => Answer::Later(error.to_string()),
+            },
+        }
+    }
+
+    async fn spf(&self, ip: IpAddr, helo: &str, reverse_path: &str) -> Outcome {
+        self.verifier.spf(ip, helo, reverse_path).await
+    }
+}
