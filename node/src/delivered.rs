@@ -150,7 +150,14 @@ fn with_header(mut mail: impl Read, out: &mut impl Write, headers: impl FnOnce(&
 /// # Errors
 /// What reading or writing gives.
 pub fn write_inward(mail: impl Read, proof: &Proof, inward: &Inward, wall: Wall, out: &mut impl Write) -> io::Result<()> {
-    let found = Found { by: &proof.from.mail(), from: &inward.from, to: &inward.to, verdict: &inward.verdict, junk: inward.junk };
+    let found = Found {
+        by: &proof.from.mail(),
+        from: &inward.from,
+        to: &inward.to,
+        verdict: &inward.verdict,
+        junk: inward.junk,
+        keep_results: false,
+    };
     write_found(mail, &found, wall, out)
 }
 
@@ -167,11 +174,19 @@ pub struct Found<'a> {
     pub verdict: &'a str,
     /// The domain of its From wants it to be looked at with suspicion.
     pub junk: bool,
+    /// The Authentication-Results fields that it came with stay.
+    pub keep_results: bool,
 }
 
 /// Text from outside as it can stand in a field: printable ASCII, one line, bounded.
 fn tame(text: &str) -> String {
     text.chars().take(2_000).map(|letter| if (' '..='~').contains(&letter) { letter } else { ' ' }).collect()
+}
+
+/// The same, folded where a field of results may be.
+fn folded(text: &str) -> String {
+    let parts: Vec<String> = tame(text).split(';').map(|part| part.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    parts.join(";\r\n\t")
 }
 
 /// Copies an ordinary mail with what was found of it above; claims that only this node may make are left out, the body is byte for byte.
@@ -181,17 +196,18 @@ fn tame(text: &str) -> String {
 pub fn write_found(mail: impl Read, found: &Found<'_>, wall: Wall, out: &mut impl Write) -> io::Result<()> {
     with_header(mail, out, |block| {
         let date = Date { date: wall.0.div_euclid(1000) }.to_rfc822();
-        let verdict = if found.verdict.is_empty() { "none".to_owned() } else { tame(found.verdict) };
+        let verdict = if found.verdict.is_empty() { "kith.alt; none".to_owned() } else { folded(found.verdict) };
         let mut text = format!("Return-Path: <{}>\r\n", tame(found.from));
         text.push_str(&format!("Delivered-To: {}\r\n", tame(found.to)));
         text.push_str(&format!("Received: from gateway by kith.alt\r\n\twith KITH; {date}\r\n"));
-        text.push_str(&format!("Authentication-Results: kith.alt;\r\n\t{verdict}\r\n"));
+        text.push_str(&format!("Authentication-Results: {verdict}\r\n"));
         text.push_str(&format!("X-Kith-Gateway: {}\r\n", found.by));
         if found.junk {
             text.push_str("X-Kith-Suspicious: yes\r\n");
         }
         let mut out = text.into_bytes();
-        fields(block).into_iter().filter(|field| !is_claim(field)).for_each(|field| out.extend_from_slice(field));
+        let stays = |field: &&[u8]| !is_claim(field) || (found.keep_results && is_named(field, "Authentication-Results"));
+        fields(block).into_iter().filter(stays).for_each(|field| out.extend_from_slice(field));
         out
     })
 }

@@ -1,7 +1,9 @@
 //! Ordinary e-mail beside the overlay: who has which ordinary address, whose an address is, and by which way mail leaves in the clear.
 
+pub mod arrival;
 pub mod clear;
 pub mod composing;
+pub mod door;
 pub mod outgoing;
 pub mod sender;
 pub mod setup;

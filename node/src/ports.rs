@@ -15,6 +15,7 @@ use crate::cli::Failure;
 use crate::config::Config;
 use crate::engine::Clock;
 use crate::gateway::Gateway;
+use crate::gateway::door::Door;
 use crate::submission::Desk;
 
 /// The open ports of a running node.
@@ -97,7 +98,34 @@ impl Ports {
             let encryption = if name.ends_with('s') { Encryption::Implicit } else { Encryption::Offered };
             ports.serve((name, address, encryption), &host, store, &desk, &without).await?;
         }
+        ports.open_mx(config, &host, store, gateway, clock).await?;
         Ok(ports)
+    }
+
+    /// Opens the port that the world's mail comes in by, where there is one. It has places of its own: strangers take none from the household.
+    async fn open_mx(
+        &mut self,
+        config: &Config,
+        host: &Host,
+        store: &Store,
+        gateway: &Arc<Gateway>,
+        clock: Clock,
+    ) -> Result<(), Failure> {
+        let Ok(address) = config.gateway.mx.parse::<SocketAddr>() else { return Ok(()) };
+        let mend = |error: String| Failure::new(error, "mend the section [gateway] in kith.toml");
+        let verifier = crate::gateway::setup::verifier(gateway).map_err(mend)?;
+        let size_limit = config.size_limit_mib * 1024 * 1024;
+        let door = Door::new(store.clone(), clock, Arc::clone(gateway), verifier, size_limit)
+            .map_err(|error| mend(error.to_string()))?;
+        let host = Host { admission: Admission::new(kith_smtp::server::MX_LIMITS), ..host.clone() };
+        let server = Server::bind(address, kith_smtp::server::mx_port(), host.clone()).await.map_err(|error| {
+            Failure::new(error.to_string(), "name another address in gateway.mx, or let this program use ports below 1024")
+        })?;
+        self.addresses.push(("mx".to_owned(), server.local_addr().to_string()));
+        let (store, gatekeeper) = (store.clone(), host.gatekeeper.clone());
+        let silence = kith_smtp::server::MX_SILENCE;
+        self.tasks.spawn(kith_smtp::server::serve_mx(server, store, gatekeeper, Arc::new(door), silence));
+        Ok(())
     }
 
     async fn serve(

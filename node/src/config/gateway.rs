@@ -25,6 +25,11 @@ pub(super) const SETTINGS: &[Setting] = &[
         meaning: "Bring mail to the world's mail servers directly, where the sender has no provider (below). Needs a fixed address with a good name.",
     },
     Setting {
+        key: "greylist_seconds",
+        default: "300",
+        meaning: "How long strangers wait until their mail is taken: real mail servers come again, most others do not. 0 for not at all.",
+    },
+    Setting {
         key: "hello",
         default: r#""""#,
         meaning: "What this node calls itself to other mail servers; \"\" for mail.DOMAIN.",
@@ -115,6 +120,7 @@ pub struct GatewayConfig {
     pub domains: Vec<String>,
     pub mx: String,
     pub direct: bool,
+    pub greylist_seconds: u64,
     pub hello: String,
     pub clear: ClearWord,
     pub notify: Told,
@@ -210,6 +216,7 @@ impl Default for GatewayConfig {
             domains: Vec::new(),
             mx: "off".into(),
             direct: false,
+            greylist_seconds: 300,
             hello: String::new(),
             clear: ClearWord::Always,
             notify: Told::First,

@@ -63,6 +63,14 @@ fn rows_of(account: AccountId) -> String {
     format!("{TOLD_ROWS}{}", account.0)
 }
 
+/// Whether an account has written to an ordinary address (lower case) before.
+///
+/// # Errors
+/// [`StoreError`] from below.
+pub fn has_written_to(store: &Store, account: AccountId, email: &str) -> Result<bool, StoreError> {
+    Ok(store.gateway_row(&rows_of(account), email)?.is_some())
+}
+
 /// What there is to tell about a mail, part of which (`legacy`) leaves in the clear; nothing where none does.
 ///
 /// # Errors

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use kith_gateway::dns::{Dns, DnsSettings, DnsSettingsError};
 use kith_gateway::domain::{Domain, Place};
+use kith_gateway::inbound::verify::{self, Verifier};
 use kith_gateway::outbound::secret::SecretSource;
 use kith_gateway::outbound::smarthost::{Security, Smarthost};
 use kith_gateway::outbound::sts::Policies;
@@ -40,6 +41,16 @@ pub fn dns(config: &GatewayConfig) -> Result<Dns, String> {
             error => Err(error),
         })
         .map_err(|error| error.to_string())
+}
+
+/// What finds out who mail from outside is from.
+///
+/// # Errors
+/// A sentence: there are no name servers to ask.
+pub fn verifier(gateway: &Gateway) -> Result<Verifier, String> {
+    let servers: Vec<std::net::SocketAddr> = gateway.config().dns.iter().filter_map(|server| server.parse().ok()).collect();
+    let resolver = verify::resolver(&servers).map_err(|error| format!("name servers: {error}"))?;
+    Ok(Verifier::new(resolver, &gateway.hello(), verify::PATIENCE))
 }
 
 /// The authorities that certificates of other servers are believed by.

@@ -4,6 +4,7 @@
 
 mod access;
 mod archive;
+mod arrivals;
 mod away;
 mod bad_input;
 mod clients;
@@ -14,6 +15,7 @@ mod flood;
 mod household;
 mod kill;
 mod legacy;
+mod names;
 mod node;
 mod postfix;
 mod programs;

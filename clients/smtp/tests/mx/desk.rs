@@ -106,6 +106,8 @@ impl Policy for MxDesk {
             submitted_ms: self.now() * 1000,
             recipients: Vec::new(),
             household: household.collect(),
+            legacy: Vec::new(),
+            letters: Vec::new(),
             envid: None,
             ret_full: false,
         };
