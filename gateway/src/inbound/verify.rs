@@ -2,6 +2,8 @@
 //!
 //! What the DNS does not answer in time is [`Outcome::TempError`]; nothing here waits longer than [`PATIENCE`].
 
+mod records;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ProtocolConfig, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::rr::{RData, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
 use mail_auth::dmarc::Policy;
 use mail_auth::dmarc::verify::DmarcParameters;
@@ -93,6 +96,13 @@ impl Verifier {
             Some((_, domain)) => domain,
             None => envelope.helo,
         };
+        let found = spf_output.as_ref().map_or(Outcome::TempError, spf_outcome);
+        let outcome = self.strictly(spf_domain, found).await;
+        let spf_output = if outcome == found {
+            spf_output
+        } else {
+            Some(SpfOutput::new(spf_domain.to_owned()).with_result(SpfResult::PermError))
+        };
         let bare;
         let looked_at = if is_reasonable(head) {
             mail
@@ -106,13 +116,42 @@ impl Verifier {
             Some(message) => self.header_side(&message, spf_domain, spf_output.as_ref()).await,
         };
         let dkim = if is_reasonable(head) { dkim } else { vec![too_many()] };
-        let spf = Spf { outcome: spf_output.as_ref().map_or(Outcome::TempError, spf_outcome), domain: spf_domain.to_lowercase() };
-        Verdict { dmarc: dmarc_verdict(&dmarc, &author), author, spf, dkim, arc: arc.unwrap_or_else(no_arc), iprev }
+        let spf = Spf { outcome, domain: spf_domain.to_lowercase() };
+        let mut dmarc = dmarc_verdict(&dmarc, &author);
+        if dmarc.outcome != Outcome::None && self.texts(&format!("_dmarc.{}", dmarc.domain), records::is_dmarc).await.len() > 1 {
+            // RFC 9989 §4.10: several records are none.
+            dmarc = Dmarc { outcome: Outcome::None, request: Request::None, ..dmarc };
+        }
+        Verdict { dmarc, author, spf, dkim, arc: arc.unwrap_or_else(no_arc), iprev }
+    }
+
+    /// An SPF result, unless the record has an error of syntax (RFC 7208 §4.6).
+    async fn strictly(&self, domain: &str, outcome: Outcome) -> Outcome {
+        if matches!(outcome, Outcome::None | Outcome::TempError | Outcome::PermError) {
+            return outcome;
+        }
+        match self.texts(domain, records::is_spf).await.as_slice() {
+            [record] if !records::spf_is_sound(record) => Outcome::PermError,
+            _ => outcome,
+        }
+    }
+
+    /// The texts of a kind at a name: mail-auth has asked for them a moment ago, and the resolver remembers. None where it does not answer.
+    async fn texts(&self, name: &str, is_kind: fn(&str) -> bool) -> Vec<String> {
+        let lookup = self.authenticator.resolver().lookup(format!("{name}."), RecordType::TXT);
+        let Ok(Ok(answer)) = timeout(self.patience, lookup).await else { return Vec::new() };
+        let texts = answer.answers().iter().filter_map(|record| match &record.data {
+            RData::TXT(txt) => Some(txt.txt_data.iter().map(|piece| String::from_utf8_lossy(piece)).collect::<String>()),
+            _ => None,
+        });
+        texts.filter(|text| is_kind(text)).collect()
     }
 
     /// What the world would say of a mail from this address: SPF alone.
     pub async fn spf(&self, ip: IpAddr, helo: &str, reverse_path: &str) -> Outcome {
-        self.spf_output(ip.to_canonical(), helo, reverse_path).await.as_ref().map_or(Outcome::TempError, spf_outcome)
+        let outcome =
+            self.spf_output(ip.to_canonical(), helo, reverse_path).await.as_ref().map_or(Outcome::TempError, spf_outcome);
+        self.strictly(reverse_path.rsplit_once('@').map_or(helo, |(_, domain)| domain), outcome).await
     }
 
     async fn spf_output(&self, ip: IpAddr, helo: &str, reverse_path: &str) -> Option<SpfOutput> {

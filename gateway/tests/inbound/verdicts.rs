@@ -150,12 +150,16 @@ sys.stdout.buffer.write(b''.join(dkim.arc_sign(mail, b'sel', b'lists.example', k
 }
 
 /// Records, what they say for 192.0.2.7, and whether pyspf, which has no DNS of ours, can be asked: it is given the record.
-const SPF: [(&str, Outcome); 6] = [
+const SPF: [(&str, Outcome); 10] = [
     ("v=spf1 ip4:192.0.2.0/24 -all", Outcome::Pass),
     ("v=spf1 ip4:198.51.100.0/24 -all", Outcome::Fail),
     ("v=spf1 ip4:198.51.100.0/24 ~all", Outcome::SoftFail),
     ("v=spf1 ?all", Outcome::Neutral),
     ("v=spf1", Outcome::Neutral),
+    ("v=spf1 nonsense:x -all", Outcome::PermError),
+    ("v=spf1 ip4:192.0.2.0/24 ip4:192.0.2.0/33 -all", Outcome::PermError),
+    ("v=spf1 redirect=a.example redirect=b.example", Outcome::PermError),
+    ("v=spf1 ip4:192.0.2.7/24//64 -all", Outcome::PermError),
     ("other", Outcome::None),
 ];
 
@@ -247,10 +251,11 @@ async fn a_mail_full_of_signatures_costs_no_more_than_others() {
 async fn records_that_lie_and_loop_end() {
     let dns = Dns::start().await;
     dns.txt("example.org", "v=spf1 include:example.org -all");
-    dns.txt("_dmarc.example.org", "v=DMARC1; p=\u{7f}; sp=reject; p=nothing");
+    dns.txt("_dmarc.example.org", "v=DMARC1; p=reject");
+    dns.txt("_dmarc.example.org", "v=DMARC1; p=none");
     let verdict = look(&dns, MAIL.as_bytes(), "anna@example.org").await;
     assert_eq!(verdict.spf.outcome, Outcome::PermError);
-    assert_eq!(verdict.dmarc.request, Request::None);
+    assert_eq!((verdict.dmarc.outcome, verdict.dmarc.request), (Outcome::None, Request::None), "two records are none (RFC 9989)");
     dns.mx("x.example", 10, "y.example");
     for junk in [&b""[..], b"\r\n", b"no header", &[0xff; 5000], b"From: a@b.example\r\nDKIM-Signature: =;=;=\r\n\r\n"] {
         look(&dns, junk, "\u{fffd}@\u{fffd}").await;
