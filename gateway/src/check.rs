@@ -1,6 +1,6 @@
 //! What the DNS must say of a domain so that mail comes and goes by this node, whether it does, and what the world makes of a mail from here.
 //!
-//! [`gather`] asks, [`compare`] compares (pure), [`Report`] says it: as text for a person with the line to enter, or by serde.
+//! [`gather`] asks, [`compare()`] compares (pure), [`Report`] says it: as text for a person with the line to enter, or by serde.
 
 mod compare;
 pub mod lookup;

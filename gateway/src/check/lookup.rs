@@ -1,4 +1,4 @@
-//! Asking for all that [`super::compare`] compares; the DNS behind a trait, so that tests need none.
+//! Asking for all that [`super::compare()`] compares; the DNS behind a trait, so that tests need none.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

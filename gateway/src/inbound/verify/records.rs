@@ -10,7 +10,7 @@ pub(super) fn is_spf(text: &str) -> bool {
 
 /// Whether a text is a DMARC record (RFC 9989 §4.10): the version comes first.
 pub(super) fn is_dmarc(text: &str) -> bool {
-    let mut parts = text.splitn(2, ';').next().unwrap_or_default().splitn(2, '=');
+    let mut parts = text.split(';').next().unwrap_or_default().splitn(2, '=');
     let name = parts.next().unwrap_or_default().trim();
     name == "v" && parts.next().is_some_and(|value| value.trim() == "DMARC1")
 }
