@@ -4,6 +4,7 @@
 
 mod compare;
 pub mod lookup;
+mod opinions;
 mod policy_file;
 mod render;
 

@@ -8,10 +8,11 @@
 //! 3. the caller commits mail and position, which says what is still owed to the far side;
 //! 4. `settle` deletes, flags or moves it there; the position without the debt is stored with the next commit.
 //!
-//! [`backoff`] says when to try again, and that wrong credentials are not tried again at all.
+//! [`keeper`] has a round of that, in this order. [`backoff`] says when to try again, and that wrong credentials are not tried again at all.
 
 pub mod backoff;
 pub mod imap;
+pub mod keeper;
 pub mod pop3;
 pub mod secret;
 pub mod wire;

@@ -73,7 +73,7 @@ pub trait Policy: Send + Sync {
     /// 4xx to come again, 5xx not to.
     fn sender(&self, peer: &Peer, reverse_path: &str, size: Option<u64>) -> Result<(), Refusal>;
 
-    /// Where a recipient is; also where greylisting belongs.
+    /// Where a recipient is; also where greylisting belongs. `address` is `local@domain`, or `postmaster`, who must be there (RFC 5321 §4.5.1).
     ///
     /// # Errors
     /// Typed, since unknown ones are counted.

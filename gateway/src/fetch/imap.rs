@@ -1,19 +1,20 @@
 //! Fetching by IMAP (RFC 3501, RFC 9051): what is new behind a position, one mail at a time, and waiting for more with IDLE (RFC 2177).
 
+mod login;
 pub mod response;
+mod waiting;
 
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+pub use waiting::Woken;
+
 use super::wire::{SILENCE, Wire, shown};
-use super::{Account, Afterwards, Begin, FetchError, Login, Secret, Security};
+use super::{Account, Afterwards, Begin, FetchError, Security};
 use response::{Fetch, Response, Status, fetch_of, literal_of, quoted, utf7};
 
 /// Mails that one [`Session::list`] tells of; the next one tells of more.
@@ -24,8 +25,6 @@ const RESPONSES_MAX: usize = 2_000_000;
 const LITERAL_BYTES_MAX: u64 = 64 * 1024;
 /// Debts of a position; older ones are forgiven, and the mails stay there.
 const OWED_MAX: usize = 1000;
-/// RFC 2177: IDLE is said anew before 29 minutes.
-const IDLE: Duration = Duration::from_secs(28 * 60);
 /// Where there is no IDLE: so often is looked.
 const POLL: Duration = Duration::from_secs(5 * 60);
 
@@ -60,15 +59,6 @@ pub struct Opened {
     pub position: Position,
     /// The server has numbered the folder anew: it is fetched from the beginning, and what is here already must be known by its content.
     pub renumbered: bool,
-}
-
-/// Why waiting ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Woken {
-    /// Something happened in the folder.
-    News,
-    /// The time is over.
-    TimedOut,
 }
 
 /// A connection that is logged in.
@@ -272,31 +262,6 @@ impl Session {
         self.delete(uid).await
     }
 
-    /// Waits until something happens in the open folder, or for so long.
-    ///
-    /// # Errors
-    /// The connection is gone: connect anew.
-    pub async fn wait(&mut self, at_most: Duration) -> Result<Woken, FetchError> {
-        let end = Instant::now() + at_most;
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(Woken::TimedOut);
-            }
-            let news = if self.can("IDLE") {
-                self.idle(left.min(IDLE)).await?
-            } else {
-                tokio::time::sleep(left.min(self.poll)).await;
-                let mut news = false;
-                self.run("NOOP", |line| news |= response::is_news(line)).await?;
-                news
-            };
-            if news {
-                return Ok(Woken::News);
-            }
-        }
-    }
-
     /// Says goodbye.
     pub async fn log_out(mut self) {
         let _gone = self.command("LOGOUT").await;
@@ -308,110 +273,10 @@ impl Session {
         self.capabilities.contains(capability)
     }
 
-    async fn idle(&mut self, at_most: Duration) -> Result<bool, FetchError> {
-        let tag = self.start("IDLE").await?;
-        let end = Instant::now() + at_most;
-        let mut news = false;
-        let mut said_done = false;
-        for _ in 0..RESPONSES_MAX {
-            let left = end.saturating_duration_since(Instant::now());
-            let line = if said_done || left.is_zero() {
-                if !said_done {
-                    self.wire.send(b"DONE\r\n").await?;
-                    said_done = true;
-                }
-                self.wire.line().await?
-            } else {
-                match self.wire.line_within(left).await {
-                    Ok(line) => line,
-                    Err(FetchError::Silent(_)) => continue,
-                    Err(error) => return Err(error),
-                }
-            };
-            match Response::parse(&line) {
-                Response::Tagged(answered, status, said) if answered == tag => return self.outcome(status, &said).map(|()| news),
-                Response::Bye(said) => return Err(self.later(&said)),
-                _ if response::is_news(&line) => {
-                    news = true;
-                    if !said_done {
-                        self.wire.send(b"DONE\r\n").await?;
-                        said_done = true;
-                    }
-                }
-                _ => {}
-            }
-        }
-        Err(self.wire.nonsense("responses without end"))
-    }
-
     async fn delete(&mut self, uid: u32) -> Result<(), FetchError> {
         self.command(&format!("UID STORE {uid} +FLAGS.SILENT (\\Deleted)")).await?;
         // Without UIDPLUS it would take with it what others marked: it stays marked.
         if self.can("UIDPLUS") { self.command(&format!("UID EXPUNGE {uid}")).await } else { Ok(()) }
-    }
-
-    async fn log_in(&mut self, account: &Account, secret: &Secret) -> Result<(), FetchError> {
-        let host = self.wire.host().to_owned();
-        let outcome = match account.login {
-            Login::Xoauth2 => {
-                let text = super::secret::xoauth2(&account.user, secret);
-                self.authenticate("XOAUTH2", &text).await
-            }
-            Login::Password if self.can("AUTH=PLAIN") => {
-                let text = super::secret::plain(&account.user, secret);
-                self.authenticate("PLAIN", &text).await
-            }
-            Login::Password if self.can("LOGINDISABLED") => return Err(FetchError::NoTls(host)),
-            Login::Password => {
-                let user = quoted(&account.user);
-                let password = Zeroizing::new(quoted(&String::from_utf8_lossy(secret.bytes())));
-                let command = Zeroizing::new(format!("LOGIN {user} {}", *password));
-                self.command(&command).await
-            }
-        };
-        outcome.map_err(|error| match error {
-            // RFC 5530: not this one's fault.
-            FetchError::Refused { host, said } if said.to_ascii_uppercase().contains("[UNAVAILABLE]") => {
-                FetchError::Later { host, said }
-            }
-            FetchError::Refused { host, said } => FetchError::Credentials { host, said },
-            other => other,
-        })
-    }
-
-    async fn authenticate(&mut self, mechanism: &str, response: &[u8]) -> Result<(), FetchError> {
-        let encoded = Zeroizing::new(STANDARD.encode(response));
-        let at_once = self.can("SASL-IR");
-        let command = if at_once {
-            Zeroizing::new(format!("AUTHENTICATE {mechanism} {}", *encoded))
-        } else {
-            Zeroizing::new(format!("AUTHENTICATE {mechanism}"))
-        };
-        let tag = self.start(&command).await?;
-        let mut sent = at_once;
-        for _ in 0..1000 {
-            let line = self.wire.line().await?;
-            match Response::parse(&line) {
-                Response::Tagged(answered, status, said) if answered == tag => return self.outcome(status, &said),
-                Response::Bye(said) => return Err(self.later(&said)),
-                Response::Continue if !sent => {
-                    sent = true;
-                    let line = Zeroizing::new(format!("{}\r\n", *encoded));
-                    self.wire.send(line.as_bytes()).await?;
-                }
-                // XOAUTH2 tells why in a challenge that wants an empty answer.
-                Response::Continue => self.wire.send(b"\r\n").await?,
-                _ => {}
-            }
-        }
-        Err(self.wire.nonsense("responses without end"))
-    }
-
-    async fn ask_capabilities(&mut self) -> Result<(), FetchError> {
-        let mut all = BTreeSet::new();
-        self.run("CAPABILITY", |line| all.extend(response::capabilities(line))).await?;
-        self.capabilities = all;
-        Ok(())
     }
 
     async fn command(&mut self, command: &str) -> Result<(), FetchError> {

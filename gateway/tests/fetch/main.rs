@@ -6,3 +6,4 @@ mod dovecot;
 mod hostile;
 mod imap;
 mod pop3;
+mod rounds;
