@@ -168,13 +168,7 @@ async fn serve(
     });
     let mut engine = tokio::spawn(engine.run(Inputs { network: network_events, answers, orders, stop: stop.clone() }));
 
-    let sender = {
-        let (home, store, gateway) = (home.to_owned(), store.clone(), gateway.clone());
-        // Signing keys are made at the first start, which takes a second or two.
-        tokio::task::spawn_blocking(move || setup::sender(&home, &store, &gateway, clock)).await
-    };
-    let sender = sender.map_err(|error| failed("the gateway", error))?.map_err(|error| Failure::new(error, "mend kith.toml"))?;
-    let sender = tokio::spawn(sender.run(stop.clone()));
+    let mail = ordinary_mail(home, config, &store, &gateway, clock, &stop).await?;
     let ports = Ports::open(home, config, &store, &gateway, clock).await?;
     let announcer = if config.mdns { Announcer::start(ports.addresses()) } else { None };
     let control = open_control(home).map_err(|error| failed("the control socket could not be opened", error))?;
@@ -210,7 +204,8 @@ async fn serve(
         () = signals.stop() => false,
         _ = &mut engine => true,
     };
-    let tasks = if broken { vec![control, sender] } else { vec![engine, control, sender] };
+    let mut tasks = mail;
+    tasks.extend(if broken { vec![control] } else { vec![engine, control] });
     stop_all(home, Started { announcer, ports, stop: stop_sender, tasks, network }).await;
     if broken {
         return Err(Failure::new(
@@ -219,6 +214,32 @@ async fn serve(
         ));
     }
     Ok(())
+}
+
+/// Starts what sends ordinary mail, and what fetches it.
+async fn ordinary_mail(
+    home: &Path,
+    config: &Config,
+    store: &Store,
+    gateway: &Arc<Gateway>,
+    clock: Clock,
+    stop: &watch::Receiver<bool>,
+) -> Result<Vec<tokio::task::JoinHandle<()>>, Failure> {
+    let made = {
+        let (home, store, gateway) = (home.to_owned(), store.clone(), gateway.clone());
+        let size_limit = config.size_limit_mib * 1024 * 1024;
+        // Signing keys are made at the first start, which takes a second or two.
+        tokio::task::spawn_blocking(move || {
+            let sender = setup::sender(&home, &store, &gateway, clock)?;
+            Ok((sender, setup::fetchers(&home, &store, &gateway, clock, size_limit)?))
+        })
+        .await
+    };
+    let made: Result<_, String> = made.map_err(|error| failed("the gateway", error))?;
+    let (sender, fetchers) = made.map_err(|error| Failure::new(error, "mend the section [gateway] in kith.toml"))?;
+    let mut tasks = vec![tokio::spawn(sender.run(stop.clone()))];
+    tasks.extend(fetchers.into_iter().map(|fetcher| tokio::spawn(fetcher.run(stop.clone()))));
+    Ok(tasks)
 }
 
 /// What runs, in the order in which it stops.

@@ -4,6 +4,7 @@ pub mod arrival;
 pub mod clear;
 pub mod composing;
 pub mod door;
+pub mod fetcher;
 pub mod outgoing;
 pub mod sender;
 pub mod setup;

@@ -17,6 +17,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
 use super::Gateway;
+use super::fetcher::{self, Fetcher};
 use super::sender::Sender;
 use crate::config::GatewayConfig;
 use crate::config::gateway::{Provider, TlsWord};
@@ -117,6 +118,32 @@ pub fn sender(home: &Path, store: &Store, gateway: &std::sync::Arc<Gateway>, clo
         }
     }
     Ok(Sender::new(store.clone(), clock, gateway.clone(), outbound, signers(store, config)?, smarthosts))
+}
+
+/// What fetches, by the settings: one for each provider that has an account here.
+///
+/// # Errors
+/// A sentence: the store cannot be read.
+pub fn fetchers(
+    home: &Path,
+    store: &Store,
+    gateway: &std::sync::Arc<Gateway>,
+    clock: Clock,
+    size_limit: u64,
+) -> Result<Vec<Fetcher>, String> {
+    let config = gateway.config();
+    let mut fetchers = Vec::new();
+    for (name, provider) in &config.provider {
+        let Some(elsewhere) = fetcher::elsewhere(home, provider, size_limit, &config.trust) else { continue };
+        let account = store.account_by_login(name).map_err(|error| error.to_string())?;
+        let Some(account) = account else {
+            tracing::warn!(account = %name, "gateway.provider names an account that is not here");
+            continue;
+        };
+        let every = std::time::Duration::from_secs(provider.fetch_seconds);
+        fetchers.push(Fetcher::new(store.clone(), clock, gateway.clone(), account, elsewhere, every));
+    }
+    Ok(fetchers)
 }
 
 /// The signing keys of a domain, made where there are none: what each is called in the DNS, and the key.
