@@ -11,7 +11,7 @@ use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ProtocolConfig, ResolveHosts, ResolverConfig};
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::net::{DnsError, NetError, NoRecords};
 use hickory_resolver::proto::dnssec::{Proof, TrustAnchors};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
@@ -316,8 +316,8 @@ fn server(address: &SocketAddr) -> NameServerConfig {
 fn failure(error: &NetError) -> DnsFailure {
     match error {
         NetError::Dns(DnsError::NoRecordsFound(none)) => match none.response_code {
-            ResponseCode::NXDomain => DnsFailure::NoName { secure: false },
-            ResponseCode::NoError => DnsFailure::NoRecord { secure: false },
+            ResponseCode::NXDomain => DnsFailure::NoName { secure: denied(none) },
+            ResponseCode::NoError => DnsFailure::NoRecord { secure: denied(none) },
             code => DnsFailure::Later(code.to_string()),
         },
         NetError::Dns(DnsError::Nsec { response, proof, .. }) => match (proof, response.response_code) {
@@ -328,6 +328,13 @@ fn failure(error: &NetError) -> DnsFailure {
         NetError::Dns(DnsError::DnssecBogus) => DnsFailure::Bogus,
         other => DnsFailure::Later(crate::printable(&other.to_string(), 200)),
     }
+}
+
+/// Whether what denies a record is signed, all of it.
+fn denied(none: &NoRecords) -> bool {
+    let records = none.authorities.as_deref().unwrap_or_default();
+    !records.is_empty()
+        && records.iter().filter(|record| record.record_type() != RecordType::RRSIG).all(|record| record.proof.is_secure())
 }
 
 fn some<T>(value: Vec<T>, secure: bool) -> Result<Found<Vec<T>>, DnsFailure> {

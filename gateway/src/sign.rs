@@ -204,6 +204,9 @@ impl Signer {
     /// # Errors
     /// When the mail has no From, or the library fails.
     pub fn sign(&self, content: &Content) -> Result<String, SignError> {
+        if !content.has_header("From") {
+            return Err(SignError::NoFrom);
+        }
         let mut headers = String::new();
         for signing in &self.signing {
             let signature = match signing {
@@ -213,10 +216,6 @@ impl Signer {
             .map_err(|error| {
                 if matches!(error, mail_auth::Error::NoHeadersFound) { SignError::NoFrom } else { library(error) }
             })?;
-            let from_times = signature.h.iter().filter(|name| name.eq_ignore_ascii_case("From")).count();
-            if from_times < 2 {
-                return Err(SignError::NoFrom);
-            }
             headers.push_str(&signature.to_header());
         }
         Ok(headers)

@@ -71,6 +71,14 @@ impl Content {
         self.needs
     }
 
+    /// Whether the header has a field of this name.
+    pub fn has_header(&self, name: &str) -> bool {
+        let lines = self.bytes.split(|byte| *byte == b'\n').take_while(|line| *line != b"\r" && !line.is_empty());
+        lines
+            .filter_map(|line| line.split_at_checked(name.len()))
+            .any(|(start, rest)| start.eq_ignore_ascii_case(name.as_bytes()) && rest.trim_ascii_start().starts_with(b":"))
+    }
+
     /// Pieces of the text without the last CRLF, which the end of data brings along (lettre writes CRLF, dot, CRLF).
     pub(crate) fn pieces(&self) -> impl Iterator<Item = &[u8]> + Send {
         self.bytes.strip_suffix(b"\r\n").unwrap_or(&self.bytes).chunks(CHUNK_BYTES)

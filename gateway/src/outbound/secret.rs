@@ -90,6 +90,9 @@ async fn run(mut command: Command, time: Duration) -> Result<Zeroizing<String>, 
             Some(mut out) => bounded(&mut out).await.map_err(SecretError::Start)?,
             None => return Err(SecretError::Failed),
         };
+        if printed.len() > SECRET_BYTES_MAX {
+            return Err(SecretError::NoSecret);
+        }
         let status = child.wait().await.map_err(|error| SecretError::Start(error.kind()))?;
         if status.success() { first_line(&printed) } else { Err(SecretError::Failed) }
     };
