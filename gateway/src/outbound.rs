@@ -11,7 +11,7 @@ use self::attempt::{Attempt, Talk, Target};
 use self::fate::{Fate, HopState, Outcome, Trouble, Why};
 use self::mail::Mail;
 use self::opening::Wish;
-use self::pool::{Gate, Pool};
+use self::pool::{Gate, Pool, Whole};
 use self::smarthost::{Security, Smarthost};
 use self::sts::Policies;
 use self::times::Times;
@@ -147,7 +147,7 @@ impl Outbound {
     /// of that place.
     pub async fn send(&self, hop: Hop<'_>, mail: &Mail) -> Outcome {
         let shared = &*self.shared;
-        let mut pass = match shared.gate.pass(&key(hop)).await {
+        let mut pass = match shared.gate.pass(&whole(hop)).await {
             Ok(pass) => pass,
             Err(hop) => {
                 let why = if matches!(hop, HopState::CredentialsRefused { .. }) { Why::Credentials } else { Why::Resting };
@@ -173,7 +173,7 @@ impl Outbound {
 
     /// Forgets that a next hop was in trouble or refused our credentials: a person says "try now". Changed settings of a smarthost are a new destination by themselves.
     pub fn forgive(&self, hop: Hop<'_>) {
-        self.shared.gate.forgive(&key(hop));
+        self.shared.gate.forgive(&whole(hop));
     }
 
     /// The MTA-STS policies that are remembered, to be kept over a restart.
@@ -187,10 +187,10 @@ impl Outbound {
     }
 }
 
-fn key(hop: Hop<'_>) -> String {
+fn whole(hop: Hop<'_>) -> Whole {
     match hop {
-        Hop::Place(place) => place.to_string(),
-        Hop::Smarthost(smarthost) => smarthost.key(),
+        Hop::Place(place) => Whole::Place(place.clone()),
+        Hop::Smarthost(smarthost) => Whole::Smarthost(smarthost.clone()),
     }
 }
 
@@ -219,7 +219,7 @@ async fn through(shared: &Shared, attempt: &mut Attempt<'_>, smarthost: &Smartho
         Security::Starttls => Wish::StartTls(trust),
         Security::None => Wish::Clear,
     };
-    attempt.talk(&Target { host: smarthost.host.clone(), addresses, wish, login: Some(smarthost) }).await
+    attempt.talk(&Target { host: smarthost.host.clone(), addresses, wish, smarthost: Some(smarthost) }).await
 }
 
 async fn known_to_the_system(shared: &Shared, host: &str, port: u16) -> Option<Vec<SocketAddr>> {

@@ -6,7 +6,7 @@ use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
 use super::Shared;
-use super::fate::{Fate, Trouble, Why};
+use super::fate::{Answer, Fate, Trouble, Why};
 use super::login::{Kind, Login, NotIn, login};
 use super::mail::Mail;
 use super::opening::{Opened, Peer, Wish, open};
@@ -21,8 +21,8 @@ pub(crate) struct Target<'a> {
     /// Its addresses, in the order in which they are tried.
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) wish: Wish,
-    /// The settings with the login, if there is one.
-    pub(crate) login: Option<&'a Smarthost>,
+    /// Its settings, if it is a smarthost.
+    pub(crate) smarthost: Option<&'a Smarthost>,
 }
 
 /// What is learned of a next hop while talking.
@@ -108,7 +108,7 @@ impl<'a> Attempt<'a> {
             host: target.host.clone(),
             port: target.addresses.first().map_or(0, SocketAddr::port),
             wish: target.wish.clone(),
-            login: target.login.map(Smarthost::key),
+            smarthost: target.smarthost.cloned(),
         };
         let mut waiting = self.waiting(&key).await;
         loop {
@@ -123,7 +123,16 @@ impl<'a> Attempt<'a> {
                     }
                 },
             };
-            let spoken = self.converse(&mut session).await;
+            let spoken = self.converse(&mut session, target).await;
+            if let Some(answer) = spoken.not_in {
+                session.quit(&times).await;
+                // A token ends while a connection waits; a new one may do.
+                if reused {
+                    continue;
+                }
+                self.later(&Trouble::said(&target.host, Why::Credentials, answer));
+                return Talk::NotIn;
+            }
             if spoken.usable && session.mails < self.shared.settings.mails_per_connection {
                 self.shared.pool.put(key.clone(), session, &times);
             } else if spoken.usable {
@@ -146,7 +155,7 @@ impl<'a> Attempt<'a> {
         None
     }
 
-    async fn converse(&mut self, session: &mut Session) -> Spoken {
+    async fn converse(&mut self, session: &mut Session, target: &Target<'_>) -> Spoken {
         let times = self.shared.settings.times;
         let mut left = self.open();
         let mut first = true;
@@ -154,23 +163,26 @@ impl<'a> Attempt<'a> {
             let batch: Vec<usize> = left.drain(..left.len().min(RECIPIENTS_MAX)).collect();
             if !first && !session.reset(&times).await {
                 self.later_for(&batch, &Trouble::here(Why::Lost(super::fate::Phase::Mail)));
-                return Spoken { usable: false, well: false, stale: false };
+                return Spoken { usable: false, well: false, stale: false, not_in: None };
             }
             first = false;
             let done = session.transact(self.mail, &batch, &times, self.deadline).await;
+            if done.not_in.is_some() && target.smarthost.is_some() {
+                return Spoken { usable: true, well: false, stale: false, not_in: done.not_in };
+            }
             if done.stale {
-                return Spoken { usable: false, well: false, stale: true };
+                return Spoken { usable: false, well: false, stale: true, not_in: None };
             }
             for (index, fate) in done.fates {
                 self.set(index, fate);
             }
             if done.over || !done.well {
-                return Spoken { usable: !done.over, well: done.well, stale: false };
+                return Spoken { usable: !done.over, well: done.well, stale: false, not_in: None };
             }
             // Each round delivers at least one, so that this ends.
             left.extend(done.again);
         }
-        Spoken { usable: true, well: true, stale: false }
+        Spoken { usable: true, well: true, stale: false, not_in: None }
     }
 
     fn later_for(&mut self, indices: &[usize], trouble: &Trouble) {
@@ -181,13 +193,13 @@ impl<'a> Attempt<'a> {
 
     /// A new connection to the first address that talks, logged in if need be.
     async fn connect(&self, target: &Target<'_>) -> Result<Session, (Trouble, Talk)> {
-        let secret = match target.login {
+        let secret = match target.smarthost {
             Some(smarthost) => Some(secret(smarthost).await.map_err(|why| (Trouble::at(&target.host, why), Talk::Badly))?),
             None => None,
         };
         let opened = self.opened(target).await.map_err(|trouble| (trouble, Talk::Badly))?;
         let mut session = Session::new(opened, &target.host);
-        let (Some(Some((secret, kind))), Some(user)) = (secret, target.login.and_then(|smarthost| smarthost.user.as_deref()))
+        let (Some(Some((secret, kind))), Some(user)) = (secret, target.smarthost.and_then(|smarthost| smarthost.user.as_deref()))
         else {
             return Ok(session);
         };
@@ -238,6 +250,8 @@ struct Spoken {
     usable: bool,
     well: bool,
     stale: bool,
+    /// What was said instead of taking mail from somebody who is not logged in.
+    not_in: Option<Answer>,
 }
 
 /// The password or token, where there is a login.

@@ -79,7 +79,7 @@ async fn to_literal(shared: &Shared, attempt: &mut Attempt<'_>, place: &Place, i
         return Talk::Well;
     }
     let address = SocketAddr::new(ip, shared.settings.port);
-    attempt.talk(&Target { host: place.to_string(), addresses: vec![address], wish: unasked(shared), login: None }).await
+    attempt.talk(&Target { host: place.to_string(), addresses: vec![address], wish: unasked(shared), smarthost: None }).await
 }
 
 enum NoTarget {
@@ -108,7 +108,7 @@ async fn target(
         }
     }
     let addresses = alternating(&addresses, shared.settings.port);
-    let plain = |wish| Target { host: host.to_owned(), addresses: addresses.clone(), wish, login: None };
+    let plain = |wish| Target { host: host.to_owned(), addresses: addresses.clone(), wish, smarthost: None };
     if route.secure && secure {
         let bases = alias_of.iter().map(String::as_str).chain([host]);
         for base in bases {
@@ -117,7 +117,7 @@ async fn target(
                     let records = Arc::new(usable(&found.value));
                     let names = vec![base.to_owned(), host.to_owned(), domain.as_str().to_owned()];
                     let wish = Wish::StartTls(Trust::Dane { records, names });
-                    return Ok(Target { host: base.to_owned(), addresses, wish, login: None });
+                    return Ok(Target { host: base.to_owned(), addresses, wish, smarthost: None });
                 }
                 Ok(_) | Err(DnsFailure::NoName { .. } | DnsFailure::NoRecord { .. }) => {}
                 // Whoever can hide these records could read the mail (RFC 7672 §2.1.2).

@@ -10,7 +10,9 @@ use tokio::time::Instant;
 use super::fate::HopState;
 use super::opening::Wish;
 use super::session::Session;
+use super::smarthost::Smarthost;
 use super::times::Times;
+use crate::domain::Place;
 use crate::schedule::destination::{Destination, Ended, Limits, Permit, Rest};
 
 /// Connections that wait, over all destinations.
@@ -20,45 +22,58 @@ const DESTINATIONS_MAX: usize = 10_000;
 /// How long a mail waits for one of its destination's connections.
 const BUSY_WAIT: Duration = Duration::from_secs(30);
 
+/// What is spared as a whole. Other settings of a smarthost are another one, without the old one's rests.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Whole {
+    Place(Place),
+    Smarthost(Smarthost),
+}
+
 /// What makes two connections the same.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Key {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) wish: Wish,
-    /// The settings of the login, if there is one.
-    pub(crate) login: Option<String>,
+    /// The settings of the smarthost, if it is one.
+    pub(crate) smarthost: Option<Smarthost>,
 }
 
 /// Connections that wait for the next mail.
 #[derive(Default)]
 pub(crate) struct Pool {
-    idle: Mutex<Vec<(Key, Session, Instant)>>,
+    idle: Mutex<Idle>,
+}
+
+#[derive(Default)]
+struct Idle {
+    sessions: Vec<(Key, Session, Instant)>,
+    /// Whether a task looks after them.
+    watched: bool,
 }
 
 impl Pool {
     /// One for this key, if one waits; whether it still works is for the caller to find out.
     pub(crate) fn take(&self, key: &Key) -> Option<Session> {
         let mut idle = lock(&self.idle);
-        let at = idle.iter().rposition(|(known, _, _)| known == key)?;
-        Some(idle.swap_remove(at).1)
+        let at = idle.sessions.iter().rposition(|(known, _, _)| known == key)?;
+        Some(idle.sessions.swap_remove(at).1)
     }
 
     /// Lets one wait, for `times.idle`. A task closes it then; it ends when nothing waits.
     pub(crate) fn put(self: &Arc<Self>, key: Key, session: Session, times: &Times) {
-        let (first, crowded) = {
+        let (watched, crowded) = {
             let mut idle = lock(&self.idle);
-            let first = idle.is_empty();
-            let oldest = idle.iter().enumerate().min_by_key(|(_, (_, _, since))| *since).map(|(at, _)| at);
-            let crowded = oldest.filter(|_| idle.len() >= IDLE_MAX).map(|at| idle.swap_remove(at).1);
-            idle.push((key, session, Instant::now()));
-            (first, crowded)
+            let oldest = idle.sessions.iter().enumerate().min_by_key(|(_, (_, _, since))| *since).map(|(at, _)| at);
+            let crowded = oldest.filter(|_| idle.sessions.len() >= IDLE_MAX).map(|at| idle.sessions.swap_remove(at).1);
+            idle.sessions.push((key, session, Instant::now()));
+            (std::mem::replace(&mut idle.watched, true), crowded)
         };
         let times = *times;
         if let Some(session) = crowded {
             tokio::spawn(async move { session.quit(&times).await });
         }
-        if first {
+        if !watched {
             let pool = Arc::downgrade(self);
             tokio::spawn(async move {
                 loop {
@@ -67,7 +82,9 @@ impl Pool {
                     for session in pool.expired(times.idle) {
                         session.quit(&times).await;
                     }
-                    if lock(&pool.idle).is_empty() {
+                    let mut idle = lock(&pool.idle);
+                    if idle.sessions.is_empty() {
+                        idle.watched = false;
                         return;
                     }
                 }
@@ -84,8 +101,8 @@ impl Pool {
 
     fn expired(&self, age: Duration) -> Vec<Session> {
         let mut idle = lock(&self.idle);
-        let (gone, kept) = idle.drain(..).partition(|(_, _, since)| since.elapsed() >= age);
-        *idle = kept;
+        let (gone, kept) = idle.sessions.drain(..).partition(|(_, _, since)| since.elapsed() >= age);
+        idle.sessions = kept;
         gone.into_iter().map(|(_, session, _): (Key, Session, Instant)| session).collect()
     }
 }
@@ -94,14 +111,14 @@ impl Pool {
 pub(crate) struct Gate {
     limits: Limits,
     start: Instant,
-    destinations: Mutex<HashMap<String, Destination>>,
+    destinations: Mutex<HashMap<Whole, Destination>>,
     freed: Notify,
 }
 
 /// What lets one mail go to its destination. It is given back with what was learned.
 pub(crate) struct Pass {
     gate: Arc<Gate>,
-    key: String,
+    key: Whole,
     ended: Ended,
 }
 
@@ -114,7 +131,7 @@ impl Gate {
     ///
     /// # Errors
     /// When the destination rests or stays busy.
-    pub(crate) async fn pass(self: &Arc<Self>, key: &str) -> Result<Pass, HopState> {
+    pub(crate) async fn pass(self: &Arc<Self>, key: &Whole) -> Result<Pass, HopState> {
         let until = Instant::now() + BUSY_WAIT;
         loop {
             let freed = self.freed.notified();
@@ -122,7 +139,7 @@ impl Gate {
             // Listening before asking, so that no end is missed.
             freed.as_mut().enable();
             match self.ask(key) {
-                Permit::Go => return Ok(Pass { gate: self.clone(), key: key.to_owned(), ended: Ended::Nothing }),
+                Permit::Go => return Ok(Pass { gate: self.clone(), key: key.clone(), ended: Ended::Nothing }),
                 Permit::Busy => {
                     if tokio::time::timeout_at(until, freed).await.is_err() {
                         return Err(HopState::Resting { wait: BUSY_WAIT });
@@ -140,14 +157,14 @@ impl Gate {
     }
 
     /// Forgets that a destination was in trouble.
-    pub(crate) fn forgive(&self, key: &str) {
+    pub(crate) fn forgive(&self, key: &Whole) {
         if let Some(destination) = lock(&self.destinations).get_mut(key) {
             destination.forgive();
         }
         self.freed.notify_waiters();
     }
 
-    fn ask(&self, key: &str) -> Permit {
+    fn ask(&self, key: &Whole) -> Permit {
         let now = self.now_ms();
         let mut destinations = lock(&self.destinations);
         if destinations.len() >= DESTINATIONS_MAX && !destinations.contains_key(key) {
@@ -158,7 +175,7 @@ impl Gate {
                 destinations.remove(&other);
             }
         }
-        destinations.entry(key.to_owned()).or_default().ask(now, &self.limits)
+        destinations.entry(key.clone()).or_default().ask(now, &self.limits)
     }
 
     fn now_ms(&self) -> u64 {

@@ -17,7 +17,7 @@ const COMMAND_TIME: Duration = Duration::from_secs(30);
 const WORDS_MAX: usize = 64;
 
 /// Where to get it.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SecretSource {
     /// The first line of a file.
@@ -26,6 +26,17 @@ pub enum SecretSource {
     Command(Vec<String>),
     /// The first line that a line of `sh` prints.
     Shell(String),
+}
+
+impl std::fmt::Debug for SecretSource {
+    /// The kind alone: people write passwords into commands.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            SecretSource::File(_) => "a file",
+            SecretSource::Command(_) => "a command",
+            SecretSource::Shell(_) => "a line of sh",
+        })
+    }
 }
 
 /// Why there is no secret. Never a word of what was printed.

@@ -47,6 +47,8 @@ pub(crate) struct Transaction {
     pub(crate) well: bool,
     /// Whether it was found closed before anything was said on it.
     pub(crate) stale: bool,
+    /// The answer to MAIL, where it asks for a login (RFC 4954 §6).
+    pub(crate) not_in: Option<Answer>,
 }
 
 impl Session {
@@ -84,7 +86,7 @@ impl Session {
             mail,
             times,
             deadline,
-            done: Transaction { fates: Vec::new(), again: Vec::new(), over: false, well: true, stale: false },
+            done: Transaction { fates: Vec::new(), again: Vec::new(), over: false, well: true, stale: false, not_in: None },
         };
         run.all(wanted).await;
         run.done
@@ -163,6 +165,10 @@ impl Run<'_> {
         };
         if !answer.is_positive() {
             self.answered(wanted, &answer);
+            if matches!(answer.code, 530 | 535 | 538) {
+                self.done.well = false;
+                self.done.not_in = Some(answer);
+            }
             if pipelining {
                 // The answers to what was said along with it; without them the next mail would hear them.
                 for _ in wanted {

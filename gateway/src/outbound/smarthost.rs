@@ -8,7 +8,7 @@ use super::secret::SecretSource;
 use crate::domain::Domain;
 
 /// How a smarthost is reached and satisfied; what a person writes.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Smarthost {
     /// A name or an address.
@@ -34,7 +34,7 @@ pub struct Smarthost {
 }
 
 /// How the connection to a smarthost is protected.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Security {
     /// TLS from the first byte (RFC 8314).
@@ -103,11 +103,6 @@ impl Smarthost {
 
     pub(crate) fn ip(&self) -> Option<IpAddr> {
         self.host.trim_start_matches('[').trim_end_matches(']').parse().ok()
-    }
-
-    /// What tells it from others, and from itself before a change: other settings are another destination, without the old one's rests.
-    pub(crate) fn key(&self) -> String {
-        format!("smarthost {self:?}")
     }
 }
 

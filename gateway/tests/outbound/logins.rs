@@ -6,13 +6,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kith_gateway::outbound::Hop;
 use kith_gateway::outbound::fate::{Fate, HopState, Phase, Protection, Why};
+use kith_gateway::outbound::mail::Mail;
 use kith_gateway::outbound::secret::SecretSource;
 use kith_gateway::outbound::smarthost::{Security, Smarthost};
 use kith_gateway::outbound::trust::Roots;
 
 use crate::fates::smarthost;
 use crate::support::host::{Conduct, Do, Host, Tls, conduct, say};
-use crate::support::{Authority, mail, no_dns, sender, settings};
+use crate::support::{Authority, address, mail, no_dns, sender, settings};
 
 const PASSWORD: &str = "pass wörd=";
 
@@ -161,4 +162,50 @@ async fn words_put_into_the_hosts_mouth_before_tls_end_the_conversation() {
     let outcome = sender(settings(), &no_dns(), authority.roots()).send(Hop::Smarthost(&hop), &mail(&["b@far.test"])).await;
     assert!(matches!(&outcome.fates[..], [Fate::Later(trouble)] if trouble.why == Why::Nonsense(Phase::Tls)), "{outcome:?}");
     assert_eq!(server.heard("AUTH"), 0);
+}
+
+#[tokio::test]
+async fn a_login_that_ended_while_the_connection_waited_is_made_again() {
+    let authority = Authority::new();
+    let expired = conduct(|number, line| {
+        if number == 0 && line == "RSET" {
+            None
+        } else if line.starts_with("MAIL FROM:<late") && number == 0 {
+            say("530 5.7.0 log in first")
+        } else {
+            None
+        }
+    });
+    let (server, hop) = host(&["AUTH PLAIN", "PIPELINING"], expired, &authority, Security::Tls).await;
+    let outbound = sender(settings(), &no_dns(), authority.roots());
+    outbound.send(Hop::Smarthost(&hop), &mail(&["b@far.test"])).await;
+    let late = Mail { sender: Some(address("late@home.test")), ..mail(&["b@far.test"]) };
+    let outcome = outbound.send(Hop::Smarthost(&hop), &late).await;
+    assert!(matches!(outcome.fates[..], [Fate::Delivered { .. }]), "{outcome:?}");
+    assert_eq!((server.heard("AUTH"), server.log().connections.len()), (2, 2));
+}
+
+#[tokio::test]
+async fn a_server_that_wants_a_login_that_is_not_set_says_so_and_no_mail_fails() {
+    let host =
+        Host::start(&[], Tls::No, conduct(|_, line| if line.starts_with("MAIL") { say("530 5.7.0 log in first") } else { None }))
+            .await;
+    let (outbound, hop) = (sender(settings(), &no_dns(), Roots::web()), smarthost(&host));
+    let outcome = outbound.send(Hop::Smarthost(&hop), &mail(&["b@far.test"])).await;
+    assert!(matches!(outcome.hop, HopState::CredentialsRefused { .. }), "{outcome:?}");
+    assert!(matches!(&outcome.fates[..], [Fate::Later(trouble)] if trouble.why == Why::Credentials), "{outcome:?}");
+}
+
+#[test]
+fn settings_never_show_what_a_person_wrote_for_a_password() {
+    let hop = Smarthost {
+        host: "smtp.test".into(),
+        port: None,
+        security: Security::Tls,
+        user: Some("anna".into()),
+        password: Some(SecretSource::Shell("echo geheim".into())),
+        token: None,
+        allow_clear: false,
+    };
+    assert!(!format!("{hop:?}").contains("geheim"));
 }

@@ -11,6 +11,7 @@ use kith_gateway::outbound::fate::{Enhanced, Fate, HopState, Protection, Reports
 use kith_gateway::outbound::mail::{Mail, Notify, Recipient};
 use kith_gateway::outbound::trust::Roots;
 use kith_gateway::outbound::{Hop, OutboundSettings};
+use sha2::{Digest, Sha256};
 
 use crate::support::dns::Names;
 use crate::support::{Authority, address, content, free_port, mail, program, sender, settings};
@@ -22,6 +23,8 @@ const KEEPER: u32 = 5_000;
 struct Postfix {
     folder: tempfile::TempDir,
     port: u16,
+    /// The digest of its key, as a TLSA record has it.
+    digest: String,
 }
 
 impl Postfix {
@@ -42,6 +45,7 @@ impl Postfix {
         let owner = Command::new("id").args(["-u", "postfix"]).output().ok().filter(|out| out.status.success())?;
         chown(path.join("data"), Some(String::from_utf8_lossy(&owner.stdout).trim().parse().unwrap()), None).unwrap();
         let (here, port, shown) = (path.display(), free_port(), Authority::new().issue(&["mx.far.test"]));
+        let digest = Sha256::digest(&shown.spki).iter().map(|byte| format!("{byte:02x}")).collect();
         fs::write(path.join("conf/cert.pem"), shown.pem).unwrap();
         fs::write(path.join("conf/key.pem"), shown.key_pem).unwrap();
         let main = format!(
@@ -76,7 +80,7 @@ impl Postfix {
         ];
         fs::write(path.join("conf/master.cf"), format!("127.0.0.1:{port} inet n - n - - smtpd\n{}\n", services.join("\n")))
             .unwrap();
-        let postfix = Postfix { folder, port };
+        let postfix = Postfix { folder, port, digest };
         let started = postfix.command("start");
         assert!(started.status.success(), "{}\n{}", String::from_utf8_lossy(&started.stderr), postfix.log());
         Some(postfix)
@@ -200,4 +204,22 @@ async fn postfix_reports_a_delivery_that_the_sender_wants_to_hear_of() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("no report: {}", postfix.log());
+}
+
+#[tokio::test]
+async fn postfix_is_believed_by_its_key_in_the_signed_dns() {
+    let Some(postfix) = Postfix::start("") else { return };
+    for (digest, believed) in [(postfix.digest.clone(), true), ("ab".repeat(32), false)] {
+        let port = postfix.port;
+        let zone = format!("far. 60 IN MX 10 mx.far.\nmx.far. 60 IN A 127.0.0.1\n_{port}._tcp.mx.far. 60 IN TLSA 3 1 1 {digest}");
+        let names = Names::start(&zone, "").await;
+        let outbound = sender(postfix.settings(), &names.dns, Roots::web());
+        let outcome = outbound.send(Hop::Place(&Place::Domain(Domain::parse("far").unwrap())), &mail(&["b@far.test"])).await;
+        let fits = match &outcome.fates[0] {
+            Fate::Delivered { protection, .. } => believed && *protection == Protection::Dane,
+            Fate::Later(trouble) => !believed && matches!(trouble.why, Why::Tls(_)),
+            Fate::Failed(_) | Fate::Unknown { .. } => false,
+        };
+        assert!(fits, "{outcome:?}");
+    }
 }
