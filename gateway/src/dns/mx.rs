@@ -8,7 +8,7 @@ use crate::domain::Domain;
 /// Hosts that are tried for one domain; further ones are left out.
 pub const HOSTS_MAX: usize = 5;
 /// Records that are read of an answer before it is put in order.
-pub const EXCHANGES_READ_MAX: usize = 64;
+pub const EXCHANGES_READ_MAX: usize = 1_024;
 
 /// One MX record.
 #[derive(Clone, PartialEq, Eq, Debug)]

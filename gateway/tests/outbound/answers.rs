@@ -104,3 +104,17 @@ fn settings_of_the_dns_are_checked() {
 fn toml_like(text: &str) -> Result<DnsSettings, serde_json::Error> {
     serde_json::from_str(text)
 }
+
+#[tokio::test]
+async fn aliases_that_go_round_and_crowds_of_records_are_bounded() {
+    let mut crowd: String = (0..200).map(|number| format!("crowd.test. 60 IN A 192.0.2.{number}\ncrowd.test. 60 IN MX {number} h{number}.test.\ncrowd.test. 60 IN TXT \"t{number}\"\n")).collect();
+    crowd += "round.test. 60 IN CNAME about.test.\nabout.test. 60 IN CNAME round.test.";
+    let names = Names::start("", &crowd).await;
+    let start = Instant::now();
+    assert!(names.dns.addresses("round.test").await.is_err());
+    assert!(start.elapsed() < Duration::from_secs(6));
+    assert!(names.dns.addresses("crowd.test").await.unwrap().value.addresses.len() <= 8);
+    assert_eq!(names.dns.texts("crowd.test").await.unwrap().value.len(), 32);
+    let crowd = route(&names.dns, &domain("crowd.test"), &[], &mut rand::rng()).await.unwrap();
+    assert_eq!(crowd.hosts.len(), 5);
+}

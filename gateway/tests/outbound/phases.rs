@@ -2,13 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use kith_gateway::outbound::Hop;
+use kith_gateway::domain::{Domain, Place};
 use kith_gateway::outbound::fate::{Fate, HopState, Phase, Why};
 use kith_gateway::outbound::mail::Mail;
+use kith_gateway::outbound::trust::Roots;
+use kith_gateway::outbound::{Hop, OutboundSettings};
 
 use crate::fates::{plain_sender, smarthost};
+use crate::support::dns::Names;
 use crate::support::host::{Do, Host, Tls, conduct};
-use crate::support::{content, mail};
+use crate::support::{at, content, free_port, mail, no_dns, sender, settings};
 
 const STEPS: [(&str, Phase); 6] = [
     ("GREETING", Phase::Greeting),
@@ -160,4 +163,55 @@ async fn a_greylisted_mail_arrives_at_the_second_attempt() {
     assert!(matches!(outcome.fates[..], [Fate::Later(_)]) && outcome.hop == HopState::Fine, "{outcome:?}");
     let outcome = outbound.send(Hop::Smarthost(&hop), &mail(&["b@far.test"])).await;
     assert!(matches!(outcome.fates[..], [Fate::Delivered { .. }]), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_host_that_drips_its_answers_is_left_when_the_mails_time_is_over() {
+    let slow = conduct(|_, line| {
+        if line.starts_with("RCPT") {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        None
+    });
+    let host = Host::start(&[], Tls::No, slow).await;
+    let mut settings = settings();
+    settings.times.mail_in_all = Duration::from_millis(500);
+    let (outbound, hop) = (sender(settings, &no_dns(), Roots::web()), smarthost(&host));
+    let to: Vec<String> = (0..90).map(|number| format!("r{number}@far.test")).collect();
+    let start = Instant::now();
+    let outcome = outbound.send(Hop::Smarthost(&hop), &mail(&to.iter().map(String::as_str).collect::<Vec<_>>())).await;
+    assert!(start.elapsed() < Duration::from_secs(3));
+    let late = |fate: &Fate| matches!(fate, Fate::Later(trouble) if matches!(trouble.why, Why::TookTooLong | Why::Hung(Phase::Recipients)));
+    assert!(outcome.fates.len() == 90 && outcome.fates.iter().all(late), "{:?}", outcome.fates.first());
+    assert_eq!(host.heard("DATA"), 0);
+}
+
+#[tokio::test]
+async fn the_search_for_a_host_that_talks_ends() {
+    let hosts: String = (1..=5)
+        .map(|number| {
+            format!("slow.test. 60 IN MX {number} h{number}.slow.test.\nh{number}.slow.test. 60 IN A 127.0.1.{number}\n")
+        })
+        .collect();
+    let (names, port) = (Names::start("", &hosts).await, free_port());
+    for number in 1..=5 {
+        Host::start_at(
+            at(&format!("127.0.1.{number}"), port),
+            &[],
+            Tls::No,
+            conduct(|_, line| (line == "GREETING").then_some(Do::Hang)),
+        )
+        .await;
+    }
+    let mut settings = OutboundSettings { port, ..settings() };
+    settings.times.search = Duration::from_millis(700);
+    let start = Instant::now();
+    let outcome = sender(settings, &names.dns, Roots::web())
+        .send(Hop::Place(&Place::Domain(Domain::parse("slow.test").unwrap())), &mail(&["x@slow.test"]))
+        .await;
+    assert!(
+        matches!(&outcome.fates[..], [Fate::Later(trouble)] if matches!(trouble.why, Why::TookTooLong | Why::Hung(Phase::Greeting))),
+        "{outcome:?}"
+    );
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
 }

@@ -3,18 +3,21 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use kith_gateway::domain::{Domain, Place};
 use kith_gateway::outbound::fate::{Enhanced, Fate, HopState, Protection, Reports, Why};
 use kith_gateway::outbound::mail::{Mail, Notify, Recipient};
+use kith_gateway::outbound::secret::SecretSource;
+use kith_gateway::outbound::smarthost::{Security, Smarthost};
 use kith_gateway::outbound::trust::Roots;
 use kith_gateway::outbound::{Hop, OutboundSettings};
 use sha2::{Digest, Sha256};
 
 use crate::support::dns::Names;
-use crate::support::{Authority, address, content, free_port, mail, program, sender, settings};
+use crate::support::host::{Host, Tls, conduct};
+use crate::support::{Authority, address, content, free_port, mail, no_dns, program, sender, settings};
 
 /// Whoever keeps the mailboxes; Postfix wants none below 100.
 const KEEPER: u32 = 5_000;
@@ -23,6 +26,8 @@ const KEEPER: u32 = 5_000;
 struct Postfix {
     folder: tempfile::TempDir,
     port: u16,
+    /// Whoever signed its certificate.
+    authority: Authority,
     /// The digest of its key, as a TLSA record has it.
     digest: String,
 }
@@ -44,7 +49,8 @@ impl Postfix {
         chown(path.join("mail"), Some(KEEPER), Some(KEEPER)).unwrap();
         let owner = Command::new("id").args(["-u", "postfix"]).output().ok().filter(|out| out.status.success())?;
         chown(path.join("data"), Some(String::from_utf8_lossy(&owner.stdout).trim().parse().unwrap()), None).unwrap();
-        let (here, port, shown) = (path.display(), free_port(), Authority::new().issue(&["mx.far.test"]));
+        let (here, port, authority) = (path.display(), free_port(), Authority::new());
+        let shown = authority.issue(&["mx.far.test", "127.0.0.1"]);
         let digest = Sha256::digest(&shown.spki).iter().map(|byte| format!("{byte:02x}")).collect();
         fs::write(path.join("conf/cert.pem"), shown.pem).unwrap();
         fs::write(path.join("conf/key.pem"), shown.key_pem).unwrap();
@@ -80,7 +86,7 @@ impl Postfix {
         ];
         fs::write(path.join("conf/master.cf"), format!("127.0.0.1:{port} inet n - n - - smtpd\n{}\n", services.join("\n")))
             .unwrap();
-        let postfix = Postfix { folder, port, digest };
+        let postfix = Postfix { folder, port, authority, digest };
         let started = postfix.command("start");
         assert!(started.status.success(), "{}\n{}", String::from_utf8_lossy(&started.stderr), postfix.log());
         Some(postfix)
@@ -221,5 +227,181 @@ async fn postfix_is_believed_by_its_key_in_the_signed_dns() {
             Fate::Failed(_) | Fate::Unknown { .. } => false,
         };
         assert!(fits, "{outcome:?}");
+    }
+}
+
+/// What checks passwords for Postfix.
+struct Dovecot {
+    folder: tempfile::TempDir,
+}
+
+impl Dovecot {
+    /// Knows anna with the password `geheim`, at the socket that Postfix asks.
+    fn start(postfix: &Postfix) -> Option<Dovecot> {
+        program("dovecot")?;
+        let folder = tempfile::Builder::new().prefix("dovecot").tempdir_in("/tmp").unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let (here, socket) = (folder.path().display(), postfix.folder.path().join("spool/private/auth"));
+        fs::write(folder.path().join("users"), "anna:{PLAIN}geheim::::::\n").unwrap();
+        let conf = format!(
+            "base_dir = {here}/run\nlog_path = {here}/log\nprotocols =\nssl = no\ndisable_plaintext_auth = no\nauth_mechanisms = plain login\n\
+             auth_failure_delay = 0\npassdb {{\n driver = passwd-file\n args = {here}/users\n}}\nuserdb {{\n driver = static\n args = uid={KEEPER} gid={KEEPER} home={here}\n}}\n\
+             service auth {{\n unix_listener {} {{\n mode = 0666\n }}\n}}\nservice stats {{\n chroot =\n}}\n",
+            socket.display()
+        );
+        fs::write(folder.path().join("conf"), conf).unwrap();
+        let dovecot = Dovecot { folder };
+        assert!(dovecot.command(&[]).success());
+        Some(dovecot)
+    }
+
+    /// What it says is left alone: the daemon keeps the other end for as long as it runs.
+    fn command(&self, words: &[&str]) -> std::process::ExitStatus {
+        let conf = self.folder.path().join("conf");
+        Command::new("/usr/sbin/dovecot")
+            .arg("-c")
+            .arg(conf)
+            .args(words)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap()
+    }
+}
+
+impl Drop for Dovecot {
+    fn drop(&mut self) {
+        self.command(&["stop"]);
+    }
+}
+
+#[tokio::test]
+async fn postfix_as_a_smarthost_takes_mail_for_the_world_from_who_is_logged_in() {
+    let world = Host::start(&["PIPELINING", "8BITMIME", "SIZE"], Tls::No, conduct(|_, _| None)).await;
+    let settings = format!(
+        "smtpd_sasl_auth_enable = yes\nsmtpd_sasl_type = dovecot\nsmtpd_sasl_path = private/auth\nsmtpd_tls_auth_only = yes\n\
+         smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination\nrelayhost = [127.0.0.1]:{}\nsmtp_tls_security_level = none\n",
+        world.address.port()
+    );
+    let Some(postfix) = Postfix::start(&settings) else { return };
+    let Some(_dovecot) = Dovecot::start(&postfix) else { return };
+    let hop = |password: &str| Smarthost {
+        host: "127.0.0.1".into(),
+        port: Some(postfix.port),
+        security: Security::Starttls,
+        user: Some("anna".into()),
+        password: Some(SecretSource::Command(vec!["echo".into(), password.into()])),
+        token: None,
+        allow_clear: false,
+    };
+    let outbound = sender(postfix.settings(), &no_dns(), postfix.authority.roots());
+    let outcome = outbound.send(Hop::Smarthost(&hop("falsch")), &mail(&["x@world.test"])).await;
+    assert!(matches!(outcome.hop, HopState::CredentialsRefused { .. }), "{outcome:?}\n{}", postfix.log());
+    assert!(
+        matches!(&outcome.fates[..], [Fate::Later(trouble)] if trouble.answer.as_ref().is_some_and(|answer| answer.code == 535)),
+        "{outcome:?}"
+    );
+    let outcome = outbound.send(Hop::Smarthost(&hop("geheim")), &mail(&["x@world.test", "b@far.test"])).await;
+    assert!(
+        outcome.fates.iter().all(|fate| matches!(fate, Fate::Delivered { protection: Protection::Named, .. })),
+        "{outcome:?}\n{}",
+        postfix.log()
+    );
+    postfix.mailbox("b", 1).await;
+    for _ in 0..300 {
+        if world.log().mails.len() == 1 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("it did not reach the world: {}", postfix.log());
+}
+
+/// How many mails of 4 KB leave in a second, beside Postfix's own relaying of the same mails to the same sink. Prints the figures.
+#[tokio::test]
+#[ignore = "measures for half a minute; run alone, with --release"]
+async fn throughput_beside_postfix() {
+    const MAILS: usize = 3_000;
+    let (Some(sink), Some(source)) = (program("smtp-sink"), program("smtp-source")) else { return };
+    let (port, other_port) = (free_port(), free_port());
+    let mut sinks: Vec<_> = [port, other_port]
+        .iter()
+        .map(|port| Command::new(&sink).args(["-u", "nobody", &format!("127.0.0.1:{port}"), "500"]).spawn().unwrap())
+        .collect();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let hop = Smarthost {
+        host: "127.0.0.1".into(),
+        port: Some(port),
+        security: Security::None,
+        user: None,
+        password: None,
+        token: None,
+        allow_clear: false,
+    };
+    let mail = Mail {
+        content: content(&"0123456789012345678901234567890123456789012345678901234567\r\n".repeat(66)),
+        ..mail(&["b@far.test"])
+    };
+    for at_once in [1, 4] {
+        let mut settings = settings();
+        settings.limits.connections = at_once;
+        settings.mails_per_connection = 1_000_000;
+        let outbound = sender(settings, &no_dns(), Roots::web());
+        let start = std::time::Instant::now();
+        let sending: Vec<_> = (0..at_once)
+            .map(|_| {
+                let (outbound, hop, mail) = (outbound.clone(), hop.clone(), mail.clone());
+                tokio::spawn(async move {
+                    for _ in 0..MAILS / at_once as usize {
+                        let outcome = outbound.send(Hop::Smarthost(&hop), &mail).await;
+                        assert!(matches!(outcome.fates[..], [Fate::Delivered { .. }]), "{outcome:?}");
+                    }
+                })
+            })
+            .collect();
+        for one in sending {
+            one.await.unwrap();
+        }
+        eprintln!("ours, {at_once} connection(s): {:.0} mails/s", MAILS as f64 / start.elapsed().as_secs_f64());
+    }
+    if let Some(postfix) = Postfix::start(&format!(
+        "relayhost = [127.0.0.1]:{other_port}\nrelay_domains = sink.test\nsmtp_tls_security_level = none\nsmtpd_tls_security_level = none\n"
+    )) {
+        for at_once in ["1", "4"] {
+            let before = postfix.log().matches("status=sent").count();
+            let start = std::time::Instant::now();
+            let done = Command::new(&source)
+                .args([
+                    "-s",
+                    at_once,
+                    "-m",
+                    &MAILS.to_string(),
+                    "-l",
+                    "4096",
+                    "-d",
+                    "-f",
+                    "a@home.test",
+                    "-t",
+                    "b@sink.test",
+                    &format!("127.0.0.1:{}", postfix.port),
+                ])
+                .status();
+            assert!(done.unwrap().success());
+            let taken = start.elapsed();
+            while postfix.log().matches("status=sent").count() < before + MAILS {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            let all = start.elapsed();
+            eprintln!(
+                "postfix, {at_once} in: taken {:.0} mails/s, relayed {:.0} mails/s",
+                MAILS as f64 / taken.as_secs_f64(),
+                MAILS as f64 / all.as_secs_f64()
+            );
+        }
+    }
+    for sink in &mut sinks {
+        let _ = sink.kill();
+        let _ = sink.wait();
     }
 }
