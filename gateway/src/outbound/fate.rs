@@ -7,7 +7,7 @@ use crate::dns::mx::NoRoute;
 use crate::printable;
 
 /// What is kept of a host's answer, in bytes.
-const ANSWER_BYTES_MAX: usize = 500;
+pub const ANSWER_BYTES_MAX: usize = 500;
 
 /// An enhanced status code (RFC 3463): class, subject, detail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

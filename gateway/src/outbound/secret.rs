@@ -10,7 +10,7 @@ use tokio::process::Command;
 use zeroize::Zeroizing;
 
 /// The longest secret; OAuth tokens have two or three thousand bytes.
-const SECRET_BYTES_MAX: usize = 16 * 1024;
+pub const SECRET_BYTES_MAX: usize = 16 * 1024;
 /// How long a command may think.
 const COMMAND_TIME: Duration = Duration::from_secs(30);
 /// Words of a command.

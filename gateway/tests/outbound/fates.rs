@@ -300,3 +300,11 @@ async fn no_more_connections_at_once_than_allowed() {
     }
     assert!(host.log().connections.len() <= 2 && host.log().mails.len() == 20, "{}", host.log().connections.len());
 }
+
+#[tokio::test]
+async fn a_mail_to_nobody_bothers_nobody() {
+    let host = Host::start(&ALL, Tls::No, usual()).await;
+    let (outbound, hop) = (plain_sender(), smarthost(&host));
+    let outcome = outbound.send(Hop::Smarthost(&hop), &mail(&[])).await;
+    assert!(outcome.fates.is_empty() && outcome.hop == HopState::Fine && host.log().connections.is_empty());
+}
