@@ -65,6 +65,7 @@ pub enum Request {
     GatewayAllow { account: Option<String>, who: String, allowed: bool },
     GatewayUse { account: Option<String>, who: String, used: bool },
     GatewayPeople { account: Option<String> },
+    GatewayCheck { domain: String, addresses: Vec<std::net::IpAddr> },
     GatewayRelease { id: u64 },
     Settings { account: Option<String> },
     Verify,

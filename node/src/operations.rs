@@ -199,6 +199,7 @@ pub fn perform(context: &Context, request: Request, body: &[u8]) -> Result<Value
         Request::GatewayAllow { account, who, allowed } => gateway::allow(context, account.as_deref(), &who, allowed),
         Request::GatewayUse { account, who, used } => gateway::using(context, account.as_deref(), &who, used),
         Request::GatewayPeople { account } => gateway::people(context, account.as_deref()),
+        Request::GatewayCheck { domain, addresses } => gateway::check(context, &domain, addresses),
         Request::GatewayRelease { id } => gateway::release(context, id),
         Request::Settings { account } => settings::show(context, account.as_deref()),
         Request::Verify => crate::cli::verify_report(&context.store),

@@ -15,8 +15,21 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("kith-smtp", &["kith-connection", "kith-store", "kith-protocol"]),
     ("kith-pop3", &["kith-connection", "kith-store", "kith-protocol"]),
     ("kith-imap", &["kith-connection", "kith-store", "kith-protocol"]),
+    ("kith-gateway", &[]),
     ("kith-simulations", &["kith-protocol", "kith-store"]),
-    ("kithmail", &["kith-connection", "kith-imap", "kith-network", "kith-pop3", "kith-protocol", "kith-smtp", "kith-store"]),
+    (
+        "kithmail",
+        &[
+            "kith-connection",
+            "kith-gateway",
+            "kith-imap",
+            "kith-network",
+            "kith-pop3",
+            "kith-protocol",
+            "kith-smtp",
+            "kith-store",
+        ],
+    ),
 ];
 
 /// What the pure core and the synchronous store must never link, directly or through others.

@@ -55,6 +55,17 @@ pub(super) enum GatewayCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Which DNS records a domain needs, whether they are there, and what the world says about a mail from here.
+    Check {
+        /// The domain.
+        domain: String,
+        /// An address that the world knows this machine by; may be repeated. Without, what the running node has found out.
+        #[arg(long)]
+        address: Vec<std::net::IpAddr>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Let a contact send by the gateway of this node: from the address that `kith gateway map` gives them.
     Allow {
         /// The contact, or their address.
@@ -179,6 +190,13 @@ pub(super) fn perform(home: &Path, command: GatewayCommand) -> Result<(), Failur
         GatewayCommand::Rule { rule: None, whose, json, .. } => {
             let answer = output::ask(home, &Request::GatewayRules { account: whose.account }, &[])?;
             if json { output::print_json(&answer) } else { output::print(&rules(&answer)) }
+        }
+        GatewayCommand::Check { domain, address, json } => {
+            let answer = output::ask(home, &Request::GatewayCheck { domain, addresses: address }, &[])?;
+            if json {
+                return output::print_json(answer.get("report").unwrap_or(&answer));
+            }
+            output::print(output::text(&answer, "text"))
         }
         GatewayCommand::Allow { contact, undo, whose } => {
             let request = Request::GatewayAllow { account: whose.account, who: contact, allowed: !undo };

@@ -146,6 +146,7 @@ fn notice(name: &str, subject: &str, legacy: &[LegacyRecipient], way: &str, now:
         legacy.iter().filter(|one| one.held == held).map(|one| format!("  {}\r\n", one.address)).collect()
     };
     let (sent, waits) = (list(false), list(true));
+    let subject: String = subject.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
     let mut text = String::new();
     if !sent.is_empty() {
         text.push_str(&format!(

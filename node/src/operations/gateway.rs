@@ -1,5 +1,10 @@
 //! Ordinary e-mail from the command line: whose an address is, what may leave in the clear, what waits for a word.
 
+use std::net::IpAddr;
+
+use kith_gateway::check::{Key, Live, Wanted, compare, gather};
+use kith_gateway::domain::Domain;
+use kith_gateway::inbound::verify;
 use kith_protocol::address::Address;
 use kith_protocol::event::Now;
 use kith_protocol::ids::EntryId;
@@ -10,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{Context, named, somebody};
 use crate::control::Refusal;
-use crate::gateway::{WayOut, table};
+use crate::gateway::{WayOut, setup, table};
 
 /// Rows of an imported table at most.
 const ROWS_MAX: usize = kith_store::routes::ROUTES_MAX;
@@ -244,6 +249,53 @@ pub(super) fn people(context: &Context, account: Option<&str>) -> Result<Value, 
         }));
     }
     Ok(json!({ "people": people }))
+}
+
+/// What the DNS must say of a domain, what it says, and what the world makes of a mail from here. `addresses` are those that the world knows this
+/// machine by; none: those that the network has found out.
+pub(super) fn check(context: &Context, domain: &str, mut addresses: Vec<IpAddr>) -> Result<Value, Refusal> {
+    let broken = |cause: String| Refusal::new(cause, "");
+    let config = context.gateway.config();
+    let domain =
+        Domain::parse(domain).map_err(|error| Refusal::new(format!("{domain}: {error}"), "name a domain like example.org"))?;
+    if addresses.is_empty()
+        && let Some(running) = &context.running
+    {
+        addresses.extend(running.network.status().external.iter().filter_map(|address| ip_of(address)));
+        addresses.sort_unstable();
+        addresses.dedup();
+    }
+    let keys = setup::keys(&context.store, config, &domain).map_err(broken)?;
+    let hello = context.gateway.hello();
+    let wanted = Wanted {
+        domain: domain.as_str().to_owned(),
+        host: if context.gateway.is_own(domain.as_str()) { hello.clone() } else { format!("mail.{domain}") },
+        addresses,
+        keys: keys.into_iter().map(|(selector, key)| Key { selector, record: key.record() }).collect(),
+        spf: Vec::new(),
+        direct: config.direct,
+        reports_to: Some(format!("postmaster@{domain}")),
+        submission: None,
+        imap: None,
+    };
+    let servers: Vec<std::net::SocketAddr> = config.dns.iter().filter_map(|server| server.parse().ok()).collect();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| broken(error.to_string()))?;
+    let published = runtime.block_on(async {
+        let resolver = verify::resolver(&servers).map_err(|error| broken(format!("name servers: {error}")))?;
+        Ok::<_, Refusal>(gather(&Live::new(resolver, &hello), &wanted).await)
+    })?;
+    let report = compare(&wanted, &published);
+    Ok(json!({ "ready": report.is_ready(), "text": report.text(), "report": report }))
+}
+
+/// The address in a multiaddress, where it is one that the world can reach.
+fn ip_of(address: &str) -> Option<IpAddr> {
+    let mut parts = address.split('/').skip(1);
+    match (parts.next()?, parts.next()?) {
+        ("ip4" | "ip6", ip) => ip.parse().ok().filter(|ip: &IpAddr| !ip.is_loopback() && !ip.is_unspecified()),
+        _ => None,
+    }
 }
 
 /// Lets a mail go that waits for the person's word.

@@ -234,3 +234,140 @@ fn an_address_that_is_given_to_somebody_leads_to_them_until_it_is_taken_away() {
     smtp.send(b".\r\n");
     assert!(smtp.reply().starts_with("250 "));
 }
+
+#[test]
+fn who_searches_for_addresses_is_not_heard_for_a_while() {
+    let (_anna, port) = anna("greylist_seconds = 0");
+    for round in 0..12 {
+        let mut smtp = Lines::connect(&format!("127.0.0.1:{port}"));
+        if smtp.reply().starts_with("421 ") {
+            assert!(round >= 3, "{round}");
+            return;
+        }
+        smtp.talk("EHLO x");
+        smtp.talk("MAIL FROM:<a@far.test>");
+        for number in 0..20 {
+            if !smtp.talk(&format!("RCPT TO:<name{round}x{number}@near.test>")).starts_with("550 ") {
+                break;
+            }
+        }
+    }
+    panic!("nobody stopped it");
+}
+
+/// What a domain's owner has to enter is printed, and it is what mails are signed with: another gateway, which is not told anything else, knows
+/// them as genuine, and suggests the key that they offer.
+#[test]
+fn a_signed_mail_offers_its_senders_key_and_only_a_yes_makes_it_count() {
+    let mx = free_port();
+    let Some(postfix) = Postfix::start(mx, "") else { return };
+    let mut bob = Node::with_accounts(&["bob"]);
+    bob.configure(&format!(
+        "[gateway]\ndomains = [\"far.test\"]\nretry_seconds = 1\n[gateway.provider.bob]\naddress = \"bob@far.test\"\nsmtp = \"127.0.0.1:{}\"\nsmtp_tls = \"none\"\n",
+        postfix.port
+    ));
+    bob.start();
+    let report = bob.json(&["gateway", "check", "far.test", "--address", "192.0.2.1"]);
+    let items = report["items"].as_array().unwrap();
+    let enter: Vec<&str> = items
+        .iter()
+        .filter(|item| item["what"].as_str().unwrap().starts_with("DKIM"))
+        .flat_map(|item| item["enter"].as_array().unwrap())
+        .filter_map(serde_json::Value::as_str)
+        .collect();
+    assert!(!enter.is_empty(), "{report}");
+    let texts: Vec<(&'static str, &'static str)> = enter
+        .iter()
+        .map(|line| {
+            let name = line.split_whitespace().next().unwrap().trim_end_matches('.').to_owned();
+            let text: String = line.split('"').skip(1).step_by(2).collect();
+            (&*name.leak(), &*text.leak())
+        })
+        .collect();
+    let names = Names::start([TEXTS, &texts].concat().leak());
+    let mut anna = Node::with_accounts(&["anna"]);
+    anna.configure(&format!(
+        "[gateway]\ndomains = [\"near.test\"]\nmx = \"127.0.0.1:{mx}\"\ndns = [\"{}\"]\ngreylist_seconds = 0\n",
+        names.address
+    ));
+    anna.start();
+    send(&bob, "bob", &["anna@near.test"], &mail("bob", "signed", b".\r\nFrom here\r\n"));
+    let got = inbox(&anna, "anna", 1).remove(0);
+    assert_eq!(text(body(&got)), ".\r\nFrom here\r\n");
+    let results = header(&got, "Authentication-Results");
+    assert!(results.contains("dkim=pass header.d=far.test"), "{results}");
+    let suggested = anna.json(&["gateway", "suggestions"]);
+    assert_eq!(suggested["suggestions"][0]["email"], "bob@far.test", "{suggested}");
+    assert_eq!(suggested["suggestions"][0]["address"].as_str().unwrap(), bob.address("bob"));
+    assert_eq!(anna.json(&["contact", "list"])["contacts"].as_array().unwrap().len(), 0, "never by itself");
+    anna.ask(&["gateway", "accept", "bob@far.test", "--name", "bob"]);
+    let contacts = anna.json(&["contact", "list"]);
+    assert_eq!(contacts["contacts"][0]["emails"][0], "bob@far.test", "{contacts}");
+    assert_eq!(anna.json(&["gateway", "suggestions"])["suggestions"].as_array().unwrap().len(), 0);
+}
+
+/// A mailbox at a provider, which is another node here: what is there is brought, once, whatever breaks off; what comes is brought at once.
+#[test]
+fn mail_is_fetched_from_a_mailbox_somewhere_else_once() {
+    let provider = Node::started(&["anna"]);
+    for number in 0..5 {
+        send(&provider, "anna", &["anna@kith.alt"], &mail("anna", &format!("old {number}"), b".x\r\n"));
+    }
+    for (by, then) in [("imap", "keep"), ("imap", "delete"), ("pop3", "keep"), ("pop3", "delete")] {
+        let before = by_pop3(&provider, "anna").len();
+        let mut anna = Node::with_accounts(&["anna"]);
+        std::fs::write(anna.home().join("password"), "secret\n").unwrap();
+        anna.configure(&format!(
+            "[gateway.provider.anna]\naddress = \"anna@near.test\"\nuser = \"anna\"\npassword_file = \"password\"\nfetch = \"{}\"\nfetch_by = \"{by}\"\nfetch_tls = \"none\"\nfetch_then = \"{then}\"\nfetch_seconds = 1\n",
+            provider.port(by)
+        ));
+        anna.start();
+        // Killed in the middle, more than once.
+        for _ in 0..3 {
+            std::thread::sleep(std::time::Duration::from_millis(40));
+            anna.kill();
+            anna.start();
+        }
+        let fetched = inbox(&anna, "anna", before);
+        assert_eq!(text(body(&fetched[0])), ".x\r\n", "{by} {then}");
+        assert_eq!(header(&fetched[0], "Delivered-To"), "anna@near.test");
+        send(&provider, "anna", &["anna@kith.alt"], &mail("anna", "new", b"x\r\n"));
+        let fetched = inbox(&anna, "anna", before + 1);
+        assert_eq!(header(fetched.last().unwrap(), "Subject"), "new", "{by} {then}");
+        if then == "delete" {
+            eventually("it is gone there", || by_pop3(&provider, "anna").is_empty().then_some(()));
+            send(&provider, "anna", &["anna@kith.alt"], &mail("anna", "one more", b".x\r\n"));
+            inbox(&anna, "anna", before + 2);
+        }
+        anna.stop();
+        let mut subjects: Vec<String> = {
+            anna.start();
+            by_pop3(&anna, "anna").iter().map(|mail| header(mail, "Subject")).collect()
+        };
+        let all = subjects.len();
+        subjects.sort();
+        subjects.dedup();
+        assert!(all >= subjects.len(), "{by} {then}");
+        if then == "delete" {
+            send(&provider, "anna", &["anna@kith.alt"], &mail("anna", "for the next", b".x\r\n"));
+        }
+    }
+}
+
+#[test]
+fn a_mailbox_that_refuses_the_password_is_said_and_left_alone() {
+    let provider = Node::started(&["anna"]);
+    let mut anna = Node::with_accounts(&["anna"]);
+    std::fs::write(anna.home().join("password"), "wrong\n").unwrap();
+    anna.configure(&format!(
+        "[gateway.provider.anna]\naddress = \"anna@near.test\"\nuser = \"anna\"\npassword_file = \"password\"\nfetch = \"{}\"\nfetch_tls = \"none\"\nfetch_seconds = 1\n",
+        provider.port("imap")
+    ));
+    anna.start();
+    eventually("the status says so", || anna.ask(&["status"]).contains("does not accept the name and password").then_some(()));
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    assert_eq!(provider.json(&["status"])["failed_logins"], 1, "no storm of attempts");
+    std::fs::write(anna.home().join("password"), "secret\n").unwrap();
+    anna.ask(&["queue", "retry"]);
+    eventually("it is well again", || (!anna.ask(&["status"]).contains("to mend")).then_some(()));
+}
