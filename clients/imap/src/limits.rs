@@ -38,6 +38,8 @@ pub(crate) const PART_PATH_MAX: usize = 64;
 
 /// Messages read from the store at a time.
 pub(crate) const PAGE_MESSAGES: usize = 512;
+/// Of these, messages whose headers' excerpts are in memory at a time, 4 KiB each at most.
+pub(crate) const EXCERPT_MESSAGES: usize = 256;
 /// UIDs changed by one commit of a STORE.
 pub(crate) const STORE_MESSAGES: usize = 8_192;
 /// Message bytes that one step of a search may read before the session pauses.

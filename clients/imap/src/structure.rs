@@ -14,7 +14,8 @@ pub(crate) use address::{Entry, addresses};
 pub(crate) use content::Content;
 pub(crate) use describe::{Extension, describe};
 pub(crate) use envelope::envelope;
-pub(crate) use field::{fields, unfold};
+pub(crate) use field::unfold;
+pub(crate) use kith_store::header::fields;
 pub(crate) use scan::{Header, read_header, scan};
 
 use crate::command::{Section, SectionText};

@@ -100,6 +100,8 @@ impl Flags {
 pub struct Message {
     /// Its UID here.
     pub uid: Uid,
+    /// What the account's log calls it: the same in every folder that it is copied or moved to.
+    pub record: u64,
     /// When it last changed here.
     pub mod_seq: ModSeq,
     /// Its flags here (each folder's copy has its own).
@@ -296,6 +298,7 @@ impl Placement {
     pub(crate) fn message(&self, uid: u32, keywords: &Keywords) -> Message {
         Message {
             uid: Uid(uid),
+            record: self.record,
             mod_seq: ModSeq(self.mod_seq),
             flags: Flags { system: self.system, keywords: keywords.names(&self.keywords) },
             hash: BlobHash(self.hash),

@@ -10,6 +10,7 @@ pub mod disk;
 mod error;
 pub mod feed;
 pub mod folder;
+pub mod header;
 pub mod hosting;
 pub mod legacy;
 mod log;

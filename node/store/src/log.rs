@@ -14,7 +14,7 @@ use crate::blob::{BlobHash, Staged};
 use crate::feed::Topic;
 use crate::folder::ModSeq;
 use crate::row::{self, Kind};
-use crate::schema::{LOG, LOG_END};
+use crate::schema::{EXCERPTS, LOG, LOG_END};
 use crate::{StoreError, Transaction};
 
 /// An entry's bytes at most.
@@ -192,6 +192,11 @@ impl Transaction<'_> {
             log.remove((account.0, *offset))?;
         }
         drop(log);
+        let mut excerpts = self.table(EXCERPTS)?;
+        for offset in &offsets {
+            excerpts.remove((account.0, *offset))?;
+        }
+        drop(excerpts);
         self.append(account, &Entry::Scrub(offsets))?;
         Ok(())
     }

@@ -2,6 +2,7 @@
 //!
 //! All writing calls are durable when they return. Reads see the last commit.
 
+pub(crate) mod excerpts;
 mod filing;
 mod flags;
 mod folders;

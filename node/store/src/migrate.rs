@@ -1,8 +1,9 @@
 //! Formats of the store: which one a file has, and how this Kith comes to serve it.
 //!
 //! Format 1 had no tables for what is kept for others, for strangers' mails and for envelopes seen; format 2 adds them, empty. Format 3
-//! adds the table that says how much of what vanished from a folder is forgotten: nothing, at first. Format 4 adds the gateway's tables, empty. A store of a newer format is left
-//! alone: serving it could lose what it says.
+//! adds the table that says how much of what vanished from a folder is forgotten: nothing, at first. Format 4 adds the gateway's tables, empty,
+//! and excerpts of headers: none, at first; they are written when somebody asks for them. A store of a newer format is left alone: serving it
+//! could lose what it says.
 
 use std::path::Path;
 
@@ -34,7 +35,20 @@ const ADDED: [(u64, &[&str]); 3] = [
         ],
     ),
     (3, &["history"]),
-    (4, &["legacy", "legacy_progress", "routes", "clear_rules", "clear_sent", "gateway_people", "suggestions", "gateway_rows"]),
+    (
+        4,
+        &[
+            "legacy",
+            "legacy_progress",
+            "routes",
+            "clear_rules",
+            "clear_sent",
+            "gateway_people",
+            "suggestions",
+            "gateway_rows",
+            "excerpts",
+        ],
+    ),
 ];
 
 /// Refuses what cannot be served; `true` for a store that [`upgrade`] has to bring up first.
@@ -126,6 +140,11 @@ mod tests {
                 assert_eq!(store.hosting_clock().unwrap(), (7, -1));
                 let account = store.accounts().unwrap()[0].id;
                 let inbox = store.folder_by_name(account, "INBOX").unwrap().unwrap().id;
+                let old = store.messages(account, inbox, Uid(1), Uid(9), 9).unwrap();
+                for excerpt in store.excerpts(account, &old).unwrap() {
+                    assert_eq!(excerpt.header(), Some(&b"Subject: x\r\n"[..]));
+                }
+                check(&store);
                 file(&store, account, inbox);
                 store.remove(account, inbox, vec![(Uid(uid), Uid(uid))]).unwrap();
                 let changes = store.changes(account, inbox, ModSeq(0)).unwrap();

@@ -31,6 +31,7 @@ pub(crate) enum Kind {
     Log = 1,
     Folder = 2,
     Placement = 3,
+    Excerpt = 4,
 }
 
 /// Appends the checksum.
@@ -48,6 +49,7 @@ pub(crate) fn open(kind: Kind, key: [u64; 3], row: &[u8]) -> Result<&[u8], Store
             Kind::Log => "an entry of the log",
             Kind::Folder => "a folder's row",
             Kind::Placement => "a message's row",
+            Kind::Excerpt => "an excerpt of a header",
         })),
     }
 }

@@ -127,6 +127,9 @@ tables! {
     HISTORY: (u32, u64) => (u64, u64) = "history";
     /// (account, offset of a `Store` entry) → placements of that message, where there are two or more. *View*.
     COPIES: (u32, u64) => u32 = "copies";
+    /// (account, offset of a `Store` entry) → [`crate::header::Excerpt`] of the message. *View*; rows may be missing, and are written when they
+    /// are asked for.
+    EXCERPTS: (u32, u64) => &[u8] = "excerpts";
     /// (account, slot 0–255) → keyword as first spelled. The slot is its bit in placements. *View* up to the numbering.
     KEYWORDS: (u32, u8) => &str = "keywords";
 

@@ -14,6 +14,7 @@ use redb::{ReadableTable, ReadableTableMetadata};
 
 use crate::blob::{BlobHash, BlobReader};
 use crate::disk::Disk;
+use crate::header::Excerpt;
 use crate::routes::{ROUTE, Route};
 use crate::schema::{BLOBS, BODIES, LETTERS, LETTERS_BY_AGE, LOG, LOG_END, META, ROUTES, meta};
 use crate::store::Reader;
@@ -128,6 +129,8 @@ struct Check<'a> {
     store: &'a Store,
     report: Report,
     mentions: Mentions,
+    /// What excerpts say, as a hash, by message.
+    excerpts: BTreeMap<[u8; 32], [u8; 32]>,
     /// Blob files that are damaged or missing: looked at again afterwards, since they may have been removed meanwhile.
     doubtful: Vec<(BlobHash, String)>,
     done: u64,
@@ -145,6 +148,7 @@ impl Store {
             store: self,
             report: Report::default(),
             mentions: Mentions::new(),
+            excerpts: BTreeMap::new(),
             doubtful: Vec::new(),
             done: 0,
             total: 0,
@@ -241,15 +245,15 @@ impl Check<'_> {
                 self.report.problem(Place::View, format!("message {name} counts {mentions} mentions where there are {expected}"));
             }
             let whole = if body == 0 {
-                BlobReader::of_file(self.store.core(), &hash, Some(size), crate::blob::Trust::Nothing).map(drop)
+                BlobReader::of_file(self.store.core(), &hash, Some(size), crate::blob::Trust::Nothing)
             } else {
                 match bodies.get(body)? {
-                    Some(bytes) => BlobReader::of_checked(&hash, size, bytes.value().into()).map(drop),
+                    Some(bytes) => BlobReader::of_checked(&hash, size, bytes.value().into()),
                     None => Err(StoreError::damaged("a message's body is missing")),
                 }
             };
             match whole {
-                Ok(()) => {}
+                Ok(reader) => self.excerpt(&hash, reader)?,
                 Err(StoreError::Damaged(what)) => self.doubtful.push((hash, what)),
                 Err(error) => return Err(error),
             }
@@ -266,6 +270,17 @@ impl Check<'_> {
             if row::decode::<Route>(value.value(), ROUTE).is_err() {
                 self.report.problem(Place::People, format!("the gateway's row for {} cannot be read", pattern.value()));
             }
+        }
+        Ok(())
+    }
+
+    /// Compares what is kept of a message's header with the message.
+    fn excerpt(&mut self, hash: &BlobHash, mut message: BlobReader) -> Result<(), StoreError> {
+        let Some(kept) = self.excerpts.remove(&hash.0) else { return Ok(()) };
+        let excerpt = Excerpt::read(&mut message).map_err(|error| StoreError::of_io(&error))?;
+        if blake3::hash(&excerpt.encode()).as_bytes() != &kept {
+            let text = format!("the excerpt of message {} does not say what its header says", hex::encode(hash.0));
+            self.report.problem(Place::View, text);
         }
         Ok(())
     }

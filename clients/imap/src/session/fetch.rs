@@ -8,13 +8,14 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 
 use kith_store::blob::BlobReader;
 use kith_store::folder::{FlagChange, Flags, Message, ModSeq, Uid};
+use kith_store::header::Excerpt;
 
 use self::item::Rest;
 use super::change::{expunges_after, lost_in};
 use super::update::Then;
 use super::{Completion, Doing, Outcome, Refused, Session, refusal};
 use crate::command::{Access, Fetch, FetchItem, Numbering, Page};
-use crate::limits::{OUTPUT_BYTES, PAGE_MESSAGES};
+use crate::limits::{EXCERPT_MESSAGES, OUTPUT_BYTES, PAGE_MESSAGES};
 use crate::response::put;
 use crate::set::Ranges;
 
@@ -31,8 +32,8 @@ pub(super) struct FetchJob {
     changed_since: Option<ModSeq>,
     /// Still to be read from the store.
     ranges: VecDeque<(Uid, Uid)>,
-    /// Read and not yet sent.
-    page: VecDeque<Message>,
+    /// Read and not yet sent, with what the store keeps of their headers where that is of use.
+    page: VecDeque<(Message, Excerpt)>,
     current: Option<Current>,
     sets_seen: bool,
     /// Those of the page whose `\Seen` was set by this command.
@@ -206,8 +207,8 @@ impl Session {
             }
             return Ok(More::ToCome);
         }
-        if let Some(message) = job.page.pop_front() {
-            job.current = self.begin_response(job, message)?;
+        if let Some((message, excerpt)) = job.page.pop_front() {
+            job.current = self.begin_response(job, message, excerpt)?;
             return Ok(More::ToCome);
         }
         let Some((from, to)) = job.ranges.pop_front() else { return Ok(More::Done) };
@@ -218,7 +219,12 @@ impl Session {
     fn read_page(&mut self, job: &mut FetchJob, from: Uid, to: Uid) -> Result<(), Refused> {
         let account = self.account_id()?;
         let folder = self.selected()?.folder;
-        let limit = if job.sets_seen { SEEN_MESSAGES } else { PAGE_MESSAGES };
+        let wants_excerpts = job.items.iter().any(item::reads_excerpt);
+        let limit = match (job.sets_seen, wants_excerpts) {
+            (true, _) => SEEN_MESSAGES,
+            (false, true) => EXCERPT_MESSAGES,
+            (false, false) => PAGE_MESSAGES,
+        };
         let mut page = self.store().messages(account, folder, from, to, limit)?;
         if page.len() == limit
             && let Some(after) = page.last().and_then(|last| last.uid.0.checked_add(1)).filter(|after| *after <= to.0)
@@ -229,7 +235,8 @@ impl Session {
         if job.sets_seen {
             job.seen_now = self.set_seen(&mut page)?;
         }
-        job.page = page.into();
+        let excerpts = if wants_excerpts { self.store().excerpts(account, &page)? } else { Vec::new() };
+        job.page = page.into_iter().zip(excerpts.into_iter().chain(std::iter::repeat_with(Excerpt::default))).collect();
         Ok(())
     }
 
@@ -258,9 +265,9 @@ impl Session {
     }
 
     /// `* n FETCH (`; `None` where the client does not know the message, or it cannot be opened.
-    fn begin_response(&mut self, job: &mut FetchJob, message: Message) -> Result<Option<Current>, Refused> {
+    fn begin_response(&mut self, job: &mut FetchJob, message: Message, excerpt: Excerpt) -> Result<Option<Current>, Refused> {
         let Some(number) = self.selected()?.view.sequence(message.uid) else { return Ok(None) };
-        let reader = if job.items.iter().any(item::needs_bytes) {
+        let reader = if job.items.iter().any(|item| item::needs_bytes(item, &excerpt)) {
             match self.store().blob(&message.hash) {
                 Ok(reader) => Some(reader),
                 // One damaged message must not hide the others.
@@ -277,7 +284,7 @@ impl Session {
             // It is told with the body, and need not be told again.
             self.selected_mut()?.view.tell(message.uid, message.mod_seq);
         }
-        let mut source = item::Source::new(message, reader);
+        let mut source = item::Source::new(message, reader, excerpt);
         if source.is_undecodable(&job.items, &self.shared.structures).map_err(unreadable)? {
             job.completion = Completion::no("UNKNOWN-CTE", "The transfer encoding of a part is not known here");
             return Ok(None);

@@ -6,14 +6,15 @@ mod gather;
 mod matching;
 
 use kith_store::folder::{ModSeq, Uid};
+use kith_store::header::Excerpt;
 
 use super::change::expunges_after;
 use super::{Completion, Doing, Outcome, Refused, Session};
 use crate::command::{Charset, Criterion, Numbering, Search, SearchKey, SearchReturn};
-use crate::limits::{PAGE_MESSAGES, SEARCH_STEP_BYTES, SEARCH_STEP_MESSAGES};
+use crate::limits::{EXCERPT_MESSAGES, PAGE_MESSAGES, SEARCH_STEP_BYTES, SEARCH_STEP_MESSAGES};
 use crate::response::put;
 use crate::set::Ranges;
-use crate::sorting::Sorted;
+use crate::sorting::{SortKey, Sorted};
 use crate::threading::{Algorithm, MessageIds, Threaded};
 use matching::Bytes;
 
@@ -25,6 +26,19 @@ pub(super) enum Purpose {
     Search,
     Sort(Vec<Criterion>, Vec<Sorted>),
     Thread(Algorithm, Box<Threads>),
+}
+
+impl Purpose {
+    /// Whether the header of what is found is looked at.
+    fn reads_header(&self) -> bool {
+        match self {
+            Self::Search => false,
+            Self::Sort(criteria, _) => {
+                criteria.iter().any(|criterion| !matches!(criterion.key, SortKey::Arrival | SortKey::Size))
+            }
+            Self::Thread(..) => true,
+        }
+    }
 }
 
 /// Messages to be threaded.
@@ -168,27 +182,34 @@ impl Session {
         let page = self.store().messages(account, folder, from, job.last, PAGE_MESSAGES)?;
         let looked_at = page.len();
         job.next = page.last().filter(|_| looked_at == PAGE_MESSAGES).and_then(|last| last.uid.0.checked_add(1)).map(Uid);
+        let mut candidates = Vec::new();
+        for message in page {
+            if self.selected()?.view.sequence(message.uid).is_some() && self.may_match(&job.search.keys, &message)? {
+                candidates.push(message);
+            }
+        }
+        let wants_excerpts = job.purpose.reads_header() || job.search.keys.iter().any(matching::reads_header);
         let mut read = 0;
-        for (at, message) in page.iter().enumerate() {
-            // A page of large messages is left in its middle, so that one session does not hold a thread for long.
-            if read >= SEARCH_STEP_BYTES {
-                job.next = Some(message.uid);
-                return Ok((at, read));
-            }
-            if self.selected()?.view.sequence(message.uid).is_none() {
-                continue;
-            }
-            let mut bytes = Bytes::default();
-            if self.matches_all(&job.search.keys, message, &mut bytes)? {
-                if job.found.is_empty() {
-                    job.first = message.mod_seq;
+        for some in candidates.chunks(EXCERPT_MESSAGES) {
+            let excerpts = if wants_excerpts { self.store().excerpts(account, some)? } else { Vec::new() };
+            for (message, excerpt) in some.iter().zip(excerpts.into_iter().chain(std::iter::repeat_with(Excerpt::default))) {
+                // A page of large messages is left in its middle, so that one session does not hold a thread for long.
+                if read >= SEARCH_STEP_BYTES {
+                    job.next = Some(message.uid);
+                    return Ok((looked_at, read));
                 }
-                job.latest = message.mod_seq;
-                job.highest = job.highest.max(message.mod_seq);
-                job.found.push(message.uid.0);
-                self.gather(&mut job.purpose, message, &mut bytes)?;
+                let mut bytes = Bytes::with(excerpt);
+                if self.matches_rest(&job.search.keys, message, &mut bytes)? {
+                    if job.found.is_empty() {
+                        job.first = message.mod_seq;
+                    }
+                    job.latest = message.mod_seq;
+                    job.highest = job.highest.max(message.mod_seq);
+                    job.found.push(message.uid.0);
+                    self.gather(&mut job.purpose, message, &mut bytes)?;
+                }
+                read += bytes.read;
             }
-            read += bytes.read;
         }
         Ok((looked_at, read))
     }

@@ -8,13 +8,15 @@ use std::sync::atomic::Ordering;
 use super::{BlobHash, INLINE_BYTES_MAX};
 use crate::StoreError;
 use crate::disk::File;
+use crate::header::{Excerpt, Head};
 use crate::schema::{BLOBS_DIR, STAGING_DIR};
 use crate::store::Core;
 
-/// Bytes being written that nothing mentions yet. Memory use is bounded (64 KiB); the rest goes to a temporary file. Dropped: gone.
+/// Bytes being written that nothing mentions yet. Memory use is bounded (128 KiB); the rest goes to a temporary file. Dropped: gone.
 pub struct Stage {
     core: Arc<Core>,
     hasher: blake3::Hasher,
+    head: Head,
     size: u64,
     /// The whole message while it is small, afterwards what the file does not have yet.
     buffer: Vec<u8>,
@@ -51,6 +53,7 @@ struct Holding {
     core: Arc<Core>,
     hash: BlobHash,
     bytes: Option<Arc<[u8]>>,
+    excerpt: Excerpt,
 }
 
 impl Drop for Holding {
@@ -70,6 +73,11 @@ impl Staged {
     pub(crate) fn bytes(&self) -> Option<&[u8]> {
         self.held.bytes.as_deref()
     }
+
+    /// What is kept of its header.
+    pub(crate) fn excerpt(&self) -> &Excerpt {
+        &self.held.excerpt
+    }
 }
 
 /// Copies to a file go in pieces of this size.
@@ -83,6 +91,7 @@ impl Write for Stage {
             self.spill()?;
         }
         self.hasher.update(piece);
+        self.head.feed(piece);
         self.buffer.extend_from_slice(piece);
         self.size += piece.len() as u64;
         Ok(piece.len())
@@ -95,7 +104,7 @@ impl Write for Stage {
 
 impl Stage {
     pub(super) fn new(core: Arc<Core>) -> Self {
-        Self { core, hasher: blake3::Hasher::new(), size: 0, buffer: Vec::new(), file: None }
+        Self { core, hasher: blake3::Hasher::new(), head: Head::default(), size: 0, buffer: Vec::new(), file: None }
     }
 
     /// Bytes written so far.
@@ -159,7 +168,9 @@ impl Stage {
             if count == 0 {
                 break;
             }
-            self.hasher.update(piece.get(..count).unwrap_or_default());
+            let read = piece.get(..count).unwrap_or_default();
+            self.hasher.update(read);
+            self.head.feed(read);
             self.size += count as u64;
         }
         temporary.written = self.size;
@@ -185,9 +196,10 @@ impl Stage {
     }
 
     /// From here on the file of that name is not removed.
-    fn hold(&self, hash: BlobHash, bytes: Option<Arc<[u8]>>) -> Staged {
+    fn hold(&mut self, hash: BlobHash, bytes: Option<Arc<[u8]>>) -> Staged {
+        let excerpt = std::mem::take(&mut self.head).finish();
         self.core.staged.hold(hash, bytes.as_ref());
-        Staged { hash, size: self.size, held: Arc::new(Holding { core: Arc::clone(&self.core), hash, bytes }) }
+        Staged { hash, size: self.size, held: Arc::new(Holding { core: Arc::clone(&self.core), hash, bytes, excerpt }) }
     }
 }
 

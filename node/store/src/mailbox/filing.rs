@@ -63,6 +63,7 @@ impl Transaction<'_> {
         };
         self.append(account, &Entry::Store(arrival))?;
         self.mention(&filing.blob)?;
+        self.put_excerpt(account, placement.record, filing.blob.excerpt())?;
         self.place(account, folder, &mut row, uid, &placement)?;
         self.put_folder_row(account, folder.0, &row)?;
         Ok(placement.message(uid, &keywords))

@@ -5,7 +5,7 @@ use redb::ReadableTable;
 
 use crate::folder::{self, Folder, FolderId, FolderRow, INBOX, Use};
 use crate::log::{Created, Entry, FolderChange};
-use crate::schema::{CHANGES, COPIES, FOLDER_NAMES, FOLDERS, HISTORY, KEYWORDS, PLACEMENTS, SUBSCRIPTIONS};
+use crate::schema::{CHANGES, COPIES, EXCERPTS, FOLDER_NAMES, FOLDERS, HISTORY, KEYWORDS, PLACEMENTS, SUBSCRIPTIONS};
 use crate::{StoreError, Transaction};
 
 /// Folders of an account at most.
@@ -230,6 +230,7 @@ impl Transaction<'_> {
         self.table(CHANGES)?.retain_in((id, 0, 0, 0)..=(id, u64::MAX, u64::MAX, u32::MAX), |_, _| false)?;
         self.table(HISTORY)?.retain_in((id, 0)..=(id, u64::MAX), |_, _| false)?;
         self.table(COPIES)?.retain_in((id, 0)..=(id, u64::MAX), |_, _| false)?;
+        self.table(EXCERPTS)?.retain_in((id, 0)..=(id, u64::MAX), |_, _| false)?;
         self.table(KEYWORDS)?.retain_in((id, 0)..=(id, u8::MAX), |_, _| false)?;
         let until = id.checked_add(1);
         let from = (id, "");

@@ -7,8 +7,9 @@ use kith_protocol::ids::AccountId;
 use super::{Check, Place};
 use crate::StoreError;
 use crate::folder::{FolderRow, Placement};
+use crate::mailbox::excerpts::decode;
 use crate::mailbox::{CHANGED, Keywords, VANISHED};
-use crate::schema::{CHANGES, COPIES, FOLDER_NAMES, FOLDERS, HISTORY, LOG, LOG_END, PLACEMENTS, SUBSCRIPTIONS};
+use crate::schema::{CHANGES, COPIES, EXCERPTS, FOLDER_NAMES, FOLDERS, HISTORY, LOG, LOG_END, PLACEMENTS, SUBSCRIPTIONS};
 use crate::store::Reader;
 use crate::tags::{Fold, Mailbox, fold};
 
@@ -38,7 +39,30 @@ impl Check<'_> {
         self.names(reader, account, &mailbox)?;
         self.placements(reader, account, &mailbox)?;
         self.changes(reader, account, &mailbox)?;
-        self.copies(reader, account, &mailbox)
+        self.copies(reader, account, &mailbox)?;
+        self.excerpts(reader, account, &mailbox)
+    }
+
+    /// Those that are there: each belongs to a message and can be read. What they say is compared when the message is.
+    fn excerpts(&mut self, reader: &Reader, account: u32, mailbox: &Mailbox) -> Result<(), StoreError> {
+        let mut wrong = 0_u64;
+        for row in reader.table(EXCERPTS)?.range((account, 0)..=(account, u64::MAX))? {
+            let (key, value) = row?;
+            let key = key.value();
+            let holds = match (mailbox.records.get(&key.1), decode(key, value.value())) {
+                (Some(record), Some(excerpt)) => {
+                    let said = *blake3::hash(&excerpt.encode()).as_bytes();
+                    *self.excerpts.entry(record.hash).or_insert(said) == said
+                }
+                _ => false,
+            };
+            wrong += u64::from(!holds);
+        }
+        if wrong > 0 {
+            let text = format!("account {account}: {wrong} excerpts are damaged, or of no message, or contradict each other");
+            self.report.problem(Place::View, text);
+        }
+        Ok(())
     }
 
     fn folders(&mut self, reader: &Reader, account: u32, mailbox: &Mailbox) -> Result<(), StoreError> {

@@ -7,6 +7,7 @@ use kith_protocol::event::{HeldEnvelope, HeldKind, HostedQueue};
 use kith_protocol::ids::{EnvelopeId, QueueName};
 use kith_store::disk::SimulatedDisk;
 use kith_store::folder::{FlagChange, Flags, Uid};
+use kith_store::header::Excerpt;
 use kith_store::repair::repair_on;
 use kith_store::{Disk, OpenError, Store, StoreError};
 use rand::{RngExt, SeedableRng};
@@ -31,7 +32,8 @@ fn sample() -> (SimulatedDisk, Contents) {
     let mut filings = Vec::new();
     for number in 0_u32..120 {
         let size = if number % 40 == 0 { 70_000 } else { 300 + 40 * number as usize };
-        let text: Vec<u8> = number.to_le_bytes().into_iter().cycle().take(size).collect();
+        let text = format!("Subject: {number}\r\n\r\n").into_bytes();
+        let text: Vec<u8> = text.into_iter().chain(number.to_le_bytes().into_iter().cycle()).take(size).collect();
         filings.push(filing_of(&store, &text));
     }
     store.file(ALICE, inbox, filings).unwrap();
@@ -109,6 +111,9 @@ fn nothing_wrong_is_served(store: &Store, truth: &Contents) {
             for message in messages {
                 let (bytes, system) = &truth[&(folder.id.0, message.uid.0)];
                 assert_eq!(message.flags.system, *system);
+                for excerpt in store.excerpts(ALICE, std::slice::from_ref(&message)).unwrap_or_default() {
+                    assert!(excerpt == Excerpt::default() || excerpt == Excerpt::read(&mut &**bytes).unwrap());
+                }
                 if let Ok(served) = store.blob_bytes(&message.hash, u64::MAX) {
                     assert_eq!(&served, bytes);
                 }

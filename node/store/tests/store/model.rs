@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kith_store::disk::SimulatedDisk;
 use kith_store::folder::{FlagChange, Flags, FolderId, ModSeq, Uid};
+use kith_store::header::Excerpt;
 use kith_store::{Store, StoreError};
 use proptest::prelude::*;
 
@@ -76,6 +77,10 @@ fn view(store: &Store, folder: FolderId) -> View {
         (store.blob_bytes(&message.hash, 100).unwrap(), message.flags.system, keywords)
     };
     let messages = store.messages(ALICE, folder, Uid(1), Uid(u32::MAX), usize::MAX).unwrap();
+    for (message, excerpt) in messages.iter().zip(store.excerpts(ALICE, &messages).unwrap()) {
+        let bytes = store.blob_bytes(&message.hash, 100).unwrap();
+        assert_eq!(excerpt, Excerpt::read(&mut &*bytes).unwrap());
+    }
     messages.iter().map(|message| (message.uid.0, mail(message))).collect()
 }
 
@@ -89,7 +94,7 @@ fn perform(store: &mut Store, disk: &SimulatedDisk, model: &mut Reference, step:
     match step {
         Step::File(name, byte) => {
             let Some(id) = id_of(store, name) else { return };
-            let bytes = vec![byte; 10];
+            let bytes = format!("To: a{byte}@b\r\n").into_bytes();
             let uid = store.file(ALICE, id, vec![filing_of(store, &bytes)]).unwrap()[0].uid;
             assert_eq!(model.put(id.0, (bytes, 0, BTreeSet::new())), uid.0);
         }

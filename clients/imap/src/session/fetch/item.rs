@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use kith_store::blob::BlobReader;
 use kith_store::folder::Message;
+use kith_store::header::Excerpt;
 
 use super::decoding::{Decoding, Encoded};
 use crate::cache::Structures;
@@ -29,8 +30,28 @@ pub(super) fn sets_seen(item: &FetchItem) -> bool {
     )
 }
 
+/// Is it told from what the store keeps of a header, where it does?
+pub(super) fn reads_excerpt(item: &FetchItem) -> bool {
+    match item {
+        FetchItem::Envelope => true,
+        FetchItem::Section { section, .. } => is_covered(section),
+        _ => false,
+    }
+}
+
+/// Are all the fields that it names in an excerpt?
+fn is_covered(section: &Section) -> bool {
+    match &section.text {
+        SectionText::Fields(names) => section.path.is_empty() && names.iter().all(|name| Excerpt::covers(name)),
+        SectionText::All | SectionText::Header | SectionText::Text | SectionText::Mime | SectionText::FieldsNot(_) => false,
+    }
+}
+
 /// Does it take more than what the store knows of the message?
-pub(super) fn needs_bytes(item: &FetchItem) -> bool {
+pub(super) fn needs_bytes(item: &FetchItem, excerpt: &Excerpt) -> bool {
+    if excerpt.header().is_some() && reads_excerpt(item) {
+        return false;
+    }
     match item {
         FetchItem::Uid
         | FetchItem::Flags
@@ -77,13 +98,14 @@ struct Measured {
 pub(super) struct Source {
     message: Message,
     reader: Option<BlobReader>,
+    excerpt: Excerpt,
     header: Option<Header>,
     structure: Option<Arc<Structure>>,
 }
 
 impl Source {
-    pub(super) fn new(message: Message, reader: Option<BlobReader>) -> Self {
-        Self { message, reader, header: None, structure: None }
+    pub(super) fn new(message: Message, reader: Option<BlobReader>, excerpt: Excerpt) -> Self {
+        Self { message, reader, excerpt, header: None, structure: None }
     }
 
     pub(super) fn message(&self) -> &Message {
@@ -124,7 +146,10 @@ impl Source {
             }
             FetchItem::Envelope => {
                 put!(out, "ENVELOPE ");
-                structure::envelope(out, &self.header()?.bytes);
+                match self.excerpt.header() {
+                    Some(header) => structure::envelope(out, header),
+                    None => structure::envelope(out, &self.header()?.bytes),
+                }
             }
             FetchItem::Body => {
                 put!(out, "BODY ");
@@ -223,16 +248,18 @@ impl Source {
         partial: Option<Partial>,
         structures: &Structures,
     ) -> io::Result<Option<Span>> {
-        let Some(found) = self.find(section, structures)? else {
-            put!(out, "NIL");
-            return Ok(None);
+        let chosen = match self.excerpt.header() {
+            Some(header) if is_covered(section) => choose_fields(header, &section.text),
+            _ => match self.find(section, structures)? {
+                None => {
+                    put!(out, "NIL");
+                    return Ok(None);
+                }
+                Some(Found::Bytes(span)) => return Ok(literal(out, span, partial)),
+                Some(Found::FieldsOf(span)) if span.start == 0 => choose_fields(&self.header()?.bytes, &section.text),
+                Some(Found::FieldsOf(span)) => choose_fields(&self.read(span)?, &section.text),
+            },
         };
-        let header = match found {
-            Found::Bytes(span) => return Ok(literal(out, span, partial)),
-            Found::FieldsOf(span) if span.start == 0 => self.header()?.bytes.clone(),
-            Found::FieldsOf(span) => self.read(span)?,
-        };
-        let chosen = choose_fields(&header, &section.text);
         let (start, end) = match partial {
             None => (0, chosen.len()),
             Some(Partial { first, length }) => {

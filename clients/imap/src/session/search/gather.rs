@@ -25,7 +25,8 @@ impl Session {
                 let (subject, date) = (self.base_subject(message, bytes)?, self.sent_or_received(message, bytes)?);
                 let mut threaded = Threaded { uid: message.uid.0, date, subject, id: None, references: Vec::new() };
                 if *algorithm == Algorithm::References {
-                    let header = self.header(message, bytes)?;
+                    // One header has all three.
+                    let header = self.header("References", message, bytes)?;
                     let field = |name: &str| fields(header).find(|field| field.is(name)).map(|field| field.value);
                     threaded.id = field("Message-ID").and_then(|value| threads.ids.numbers(value).first().copied());
                     threaded.references = field("References").map(|value| threads.ids.numbers(value)).unwrap_or_default();
@@ -54,7 +55,7 @@ impl Session {
     }
 
     fn first_local_part(&self, name: &str, message: &Message, bytes: &mut Bytes) -> Result<Value, Refused> {
-        let header = self.header(message, bytes)?;
+        let header = self.header(name, message, bytes)?;
         let entries =
             fields(header).find(|field| field.is(name)).map(|field| addresses(&unfold(field.value))).unwrap_or_default();
         let first = entries.iter().find_map(|entry| match entry {
@@ -65,7 +66,7 @@ impl Session {
     }
 
     fn base_subject(&self, message: &Message, bytes: &mut Bytes) -> Result<Base, Refused> {
-        let header = self.header(message, bytes)?;
+        let header = self.header("Subject", message, bytes)?;
         let field = fields(header).find(|field| field.is("Subject"));
         Ok(field.map(|field| subject::base(&decoded(field.value))).unwrap_or_default())
     }

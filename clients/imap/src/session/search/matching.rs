@@ -5,6 +5,7 @@
 use std::io::Read as _;
 
 use kith_store::folder::{Flags, Message};
+use kith_store::header::Excerpt;
 
 use super::{Refused, Session};
 use crate::command::SearchKey;
@@ -17,16 +18,35 @@ use crate::text::{Texts, contains, decoded, lower, texts_of};
 /// What has been read of a message so far.
 #[derive(Default)]
 pub(super) struct Bytes {
+    /// What the store keeps of its header.
+    excerpt: Excerpt,
     header: Option<Vec<u8>>,
     texts: Option<Texts>,
     pub(super) read: u64,
 }
 
+impl Bytes {
+    pub(super) fn with(excerpt: Excerpt) -> Self {
+        Self { excerpt, ..Self::default() }
+    }
+}
+
 impl Session {
-    pub(super) fn matches_all(&self, keys: &[SearchKey], message: &Message, bytes: &mut Bytes) -> Result<bool, Refused> {
-        // What needs no reading goes first: most messages are ruled out by it.
-        for wants_bytes in [false, true] {
-            for key in keys.iter().filter(|key| needs_bytes(key) == wants_bytes) {
+    /// The keys that need no reading: most messages are ruled out by them.
+    pub(super) fn may_match(&self, keys: &[SearchKey], message: &Message) -> Result<bool, Refused> {
+        let mut nothing = Bytes::default();
+        for key in keys.iter().filter(|key| reads(key) == Reads::Nothing) {
+            if !self.matches(key, message, &mut nothing)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The other keys, what is short before what is long.
+    pub(super) fn matches_rest(&self, keys: &[SearchKey], message: &Message, bytes: &mut Bytes) -> Result<bool, Refused> {
+        for what in [Reads::Header, Reads::Text] {
+            for key in keys.iter().filter(|key| reads(key) == what) {
                 if !self.matches(key, message, bytes)? {
                     return Ok(false);
                 }
@@ -75,12 +95,16 @@ impl Session {
             }
             SearchKey::Not(key) => !self.matches(key, message, bytes)?,
             SearchKey::Or(one, other) => self.matches(one, message, bytes)? || self.matches(other, message, bytes)?,
-            SearchKey::And(keys) => self.matches_all(keys, message, bytes)?,
+            SearchKey::And(keys) => self.may_match(keys, message)? && self.matches_rest(keys, message, bytes)?,
         })
     }
 
-    /// The header; empty where the message cannot be read, which one damaged message is no reason to refuse a search for.
-    pub(super) fn header<'a>(&self, message: &Message, bytes: &'a mut Bytes) -> Result<&'a [u8], Refused> {
+    /// A header in which that field is, if the message has it: what the store keeps of it, or else the message's own. Empty where the message
+    /// cannot be read, which one damaged message is no reason to refuse a search for.
+    pub(super) fn header<'a>(&self, field: &str, message: &Message, bytes: &'a mut Bytes) -> Result<&'a [u8], Refused> {
+        if bytes.excerpt.header().is_some() && Excerpt::covers(field) {
+            return Ok(bytes.excerpt.header().unwrap_or_default());
+        }
         if bytes.header.is_none() {
             let mut reader = self.store().blob(&message.hash)?;
             let header = read_header(&mut reader).map(|header| header.bytes).unwrap_or_default();
@@ -92,7 +116,7 @@ impl Session {
 
     /// The Date field.
     pub(super) fn sent(&self, message: &Message, bytes: &mut Bytes) -> Result<Option<mail_parser::DateTime>, Refused> {
-        let header = self.header(message, bytes)?;
+        let header = self.header("Date", message, bytes)?;
         let Some(field) = fields(header).find(|field| field.is("Date")) else { return Ok(None) };
         let value = [&*unfold(field.value), b"\n"].concat();
         let date = std::str::from_utf8(&value).ok().and_then(mail_parser::DateTime::parse_rfc822);
@@ -106,7 +130,7 @@ impl Session {
     }
 
     fn header_has(&self, message: &Message, bytes: &mut Bytes, name: &str, text: &str) -> Result<bool, Refused> {
-        let header = self.header(message, bytes)?;
+        let header = self.header(name, message, bytes)?;
         let has = |value: &[u8]| text.is_empty() || contains(&lower(&decoded(value)), text);
         Ok(fields(header).filter(|field| field.is(name)).any(|field| has(field.value)))
     }
@@ -136,18 +160,33 @@ pub(super) fn names_mod_seq(key: &SearchKey) -> bool {
     }
 }
 
-fn needs_bytes(key: &SearchKey) -> bool {
+/// How much of a message a key looks at.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Reads {
+    Nothing,
+    Header,
+    Text,
+}
+
+pub(super) fn reads(key: &SearchKey) -> Reads {
     match key {
-        SearchKey::SentBefore(_)
-        | SearchKey::SentOn(_)
-        | SearchKey::SentSince(_)
-        | SearchKey::Header(..)
-        | SearchKey::Body(_)
-        | SearchKey::Text(_) => true,
-        SearchKey::Not(key) => needs_bytes(key),
-        SearchKey::Or(one, other) => needs_bytes(one) || needs_bytes(other),
-        SearchKey::And(keys) => keys.iter().any(needs_bytes),
-        _ => false,
+        SearchKey::SentBefore(_) | SearchKey::SentOn(_) | SearchKey::SentSince(_) | SearchKey::Header(..) => Reads::Header,
+        SearchKey::Body(_) | SearchKey::Text(_) => Reads::Text,
+        SearchKey::Not(key) => reads(key),
+        SearchKey::Or(one, other) => reads(one).max(reads(other)),
+        SearchKey::And(keys) => keys.iter().map(reads).max().unwrap_or(Reads::Nothing),
+        _ => Reads::Nothing,
+    }
+}
+
+/// Is a header field looked at anywhere?
+pub(super) fn reads_header(key: &SearchKey) -> bool {
+    match key {
+        SearchKey::Not(key) => reads_header(key),
+        SearchKey::Or(one, other) => reads_header(one) || reads_header(other),
+        SearchKey::And(keys) => keys.iter().any(reads_header),
+        SearchKey::Header(name, _) => Excerpt::covers(name),
+        key => reads(key) == Reads::Header,
     }
 }
 
