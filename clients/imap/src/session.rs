@@ -5,6 +5,7 @@
 
 mod access;
 mod append;
+mod bulk;
 mod change;
 mod fetch;
 mod folders;
@@ -132,6 +133,8 @@ enum Doing {
     Fetching(Box<fetch::FetchJob>),
     Searching(Box<search::SearchJob>),
     Storing(Box<change::StoreJob>),
+    Copying(Box<bulk::CopyJob>),
+    Removing(Box<bulk::RemovalJob>),
     Finishing(Box<update::Finishing>),
 }
 
@@ -227,6 +230,14 @@ impl Session {
                 Doing::Finishing(finishing) => self.finish_on(finishing),
                 Doing::Searching(job) => {
                     self.doing = self.search_on(job);
+                    return Step::Continue;
+                }
+                Doing::Copying(job) => {
+                    self.doing = self.copy_on(job);
+                    return Step::Continue;
+                }
+                Doing::Removing(job) => {
+                    self.doing = self.removing_on(job);
                     return Step::Continue;
                 }
                 Doing::Appending(upload) => match self.framer.next(input) {
@@ -393,10 +404,7 @@ impl Session {
             }
             Command::Close => self.close()?,
             Command::Unselect => self.unselect()?,
-            Command::Expunge(uids) => {
-                let completion = self.expunge(uids.as_ref())?;
-                return Ok(self.finish_removal(tag.to_owned(), completion));
-            }
+            Command::Expunge(uids) => return self.expunge(tag, uids.as_ref()),
             Command::Search(numbering, search) => return self.search(tag, numbering, search, search::Purpose::Search),
             Command::Sort(numbering, criteria, search) => {
                 return self.search(tag, numbering, search, search::Purpose::Sort(criteria, Vec::new()));
@@ -406,11 +414,8 @@ impl Session {
             }
             Command::Fetch(numbering, fetch) => return self.fetch(tag, numbering, fetch),
             Command::Store(numbering, store) => return self.store_flags(tag, numbering, store),
-            Command::Copy(numbering, set, target) => self.copy(numbering, &set, &target)?,
-            Command::Move(numbering, set, target) => {
-                let completion = self.move_messages(numbering, &set, &target)?;
-                return Ok(self.finish_removal(tag.to_owned(), completion));
-            }
+            Command::Copy(numbering, set, target) => return self.copy(tag, numbering, &set, &target),
+            Command::Move(numbering, set, target) => return self.move_messages(tag, numbering, &set, &target),
             Command::StartTls | Command::Compress | Command::Login(_) | Command::Authenticate(..) => Completion::bad("Not now"),
         };
         Ok(self.finish(tag.to_owned(), completion, update::Expunges::Told))

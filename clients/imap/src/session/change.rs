@@ -1,13 +1,13 @@
-//! STORE, COPY, MOVE, EXPUNGE: messages changed and moved about (RFC 3501 §6.4, RFC 4315, RFC 6851, RFC 7162 §3.1.3).
+//! STORE (RFC 3501 §6.4.6, RFC 7162 §3.1.3), and what else changes messages has to ask first.
 
 use kith_store::folder::{Message, Uid};
 
 use super::update::Expunges;
 use super::{Completion, Doing, Outcome, Refused, Session};
-use crate::command::{Access, FlagAnswer, Mailbox, Numbering, Store};
+use crate::command::{Access, FlagAnswer, Numbering, Store};
 use crate::limits::{OUTPUT_BYTES, STORE_MESSAGES};
 use crate::response::put;
-use crate::set::{InOrder, Ranges, SequenceSet};
+use crate::set::{Ranges, SequenceSet};
 
 /// A STORE under way: a commit for each piece of its set.
 pub(super) struct StoreJob {
@@ -105,56 +105,7 @@ impl Session {
         }
     }
 
-    pub(super) fn copy(&mut self, numbering: Numbering, set: &SequenceSet, target: &Mailbox) -> Result<Completion, Refused> {
-        let account = self.account_id()?;
-        let ranges = self.known_ranges(numbering, set)?;
-        let target = self.target_folder(target)?;
-        let from = self.selected()?.folder;
-        let pairs = self.store().copy(account, from, ranges, target.id)?;
-        let completion = Completion::ok("COPY completed");
-        Ok(match copied(target.uid_validity, &pairs) {
-            Some(code) => completion.with_code(code),
-            None => completion,
-        })
-    }
-
-    pub(super) fn move_messages(
-        &mut self,
-        numbering: Numbering,
-        set: &SequenceSet,
-        target: &Mailbox,
-    ) -> Result<Completion, Refused> {
-        self.writable()?;
-        let account = self.account_id()?;
-        let ranges = self.known_ranges(numbering, set)?;
-        let target = self.target_folder(target)?;
-        let from = self.selected()?.folder;
-        let pairs = self.store().move_messages(account, from, ranges, target.id)?;
-        // RFC 6851 §4.3: the UIDs are told before the messages go.
-        if let Some(code) = copied(target.uid_validity, &pairs) {
-            Completion::ok("Moved").with_code(code).write(&mut self.out, "*");
-        }
-        let view = &mut self.selected_mut()?.view;
-        for (uid, _) in pairs {
-            view.lose(uid);
-        }
-        Ok(Completion::ok("MOVE completed"))
-    }
-
-    pub(super) fn expunge(&mut self, uids: Option<&SequenceSet>) -> Result<Completion, Refused> {
-        self.writable()?;
-        let account = self.account_id()?;
-        let ranges = uids.map(|set| self.known_ranges(Numbering::Uid, set)).transpose()?;
-        let folder = self.selected()?.folder;
-        let gone = self.store().expunge(account, folder, ranges)?;
-        let view = &mut self.selected_mut()?.view;
-        for uid in gone {
-            view.lose(uid);
-        }
-        Ok(Completion::ok("EXPUNGE completed"))
-    }
-
-    fn writable(&self) -> Result<(), Refused> {
+    pub(super) fn writable(&self) -> Result<(), Refused> {
         match self.selected()?.access {
             Access::ReadWrite => Ok(()),
             Access::ReadOnly => Err(Completion::no("READ-ONLY", "The folder was opened with EXAMINE").into()),
@@ -172,12 +123,6 @@ impl Session {
             Numbering::Uid => Ok(view.by_uid(set)),
             Numbering::Sequence => view.by_sequence(set).map_err(|error| Refused(Completion::bad(error.to_string()))),
         }
-    }
-
-    /// The same without messages that the client has not been told of.
-    fn known_ranges(&self, numbering: Numbering, set: &SequenceSet) -> Result<Vec<(Uid, Uid)>, Refused> {
-        let ranges = self.ranges(numbering, set)?;
-        Ok(self.selected()?.view.pieces(&ranges, usize::MAX).into_iter().flatten().collect())
     }
 }
 
@@ -212,10 +157,4 @@ fn stored(job: &StoreJob) -> Completion {
     modified.sort_unstable();
     let modified: Ranges = modified.into_iter().collect();
     completion.with_code(format!("MODIFIED {modified}"))
-}
-
-/// `COPYUID`; `None` where nothing was copied.
-fn copied(uid_validity: u32, pairs: &[(Uid, Uid)]) -> Option<String> {
-    let (from, to): (Vec<u32>, Vec<u32>) = pairs.iter().map(|(from, to)| (from.0, to.0)).unzip();
-    (!pairs.is_empty()).then(|| format!("COPYUID {uid_validity} {} {}", InOrder(&from), InOrder(&to)))
 }

@@ -8,18 +8,15 @@ mod matching;
 use kith_store::folder::{ModSeq, Uid};
 use kith_store::header::Excerpt;
 
+use super::bulk::Told;
 use super::change::expunges_after;
 use super::{Completion, Doing, Outcome, Refused, Session};
 use crate::command::{Charset, Criterion, Numbering, Search, SearchKey, SearchReturn};
 use crate::limits::{EXCERPT_MESSAGES, PAGE_MESSAGES, SEARCH_STEP_BYTES, SEARCH_STEP_MESSAGES};
-use crate::response::put;
 use crate::set::Ranges;
 use crate::sorting::{SortKey, Sorted};
 use crate::threading::{Algorithm, MessageIds, Threaded};
 use matching::Bytes;
-
-/// Seconds between two words on how far a long search has come (RFC 9585 §4 asks for no more than one in ten).
-const PROGRESS_SECONDS: i64 = 10;
 
 /// What the search is for, and what was gathered for it.
 pub(super) enum Purpose {
@@ -64,8 +61,7 @@ pub(super) struct SearchJob {
     first: ModSeq,
     latest: ModSeq,
     wants_mod_seq: bool,
-    /// When the client last heard of it, Unix seconds.
-    told: i64,
+    told: Told,
 }
 
 impl Session {
@@ -96,7 +92,7 @@ impl Session {
             first: ModSeq(0),
             latest: ModSeq(0),
             wants_mod_seq,
-            told: (self.now)(),
+            told: self.told_now(),
         };
         Ok(Doing::Searching(Box::new(job)))
     }
@@ -133,7 +129,7 @@ impl Session {
         let (mut messages, mut bytes) = (0, 0);
         while let Some(from) = job.next {
             if messages >= SEARCH_STEP_MESSAGES || bytes >= SEARCH_STEP_BYTES {
-                self.tell_progress(&mut job);
+                self.tell_searched(&mut job);
                 return Doing::Searching(job);
             }
             match self.search_page(&mut job, from) {
@@ -158,17 +154,12 @@ impl Session {
         self.finish(job.tag, completion, expunges)
     }
 
-    /// RFC 9585: how many messages have been looked at, of how many.
-    fn tell_progress(&mut self, job: &mut SearchJob) {
-        let now = (self.now)();
+    /// How many messages have been looked at, of how many.
+    fn tell_searched(&mut self, job: &mut SearchJob) {
         let Some((next, selected)) = job.next.zip(self.selected.as_ref()) else { return };
-        if now - job.told < PROGRESS_SECONDS {
-            return;
-        }
-        job.told = now;
         let done = selected.view.uids().partition_point(|uid| *uid < next.0);
         let all = selected.view.len();
-        put!(&mut self.out, "* OK [INPROGRESS (\"{}\" {done} {all})] Still searching\r\n", job.tag);
+        self.tell_progress(&mut job.told, &job.tag, Some((done, all)));
     }
 
     /// Looks at some messages; gives how many, and how many bytes were read for that.

@@ -23,9 +23,14 @@ pub(crate) struct Client<'a> {
 
 impl<'a> Client<'a> {
     pub(crate) fn new(home: &'a Home) -> Self {
+        Self::with_clock(home, || 1_795_000_000)
+    }
+
+    /// By whose clock the session goes.
+    pub(crate) fn with_clock(home: &'a Home, now: fn() -> i64) -> Self {
         let shared = Shared::new(home.store.clone(), Without::default());
         let link = Link { may_log_in: true, can_start_tls: false };
-        let mut session = Session::new(shared, link, || 1_795_000_000);
+        let mut session = Session::new(shared, link, now);
         let mut greeting = BytesMut::new();
         session.greet(&mut greeting);
         let mut client = Self {
