@@ -85,6 +85,10 @@ impl Day {
             return Err(BAD_DATE);
         };
         let month = MONTHS.iter().position(|name| name.eq_ignore_ascii_case(month)).ok_or(BAD_DATE)?;
+        // RFC 3501 §9: a year of two digits is none, and would be one of the first century.
+        if day.len() > 2 || year.len() != 4 {
+            return Err(BAD_DATE);
+        }
         let (day, year) = (digits(day)?, digits(year)?);
         let month = i64::try_from(month).map_err(|_| BAD_DATE)? + 1;
         if !(1..=days_of(year, month)).contains(&day) || !(1..=9999).contains(&year) {
