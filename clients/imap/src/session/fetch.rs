@@ -302,16 +302,24 @@ impl Session {
         current.stream = match current.source.write(&mut self.out, item, recent, structures).map_err(unreadable)? {
             Rest::Nothing => None,
             Rest::Bytes(span) => {
-                let mut reader = self.store().blob(&current.source.message().hash)?;
+                let mut reader = self.open_again(&current.source)?;
                 reader.seek(SeekFrom::Start(span.start)).map_err(unreadable)?;
                 Some(Stream::Bytes { reader, left: span.len() })
             }
             Rest::Decoded(encoded, skip, take) => {
-                let reader = self.store().blob(&current.source.message().hash)?;
+                let reader = self.open_again(&current.source)?;
                 Some(Stream::Decoded(decoding::Decoding::new(reader, encoded, skip, take).map_err(unreadable)?))
             }
         };
         Ok(())
+    }
+
+    /// A reader of its own for what is streamed.
+    fn open_again(&self, source: &item::Source) -> Result<BlobReader, Refused> {
+        match source.again() {
+            Some(reader) => Ok(reader),
+            None => Ok(self.store().blob(&source.message().hash)?),
+        }
     }
 
     fn end_response(&mut self, current: &Current, items: &[FetchItem]) {

@@ -38,6 +38,14 @@ impl BlobReader {
         self.size
     }
 
+    /// Another reader of the same bytes, from their beginning, where they are in memory: nothing is read or hashed again. `None` for a file.
+    pub fn again(&self) -> Option<Self> {
+        match &self.source {
+            Source::Bytes(bytes) => Some(Self::of_bytes(Arc::clone(bytes))),
+            Source::File(_) => None,
+        }
+    }
+
     /// Bytes that are in memory and were hashed there.
     pub(super) fn of_bytes(bytes: Arc<[u8]>) -> Self {
         Self { size: bytes.len() as u64, position: 0, source: Source::Bytes(bytes) }

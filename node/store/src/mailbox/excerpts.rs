@@ -9,6 +9,7 @@ use crate::folder::Message;
 use crate::header::Excerpt;
 use crate::row::{self, Kind};
 use crate::schema::{EXCERPTS, LOG};
+use crate::store::Reader;
 use crate::{Store, StoreError, Transaction};
 
 /// Bytes of messages that one call opens at most where rows are missing; what is left is answered with an empty excerpt.
@@ -23,6 +24,37 @@ pub(crate) fn decode((account, record): (u32, u64), row: &[u8]) -> Option<Excerp
     row::open(Kind::Excerpt, [account.into(), record, 0], row).ok().and_then(Excerpt::decode)
 }
 
+/// Rows between the first and the last that are asked for, for each of these, up to which it is cheaper to read through them all than to look
+/// each up.
+const SPARSE_MAX: u64 = 4;
+
+impl Reader {
+    /// The rows that are there. A damaged one counts as missing: the message itself can be asked.
+    fn excerpts(&self, account: AccountId, messages: &[Message]) -> Result<Vec<Option<Excerpt>>, StoreError> {
+        let table = self.table(EXCERPTS)?;
+        let mut found = Vec::with_capacity(messages.len());
+        let records = || messages.iter().map(|message| message.record);
+        let (Some(first), Some(last)) = (records().min(), records().max()) else { return Ok(found) };
+        if last - first < SPARSE_MAX * messages.len() as u64 && records().is_sorted() {
+            let mut rows = table.range((account.0, first)..=(account.0, last))?;
+            let mut next = rows.next().transpose()?;
+            for record in records() {
+                while next.as_ref().is_some_and(|(key, _)| key.value().1 < record) {
+                    next = rows.next().transpose()?;
+                }
+                let row = next.as_ref().filter(|(key, _)| key.value().1 == record);
+                found.push(row.and_then(|(key, row)| decode(key.value(), row.value())));
+            }
+            return Ok(found);
+        }
+        for record in records() {
+            let key = (account.0, record);
+            found.push(table.get(key)?.and_then(|row| decode(key, row.value())));
+        }
+        Ok(found)
+    }
+}
+
 impl Store {
     /// Excerpts of these messages' headers, in the same order; without bytes where none is kept, or not yet. Writes down those that were
     /// missing, as far as there is room.
@@ -30,16 +62,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] from below; that a single message cannot be read is none.
     pub fn excerpts(&self, account: AccountId, messages: &[Message]) -> Result<Vec<Excerpt>, StoreError> {
-        let found: Vec<Option<Excerpt>> = self.read(|reader| {
-            let table = reader.table(EXCERPTS)?;
-            let mut found = Vec::with_capacity(messages.len());
-            for message in messages {
-                let key = (account.0, message.record);
-                // A damaged row counts as missing: the message itself is there to be asked.
-                found.push(table.get(key)?.and_then(|row| decode(key, row.value())));
-            }
-            Ok(found)
-        })?;
+        let found = self.read(|reader| reader.excerpts(account, messages))?;
         let mut missing = Vec::new();
         let mut opened = 0;
         let mut excerpts = Vec::with_capacity(messages.len());

@@ -112,6 +112,11 @@ impl Source {
         &self.message
     }
 
+    /// Another reader of the message, where it is at hand.
+    pub(super) fn again(&self) -> Option<BlobReader> {
+        self.reader.as_ref().and_then(BlobReader::again)
+    }
+
     /// Writes the item's name and value; where the value is a literal taken from the message, only its beginning: the bytes to follow are given back.
     pub(super) fn write(
         &mut self,
