@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use kith_connection::Authority;
 use kith_protocol::address::Address;
 use kith_protocol::event::{EntryKind, Event, PlaceKind, Problem};
 use kith_protocol::ids::{AccountId, EntryId};
@@ -518,10 +519,9 @@ fn status(context: &Context) -> Result<Value, Refusal> {
         "store_bytes": bytes_below(context.store.home(), 0),
     });
     // What cannot be read is said when the node starts.
-    if let (Ok(Some(fingerprint)), Some(fields)) =
-        (kith_connection::authority_fingerprint(context.store.home()), status.as_object_mut())
-    {
-        fields.insert("certificate".into(), json!(fingerprint.to_string()));
+    if let (Ok(Some(authority)), Some(fields)) = (Authority::of(context.store.home()), status.as_object_mut()) {
+        fields.insert("certificate".into(), json!(authority.fingerprint.to_string()));
+        fields.insert("certificate_days".into(), json!(authority.days_left(SystemTime::now())));
     }
     if let (Some(running), Some(fields)) = (&context.running, status.as_object_mut()) {
         let network = running.network.status();

@@ -67,13 +67,32 @@ pub enum CertificateError {
     Making(String),
 }
 
-/// The fingerprint of the authority of a home whose node need not run; `None` where there is none yet.
-///
-/// # Errors
-/// The file cannot be read or understood.
-pub fn authority_fingerprint(home: &Path) -> Result<Option<Fingerprint>, CertificateError> {
-    let pair = Pair::read(&home.join("tls").join(AUTHORITY))?;
-    Ok(pair.map(|pair| Fingerprint::of(&pair.certificate)))
+/// What there is to know of a node's authority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Authority {
+    /// The same for ten years.
+    pub fingerprint: Fingerprint,
+    /// When these are over: Unix seconds.
+    pub ends: i64,
+}
+
+impl Authority {
+    /// The authority of a home whose node need not run; `None` where there is none yet.
+    ///
+    /// # Errors
+    /// The file cannot be read or understood.
+    pub fn of(home: &Path) -> Result<Option<Self>, CertificateError> {
+        let path = home.join("tls").join(AUTHORITY);
+        let Some(pair) = Pair::read(&path)? else { return Ok(None) };
+        let (_, ends) = leaf::validity(&pair).ok_or(CertificateError::Damaged { path })?;
+        Ok(Some(Self { fingerprint: Fingerprint::of(&pair.certificate), ends }))
+    }
+
+    /// Whole days until it ends; negative once it has.
+    #[must_use]
+    pub fn days_left(&self, now: SystemTime) -> i64 {
+        (self.ends - seconds(now)).div_euclid(DAY)
+    }
 }
 
 /// The SHA-256 of a certificate: what people compare.

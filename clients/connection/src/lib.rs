@@ -21,9 +21,7 @@ mod server;
 mod shutdown;
 
 pub use admission::{Admission, Limits, Ticket};
-pub use certificate::{
-    CertificateError, Certificates, Fingerprint, Names, announced_host, authority_fingerprint, host_label, lan_addresses,
-};
+pub use certificate::{Authority, CertificateError, Certificates, Fingerprint, Names, announced_host, host_label, lan_addresses};
 pub use connection::{Connection, ConnectionError};
 pub use driver::{Ending, News, Session, Step, drive};
 pub use gatekeeper::{Gatekeeper, LoginCounts, LoginRefusal};

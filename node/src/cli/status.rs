@@ -50,6 +50,24 @@ fn reachable(status: &Value) -> Vec<String> {
     }
 }
 
+/// Days before the authority's end from which on it is told.
+const TOLD_DAYS: i64 = 180;
+
+/// What to do when the ten years of the node's authority are nearly over, or over.
+fn ending(home: &Path, days: Option<i64>) -> Option<String> {
+    let days = days.filter(|days| *days < TOLD_DAYS)?;
+    let when = match days {
+        ..0 => "its ten years are over: mail programs that connect with TLS refuse it".to_owned(),
+        0 => "its ten years end within a day: mail programs that connect with TLS will refuse it".to_owned(),
+        _ => format!("its ten years end in {days} days: mail programs that connect with TLS will refuse it then"),
+    };
+    let folder = home.join("tls");
+    Some(format!(
+        "              {when}; to have a new one, stop the node, move {} away, start it, and let every such program accept the new one",
+        folder.display()
+    ))
+}
+
 fn described(home: &Path, status: &Value) -> String {
     let number = |field: &str| status.get(field).and_then(Value::as_u64).unwrap_or(0);
     let running = status.get("running").and_then(Value::as_bool).unwrap_or(false);
@@ -79,6 +97,7 @@ fn described(home: &Path, status: &Value) -> String {
     let certificate = output::text(status, "certificate");
     if !certificate.is_empty() {
         lines.push(format!("certificate   of the node's own authority, SHA-256 {certificate}"));
+        lines.extend(ending(home, status.get("certificate_days").and_then(Value::as_i64)));
     }
     for (account, trouble) in status.get("gateway_troubles").and_then(Value::as_object).into_iter().flatten() {
         lines.push(format!("to mend       {account}: {}", trouble.as_str().unwrap_or_default()));
@@ -87,4 +106,26 @@ fn described(home: &Path, status: &Value) -> String {
     lines.push(format!("queue         {} waiting, the oldest for {}", number("queue"), age(number("oldest_ms"))));
     lines.push(format!("store         {}", size(number("store_bytes"))));
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_end_of_the_authority_is_told_half_a_year_before_and_what_to_do_about_it() {
+        let told = |days: Option<i64>| {
+            let text = described(Path::new("/h"), &json!({ "certificate": "AB:CD", "certificate_days": days }));
+            text.lines().find(|line| line.contains("ten years")).map(str::to_owned)
+        };
+        assert_eq!(told(None), None);
+        assert_eq!(told(Some(3_653)), None);
+        assert_eq!(told(Some(180)), None);
+        let line = told(Some(179)).unwrap();
+        assert!(line.contains("end in 179 days") && line.contains("move /h/tls away"), "{line}");
+        assert!(told(Some(0)).unwrap().contains("within a day"));
+        assert!(told(Some(-1)).unwrap().contains("are over"));
+    }
 }

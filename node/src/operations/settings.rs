@@ -1,6 +1,6 @@
 //! What to type into a mail program, asked for at the command line.
 
-use kith_connection::{announced_host, authority_fingerprint};
+use kith_connection::{Authority, announced_host};
 use serde_json::{Value, json};
 
 use super::{Context, named};
@@ -24,7 +24,7 @@ pub(super) fn show(context: &Context, account: Option<&str>) -> Result<Value, Re
             let ports = config.ports().into_iter().map(|(name, address)| (name.to_owned(), address)).collect();
             // Before the first start there is neither.
             let pem = std::fs::read_to_string(home.join("tls/authority.crt")).unwrap_or_default();
-            let fingerprint = authority_fingerprint(home).ok().flatten().map(|found| found.to_string()).unwrap_or_default();
+            let fingerprint = Authority::of(home).ok().flatten().map(|found| found.fingerprint.to_string()).unwrap_or_default();
             (ports, config.mdns, pem, fingerprint)
         }
     };

@@ -80,7 +80,7 @@ pub(super) fn set_life(params: &mut CertificateParams, begins: i64, ends: i64) {
 }
 
 /// Begin and end in Unix seconds.
-fn validity(pair: &Pair) -> Option<(i64, i64)> {
+pub(super) fn validity(pair: &Pair) -> Option<(i64, i64)> {
     let (_, certificate) = x509_parser::parse_x509_certificate(&pair.certificate).ok()?;
     Some((certificate.validity().not_before.timestamp(), certificate.validity().not_after.timestamp()))
 }

@@ -69,7 +69,7 @@ async fn a_node_that_runs_for_years_renews_its_leaf_by_itself_under_the_same_aut
 fn a_lost_authority_is_never_replaced_by_another() {
     let home = tempfile::tempdir().unwrap();
     let first = Certificates::open(home.path(), &Names::loopback(), now()).unwrap().authority_fingerprint();
-    assert_eq!(authority_fingerprint(home.path()).unwrap(), Some(first));
+    assert_eq!(Authority::of(home.path()).unwrap().map(|authority| authority.fingerprint), Some(first));
     let path = home.path().join("tls/authority.pem");
     let kept = fs::read(&path).unwrap();
     fs::remove_file(&path).unwrap();
@@ -160,4 +160,16 @@ fn keys_are_readable_for_their_owner_only() {
     assert_eq!((mode("authority.pem"), mode("leaf.pem"), mode(""), mode("authority.crt")), (0o600, 0o600, 0o700, 0o600));
     assert!(!certificates.authority_pem().contains("PRIVATE"));
     assert!(!fs::read_to_string(home.path().join("tls/authority.crt")).unwrap().contains("PRIVATE"));
+}
+
+#[test]
+fn who_asks_hears_how_much_of_the_authoritys_ten_years_is_left() {
+    let home = tempfile::tempdir().unwrap();
+    assert_eq!(Authority::of(home.path()).unwrap(), None);
+    let certificates = Certificates::open(home.path(), &Names::loopback(), now()).unwrap();
+    let authority = Authority::of(home.path()).unwrap().unwrap();
+    assert_eq!(authority.fingerprint, certificates.authority_fingerprint());
+    let after = |days: u32| authority.days_left(now() + DAY_TIME * days);
+    assert_eq!((after(0), after(3_650), after(3_652), after(3_653), after(3_654)), (3_653, 3, 1, 0, -1));
+    assert_eq!(authority.days_left(now() + DAY_TIME * 3_653 + Duration::from_secs(1)), -1);
 }
