@@ -182,7 +182,12 @@ pub(crate) struct Imap {
 impl Imap {
     /// Logs in.
     pub(crate) fn login(node: &Node, name: &str) -> Self {
-        let mut lines = Lines::connect(&node.port("imap"));
+        Self::at(&node.port("imap"), name)
+    }
+
+    /// Logs in at any server.
+    pub(crate) fn at(address: &str, name: &str) -> Self {
+        let mut lines = Lines::connect(address);
         assert!(lines.hear().starts_with("* OK"));
         let mut imap = Self { lines, tag: 0 };
         imap.ok(&format!("LOGIN {name} secret"));
