@@ -179,6 +179,7 @@ pub fn ends_for(regular: &Regular) -> Ends {
 #[cfg(test)]
 mod tests {
     use kith_store::folder::Flags;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -211,5 +212,34 @@ mod tests {
         assert_eq!(mail, b"Subject: a\r\n\r\na\r\nlone\nSubject: b\r\n\r\nb\r\n");
         fs::remove_file(maildir.path(b)).unwrap();
         assert!(maildir.read(b).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_mail_of_any_name_is_read_and_only_line_ends_change(
+            name in "(:2,|;2,|!2,)?[a-zA-Z0-9,.:\u{e4} ]{0,20}",
+            keywords in "([0-9]{1,3} [a-z$\\\\( ]{0,9}\n|.{0,9}){0,4}",
+            mail in proptest::collection::vec(prop_oneof![Just(b"\n".to_vec()), Just(b"\r\n".to_vec()), any::<[u8; 2]>().prop_map(Vec::from)], 0..40),
+        ) {
+            let mail = mail.concat();
+            let folder = tempfile::tempdir().unwrap();
+            for part in ["cur", "new"] {
+                fs::create_dir(folder.path().join(part)).unwrap();
+            }
+            fs::write(folder.path().join(KEYWORDS_FILE), keywords).unwrap();
+            fs::write(folder.path().join(format!("cur/x{name}")), &mail).unwrap();
+            let maildir = Maildir::open(folder.path()).unwrap();
+            prop_assert_eq!((maildir.entries.len(), maildir.problems.len()), (1, 0));
+            let marks = maildir.marks(&maildir.entries[0]);
+            prop_assert!(marks.keywords.iter().all(|keyword| !keyword.is_empty() && keyword.bytes().all(|byte| byte.is_ascii_graphic())));
+            let mut copied = Vec::new();
+            let mut take = |piece: &[u8]| {
+                copied.extend_from_slice(piece);
+                Ok(())
+            };
+            copy(maildir.read(&maildir.entries[0]).unwrap().0, &mut take).unwrap();
+            let bare = |bytes: &[u8]| bytes.iter().copied().filter(|byte| *byte != b'\r').collect::<Vec<u8>>();
+            prop_assert_eq!(bare(&copied), bare(&mail));
+        }
     }
 }

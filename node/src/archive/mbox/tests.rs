@@ -20,6 +20,11 @@ fn read(text: &[u8]) -> Vec<(Found, Vec<u8>)> {
             Ok(())
         })
         .unwrap();
+        assert!(mail.is_empty() || mail.ends_with(b"\r\n"), "a mail's last line has an end");
+        assert!(
+            !mail.starts_with(b"\n") && !mail.windows(2).any(|two| two[0] != b'\r' && two[1] == b'\n'),
+            "lines end as in mail"
+        );
         mails.push((found, mail));
     }
     assert_eq!(last, text.len() as u64);
