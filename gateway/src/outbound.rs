@@ -25,6 +25,7 @@ mod attempt;
 pub mod content;
 mod direct;
 pub mod fate;
+mod heard;
 mod login;
 pub mod mail;
 mod offer;

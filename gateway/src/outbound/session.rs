@@ -8,11 +8,11 @@ use std::time::Duration;
 use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::commands::Data;
 use lettre::transport::smtp::extension::{MailBodyParameter, MailParameter, RcptParameter};
-use lettre::transport::smtp::response::Response;
 use tokio::time::{Instant, timeout};
 
 use super::content::Needs;
 use super::fate::{Answer, Fate, Phase, Protection, Reports, Trouble, Why};
+use super::heard::{heard, too_many};
 use super::mail::{Mail, Returned};
 use super::offer::Offer;
 use super::opening::Opened;
@@ -21,6 +21,8 @@ use super::wire::Gauge;
 
 /// Recipients of one transaction: what every host takes (RFC 5321 §4.5.3.1.8).
 pub(crate) const RECIPIENTS_MAX: usize = 100;
+/// How long a connection is taken to be there without asking.
+const FRESH: Duration = Duration::from_secs(1);
 /// How long a host's last words are listened for when it broke off.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -33,6 +35,8 @@ pub(crate) struct Session {
     host: String,
     /// Transactions that it has seen.
     pub(crate) mails: u32,
+    /// When the last one ended with an answer to its text, so that nothing of it is left at the host.
+    ended: Option<Instant>,
 }
 
 /// How a transaction ended.
@@ -45,7 +49,7 @@ pub(crate) struct Transaction {
     pub(crate) over: bool,
     /// Whether the host spoke as it should, whatever it said of recipients.
     pub(crate) well: bool,
-    /// Whether it was found closed before anything was said on it.
+    /// Whether it was found closed, after earlier mails, before anything of this one was taken.
     pub(crate) stale: bool,
     /// The answer to MAIL, where it asks for a login (RFC 4954 §6).
     pub(crate) not_in: Option<Answer>,
@@ -54,7 +58,7 @@ pub(crate) struct Transaction {
 impl Session {
     pub(crate) fn new(opened: Opened, host: &str) -> Session {
         let Opened { connection, gauge, offer, protection } = opened;
-        Session { connection, gauge, offer, protection, host: host.to_owned(), mails: 0 }
+        Session { connection, gauge, offer, protection, host: host.to_owned(), mails: 0, ended: None }
     }
 
     pub(crate) fn offer(&self) -> &Offer {
@@ -69,8 +73,11 @@ impl Session {
         heard(timeout(time, self.connection.command(line)).await, phase)
     }
 
-    /// Whether it can take another mail: RSET (RFC 5321 §4.1.1.5) is answered.
+    /// Whether it can take another mail: right after one that ended well, or once RSET (RFC 5321 §4.1.1.5) is answered.
     pub(crate) async fn reset(&mut self, times: &Times) -> bool {
+        if self.ended.take().is_some_and(|ended| ended.elapsed() < FRESH) {
+            return true;
+        }
         self.say("RSET\r\n", times.mail, Phase::Mail).await.is_ok_and(|answer| answer.is_positive())
     }
 
@@ -164,6 +171,8 @@ impl Run<'_> {
             self.say(first, self.times.mail, Phase::Mail).await.map_err(fail)?
         };
         if !answer.is_positive() {
+            // Closed for idleness, as its own words say.
+            self.done.stale = answer.code == 421 && self.session.mails > 1;
             self.answered(wanted, &answer);
             if matches!(answer.code, 530 | 535 | 538) {
                 self.done.well = false;
@@ -272,7 +281,10 @@ impl Run<'_> {
         let all_said = gauge.waits_for_answer();
         match heard(result, if all_said { Phase::End } else { Phase::Text }) {
             Ok(answer) if answer.code / 100 == 3 => self.broken(&Why::Nonsense(Phase::End), accepted),
-            Ok(answer) => self.answered(accepted, &answer),
+            Ok(answer) => {
+                self.session.ended = Some(Instant::now());
+                self.answered(accepted, &answer);
+            }
             Err(_) if all_said => {
                 self.done.over = true;
                 self.done.well = false;
@@ -353,36 +365,4 @@ fn line(command: &str, parameters: &[impl std::fmt::Display]) -> String {
     }
     line.push_str("\r\n");
     line
-}
-
-/// "Not so many recipients at once" (RFC 5321 §4.5.3.1.10); 452 without an enhanced code can mean a full disk, which comes to the same in the end.
-fn too_many(answer: &Answer) -> bool {
-    let detail = answer.enhanced.map(|enhanced| (enhanced.1, enhanced.2));
-    match answer.code {
-        452 => detail.is_none_or(|detail| detail == (5, 3)),
-        552 => detail == Some((5, 3)),
-        _ => false,
-    }
-}
-
-/// What lettre says of an answer, or of there being none.
-fn heard(
-    result: Result<Result<Response, lettre::transport::smtp::Error>, tokio::time::error::Elapsed>,
-    phase: Phase,
-) -> Result<Answer, Why> {
-    let error = match result {
-        Err(_) => return Err(Why::Hung(phase)),
-        Ok(Ok(response)) => return Ok(Answer::new(response.code().into(), &response.message().collect::<Vec<_>>().join(" "))),
-        Ok(Err(error)) => error,
-    };
-    let source = std::error::Error::source(&error);
-    if let Some(code) = error.status() {
-        return Ok(Answer::new(code.into(), &source.map(ToString::to_string).unwrap_or_default()));
-    }
-    let kind = source.and_then(|source| source.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
-    match kind {
-        Some(std::io::ErrorKind::InvalidData) => Err(Why::Nonsense(phase)),
-        Some(_) => Err(Why::Lost(phase)),
-        None => Err(Why::Nonsense(phase)),
-    }
 }

@@ -240,13 +240,35 @@ async fn a_connection_takes_many_mails_and_no_more_than_it_should() {
 
 #[tokio::test]
 async fn a_connection_that_went_away_while_it_waited_costs_nothing() {
+    for offers in [&ALL[..], &[]] {
+        for goodbye in [None, Some("421 4.4.2 idle too long")] {
+            let mails = std::sync::atomic::AtomicUsize::new(0);
+            let conduct = conduct(move |number, line| {
+                let gone =
+                    number == 0 && line.starts_with("MAIL") && mails.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 1;
+                gone.then(|| goodbye.map_or(Do::Cut, |words| Do::Say(words.to_owned())))
+            });
+            let host = Host::start(offers, Tls::No, conduct).await;
+            let (outbound, hop) = (plain_sender(), smarthost(&host));
+            for _ in 0..3 {
+                let outcome = outbound.send(Hop::Smarthost(&hop), &mail(&["b@far.test"])).await;
+                assert!(matches!(outcome.fates[..], [Fate::Delivered { .. }]), "{goodbye:?} {outcome:?}");
+            }
+            assert_eq!((host.log().connections.len(), host.log().mails.len(), host.heard("RSET")), (2, 3, 0));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_waited_is_asked_before_it_is_used() {
     let host = Host::start(&ALL, Tls::No, conduct(|number, line| (number == 0 && line == "RSET").then_some(Do::Cut))).await;
     let (outbound, hop) = (plain_sender(), smarthost(&host));
-    for _ in 0..3 {
+    for _ in 0..2 {
         let outcome = outbound.send(Hop::Smarthost(&hop), &mail(&["b@far.test"])).await;
         assert!(matches!(outcome.fates[..], [Fate::Delivered { .. }]), "{outcome:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
     }
-    assert_eq!((host.log().connections.len(), host.log().mails.len()), (2, 3));
+    assert_eq!((host.log().connections.len(), host.log().mails.len(), host.heard("RSET")), (2, 2, 1));
 }
 
 #[tokio::test]
