@@ -163,8 +163,8 @@ async fn policy(shared: &Shared, domain: &Domain) -> Option<Policy> {
                 }
                 Err(_) => Err("no address"),
             };
-            if let Err(why) = &fetched {
-                tracing::debug!(why, "a domain's MTA-STS policy could not be fetched");
+            if let Err(why) = fetched.as_ref() {
+                tracing::debug!(error = why, "a domain's MTA-STS policy could not be fetched");
             }
             shared.policies().fetched(domain, &id, fetched.ok(), now_s)
         }

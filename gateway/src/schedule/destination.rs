@@ -154,9 +154,14 @@ impl Destination {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
+    use rand::rngs::SmallRng;
+    use rand::{RngExt, SeedableRng};
 
     use super::*;
+    use crate::schedule::{Next, Schedule};
 
     const LIMITS: Limits =
         Limits { connections: 2, mails_per_minute: 3, rest_first_ms: 1_000, rest_longest_ms: 8_000, rest_credentials_ms: 50_000 };
@@ -199,6 +204,54 @@ mod tests {
         assert_eq!(destination.ask(1, &LIMITS), Permit::Rest { in_ms: 49_999, why: Rest::Credentials });
         destination.forgive();
         assert_eq!(destination.ask(2, &LIMITS), Permit::Go);
+    }
+
+    /// A day of a queue by this state and the usual schedule, in injected time: how often the host was knocked at, and when each mail was taken.
+    fn a_day(mails: u32, up_at_ms: u64, seed: u64) -> (u32, Vec<u64>) {
+        let (schedule, limits) = (Schedule::default(), Limits { mails_per_minute: 10_000, ..Limits::default() });
+        let (mut destination, mut random, mut knocks, mut taken) =
+            (Destination::default(), SmallRng::seed_from_u64(seed), 0, Vec::new());
+        let mut queue: BTreeSet<(u64, u32, u32)> = (0..mails).map(|mail| (u64::from(mail) * 60_000, mail, 0)).collect();
+        while let Some((now, mail, failures)) = queue.pop_first().filter(|(now, ..)| *now < 86_400_000) {
+            match destination.ask(now, &limits) {
+                Permit::Go if now >= up_at_ms => {
+                    knocks += 1;
+                    destination.end(now, &limits, Ended::Well, random.random());
+                    taken.push(now);
+                }
+                Permit::Go => {
+                    knocks += 1;
+                    destination.end(now, &limits, Ended::Trouble, random.random());
+                    if let Next::Again { in_ms } = schedule.next(failures + 1, now - u64::from(mail) * 60_000, random.random()) {
+                        queue.insert((now + in_ms, mail, failures + 1));
+                    }
+                }
+                // No attempt of the mail: it comes back when the rest is over.
+                Permit::Rest { in_ms, .. } => {
+                    queue.insert((now + in_ms, mail, failures));
+                }
+                Permit::Busy => unreachable!("one at a time"),
+            }
+        }
+        (knocks, taken)
+    }
+
+    #[test]
+    fn a_day_with_a_dead_host_is_a_knock_an_hour_however_many_mails_wait() {
+        for seed in 0..20 {
+            let (knocks, taken) = a_day(500, u64::MAX, seed);
+            assert!((20..=35).contains(&knocks) && taken.is_empty(), "{knocks}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_comes_back_after_half_a_day_gets_everything_within_hours() {
+        for seed in 0..20 {
+            let up = 12 * 3_600_000;
+            let (_, taken) = a_day(500, up, seed);
+            assert_eq!(taken.len(), 500);
+            assert!(taken.iter().all(|at| (up..up + 5 * 3_600_000).contains(at)), "{:?}", taken.last());
+        }
     }
 
     proptest! {
