@@ -139,6 +139,19 @@ pub struct Addresses {
     pub alias_of: Option<String>,
 }
 
+/// Whether signatures are checked, and why not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Signatures {
+    /// They arrive, and are checked.
+    Checked,
+    /// They do not arrive: something on the way, often the router, takes them off. Nothing is checked, and a person should be told: DANE does nothing here.
+    Stripped,
+    /// The DNS did not answer: they are checked until more is known.
+    Unknown,
+    /// Settings say not to check.
+    Off,
+}
+
 /// The way to the DNS; cheap to clone, with one memory for all clones.
 #[derive(Clone)]
 pub struct Dns {
@@ -182,6 +195,23 @@ impl Dns {
         options.positive_max_ttl = Some(Duration::from_secs(24 * 3600));
         let resolver = builder.build().map_err(system)?;
         Ok(Dns { resolver: Arc::new(resolver), question: QUESTION })
+    }
+
+    /// A resolver for the network that this machine is in now: without checks where signatures do not arrive, since there every signed domain would look bogus and its
+    /// mail would wait in vain. To be asked for again when the network changes.
+    ///
+    /// # Errors
+    /// As [`Dns::new`].
+    pub async fn for_this_network(settings: &DnsSettings) -> Result<(Dns, Signatures), DnsSettingsError> {
+        let dns = Dns::new(settings)?;
+        if !settings.dnssec {
+            return Ok((dns, Signatures::Off));
+        }
+        match dns.signatures_arrive().await {
+            Ok(true) => Ok((dns, Signatures::Checked)),
+            Err(_) => Ok((dns, Signatures::Unknown)),
+            Ok(false) => Ok((Dns::new(&DnsSettings { dnssec: false, ..settings.clone() })?, Signatures::Stripped)),
+        }
     }
 
     /// The same, with another bound for one question in all; for callers that are in more of a hurry.

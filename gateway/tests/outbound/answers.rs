@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use kith_gateway::dns::mx::{NoRoute, route};
-use kith_gateway::dns::{Dns, DnsFailure, DnsSettings};
+use kith_gateway::dns::{Dns, DnsFailure, DnsSettings, Signatures};
 use kith_gateway::domain::Domain;
 
 use crate::support::dns::{Damage, Names, silent};
@@ -117,4 +117,19 @@ async fn aliases_that_go_round_and_crowds_of_records_are_bounded() {
     assert_eq!(names.dns.texts("crowd.test").await.unwrap().value.len(), 32);
     let crowd = route(&names.dns, &domain("crowd.test"), &[], &mut rand::rng()).await.unwrap();
     assert_eq!(crowd.hosts.len(), 5);
+}
+
+#[tokio::test]
+async fn a_router_that_takes_signatures_off_is_noticed_and_does_not_stop_the_mail() {
+    let stripped = Names::start_with(SIGNED, CLEAR, Damage::Stripped).await;
+    assert!(stripped.dns.exchanges(&domain("signed")).await.is_err_and(|failure| failure.is_temporary()), "checked, it is bogus");
+    let (dns, signatures) = Dns::for_this_network(&stripped.settings).await.unwrap();
+    assert_eq!(signatures, Signatures::Stripped);
+    assert!(!dns.exchanges(&domain("signed")).await.unwrap().secure);
+    let whole = Names::start(SIGNED, CLEAR).await;
+    let (dns, signatures) = Dns::for_this_network(&whole.settings).await.unwrap();
+    assert_eq!(signatures, Signatures::Checked);
+    assert!(dns.exchanges(&domain("signed")).await.unwrap().secure);
+    let off = DnsSettings { dnssec: false, ..whole.settings.clone() };
+    assert_eq!(Dns::for_this_network(&off).await.unwrap().1, Signatures::Off);
 }

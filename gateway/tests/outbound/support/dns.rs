@@ -22,6 +22,7 @@ use tokio::net::{TcpListener, UdpSocket};
 pub(crate) struct Names {
     pub(crate) address: SocketAddr,
     pub(crate) dns: Dns,
+    pub(crate) settings: DnsSettings,
     _anchor: tempfile::NamedTempFile,
     _server: Server<Zones>,
 }
@@ -43,17 +44,19 @@ impl Names {
         let root_text = format!(
             ". 60 IN SOA ns.invalid-ns. root.invalid-ns. 1 60 60 60 60\n. 60 IN NS ns.invalid-ns.\ntest. 60 IN NS ns.test.\n{signed}\n"
         );
-        let mut root = zone(".", &root_text, true);
-        let key = if damage == Damage::ForeignKey { &other } else { &real };
-        let published = DNSKEY::from_key(&signing(key).to_public_key().unwrap());
-        root.add_zone_signing_key_mut(DnssecSigner::new(
-            published,
-            Box::new(signing(key)),
-            Name::root(),
-            Duration::from_secs(86_400),
-        ))
-        .unwrap();
-        root.secure_zone_mut().unwrap();
+        let mut root = zone(".", &root_text, damage != Damage::Stripped);
+        if damage != Damage::Stripped {
+            let key = if damage == Damage::ForeignKey { &other } else { &real };
+            let published = DNSKEY::from_key(&signing(key).to_public_key().unwrap());
+            root.add_zone_signing_key_mut(DnssecSigner::new(
+                published,
+                Box::new(signing(key)),
+                Name::root(),
+                Duration::from_secs(86_400),
+            ))
+            .unwrap();
+            root.secure_zone_mut().unwrap();
+        }
         let test_text = format!(
             "test. 60 IN SOA ns.test. root.test. 1 60 60 60 60\ntest. 60 IN NS ns.test.\nns.test. 60 IN A 127.0.0.1\n{clear}\n"
         );
@@ -78,7 +81,7 @@ impl Names {
         server.register_listener(tcp, Duration::from_secs(5), 65_535);
         let settings = DnsSettings { servers: vec![address], dnssec: true, trust_anchor: Some(anchor.path().to_owned()) };
         let dns = Dns::new(&settings).unwrap().with_question_time(Duration::from_secs(5));
-        Names { address, dns, _anchor: anchor, _server: server }
+        Names { address, dns, settings, _anchor: anchor, _server: server }
     }
 
     /// A resolver that asks the same server and checks no signatures.
@@ -93,6 +96,8 @@ pub(crate) enum Damage {
     None,
     /// The zone is signed with a key that nobody trusts.
     ForeignKey,
+    /// Somebody on the way takes the signatures off.
+    Stripped,
 }
 
 fn zone(origin: &str, text: &str, signed: bool) -> InMemoryZoneHandler<TokioRuntimeProvider> {
