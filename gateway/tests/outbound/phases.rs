@@ -6,12 +6,12 @@ use kith_gateway::domain::{Domain, Place};
 use kith_gateway::outbound::fate::{Fate, HopState, Phase, Why};
 use kith_gateway::outbound::mail::Mail;
 use kith_gateway::outbound::trust::Roots;
-use kith_gateway::outbound::{Hop, OutboundSettings};
+use kith_gateway::outbound::{Hop, Outbound, OutboundSettings};
 
-use crate::fates::{plain_sender, smarthost};
+use crate::fates::smarthost;
 use crate::support::dns::Names;
 use crate::support::host::{Do, Host, Tls, conduct};
-use crate::support::{at, content, free_port, mail, no_dns, sender, settings};
+use crate::support::{at, content, free_port, mail, no_dns, quick, sender, settings};
 
 const STEPS: [(&str, Phase); 6] = [
     ("GREETING", Phase::Greeting),
@@ -21,6 +21,14 @@ const STEPS: [(&str, Phase); 6] = [
     ("DATA", Phase::Data),
     ("TEXT", Phase::Text),
 ];
+
+fn hurried() -> OutboundSettings {
+    OutboundSettings { times: quick(), ..settings() }
+}
+
+fn plain_sender() -> Outbound {
+    sender(hurried(), &no_dns(), Roots::web())
+}
 
 /// A mail larger than what sockets buffer, so that a host that stops reading is noticed.
 fn large() -> Mail {
@@ -174,7 +182,7 @@ async fn a_host_that_drips_its_answers_is_left_when_the_mails_time_is_over() {
         None
     });
     let host = Host::start(&[], Tls::No, slow).await;
-    let mut settings = settings();
+    let mut settings = hurried();
     settings.times.mail_in_all = Duration::from_millis(500);
     let (outbound, hop) = (sender(settings, &no_dns(), Roots::web()), smarthost(&host));
     let to: Vec<String> = (0..90).map(|number| format!("r{number}@far.test")).collect();
@@ -203,7 +211,7 @@ async fn the_search_for_a_host_that_talks_ends() {
         )
         .await;
     }
-    let mut settings = OutboundSettings { port, ..settings() };
+    let mut settings = OutboundSettings { port, ..hurried() };
     settings.times.search = Duration::from_millis(700);
     let start = Instant::now();
     let outcome = sender(settings, &names.dns, Roots::web())
@@ -214,4 +222,17 @@ async fn the_search_for_a_host_that_talks_ends() {
         "{outcome:?}"
     );
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn an_attempt_that_is_called_off_leaves_its_place_to_the_next() {
+    let host = Host::start(&[], Tls::No, conduct(|number, line| (number == 0 && line == "DATA").then_some(Do::Hang))).await;
+    let mut settings = settings();
+    settings.limits.connections = 1;
+    let (outbound, hop) = (sender(settings, &no_dns(), Roots::web()), smarthost(&host));
+    let one = mail(&["b@far.test"]);
+    assert!(tokio::time::timeout(Duration::from_millis(500), outbound.send(Hop::Smarthost(&hop), &one)).await.is_err());
+    let outcome = outbound.send(Hop::Smarthost(&hop), &one).await;
+    assert!(matches!(outcome.fates[..], [Fate::Delivered { .. }]), "{outcome:?}");
+    assert_eq!(host.log().mails.len(), 1);
 }

@@ -73,6 +73,11 @@ impl Authority {
     }
 }
 
+/// Bounds that a busy machine keeps.
+pub(crate) fn patient() -> Times {
+    Times { idle: Duration::from_secs(20), ..Times::default() }
+}
+
 /// Bounds that tests can wait for.
 pub(crate) fn quick() -> Times {
     let ms = Duration::from_millis;
@@ -95,7 +100,7 @@ pub(crate) fn quick() -> Times {
 
 pub(crate) fn settings() -> OutboundSettings {
     let mut settings = OutboundSettings::new(Place::Domain("node.test".parse().unwrap()));
-    settings.times = quick();
+    settings.times = patient();
     settings.local = LocalAddresses::Allowed;
     settings.limits.rest_first_ms = 1;
     settings.limits.rest_longest_ms = 1;
