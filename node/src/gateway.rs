@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use kith_gateway::domain::Domain;
+use kith_gateway::domain::lookalike::lookalike;
 use kith_protocol::address::Address;
 use kith_protocol::ids::AccountId;
 use kith_store::account::Account;
@@ -240,6 +242,29 @@ impl Gateway {
         }
         let shared = store.gateway_people(account.id)?.into_iter().find(|(_, sharing)| sharing.we_may);
         Ok(shared.map(|(address, _)| WayOut::Contact(address)))
+    }
+
+    /// What about the domain of an ordinary address could deceive the sender: letters of another script, or the looks of a domain that they know.
+    /// Nothing, where a rule of theirs speaks of the address or its domain, or they have written to it before.
+    ///
+    /// # Errors
+    /// [`StoreError`] from below.
+    pub fn deception(&self, store: &Store, account: &Account, email: &str) -> Result<Option<String>, StoreError> {
+        let Some(domain) = email.rsplit_once('@').and_then(|(_, domain)| Domain::parse(domain).ok()) else { return Ok(None) };
+        let pattern = format!("@{}", email.rsplit_once('@').map_or("", |(_, domain)| domain));
+        let rules = store.clear_rules(account.id)?;
+        if rules.iter().any(|(about, _)| *about == email || *about == pattern) || clear::has_written_to(store, account.id, email)?
+        {
+            return Ok(None);
+        }
+        let contacts = store.contacts(account.id)?;
+        let emails = contacts.iter().flat_map(|contact| &contact.emails).filter_map(|email| email.rsplit_once('@'));
+        let known: BTreeSet<Domain> = emails
+            .map(|(_, domain)| domain)
+            .chain(self.domains.iter().map(String::as_str))
+            .filter_map(|text| Domain::parse(text).ok())
+            .collect();
+        Ok(lookalike(&domain, &known).map(|found| found.to_string()))
     }
 
     /// Whether an account's mail to an ordinary address may leave in the clear.

@@ -23,6 +23,9 @@ pub fn start(filter: &str) {
         "rustls",
         "quinn",
     ];
+    // These speak of the names of domains: who writes to whom is the secret.
+    let silent = ["hickory_resolver", "hickory_proto", "hickory_net"];
+    let filter = silent.iter().filter_map(|name| format!("{name}=off").parse().ok()).fold(filter, EnvFilter::add_directive);
     let filter = quiet.iter().fold(filter, |filter, name| match format!("{name}=error").parse() {
         Ok(directive) => filter.add_directive(directive),
         Err(_) => filter,

@@ -51,6 +51,9 @@ pub enum Unroutable {
     /// The person said that nothing goes there in the clear.
     #[error("mail to {0} would leave in the clear, and a rule of yours forbids that; see: kith gateway rule")]
     Forbidden(String),
+    /// Its domain deceives.
+    #[error("{0}; if it is meant, say so: kith gateway rule always {1}")]
+    Deceptive(String, String),
     /// It is in a domain of this node, and nobody's.
     #[error("nobody has the address {0} here; give it to somebody with: kith gateway map {0} WHO")]
     Unmapped(String),
@@ -102,6 +105,9 @@ fn ordinary(store: &Store, gateway: &Gateway, sender: &Account, local: &str, dom
     }
     if gateway.way_out(store, sender)?.is_none() {
         return Err(Unroutable::Legacy(shown(&email)));
+    }
+    if let Some(deception) = gateway.deception(store, sender, &email)? {
+        return Err(Unroutable::Deceptive(shown(&deception), shown(&email)));
     }
     let address = format!("{local}@{domain}");
     match gateway.clear(store, sender.id, &email)? {

@@ -198,7 +198,7 @@ fn refused(error: &Unroutable) -> Refusal {
         Unroutable::Mistyped(_) | Unroutable::UnknownName(_) => (550, "5.1.1"),
         Unroutable::Unmapped(_) => (550, "5.1.1"),
         Unroutable::Legacy(_) => (550, "5.1.2"),
-        Unroutable::Forbidden(_) => (550, "5.7.1"),
+        Unroutable::Forbidden(_) | Unroutable::Deceptive(..) => (550, "5.7.1"),
         Unroutable::Store(_) => (451, "4.3.0"),
     };
     Refusal { code, enhanced, text: wire(&error.to_string()) }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use kith_gateway::dns::{Dns, DnsSettings, DnsSettingsError};
+use kith_gateway::dns::{Dns, DnsSettings, DnsSettingsError, Signatures};
 use kith_gateway::domain::{Domain, Place};
 use kith_gateway::inbound::verify::{self, Verifier};
 use kith_gateway::outbound::secret::SecretSource;
@@ -23,25 +23,23 @@ use crate::config::GatewayConfig;
 use crate::config::gateway::{Provider, TlsWord};
 use crate::engine::Clock;
 
+/// The kind of the row with the policies (MTA-STS) of other domains.
+const POLICY_ROWS: &str = "mta-sts";
 /// The port on which the world's mail servers listen.
 const SMTP_PORT: u16 = 25;
 
 /// The name servers that the settings name, or the system's; one on this machine where the system names none, as before a network is there.
-///
-/// # Errors
-/// A sentence: too many servers.
-pub fn dns(config: &GatewayConfig) -> Result<Dns, String> {
+fn name_servers(config: &GatewayConfig) -> Result<DnsSettings, String> {
     let servers = config.dns.iter().filter_map(|server| server.parse().ok()).collect();
     let settings = DnsSettings { servers, ..DnsSettings::default() };
-    Dns::new(&settings)
-        .or_else(|error| match error {
-            DnsSettingsError::System(_) => {
-                tracing::debug!(%error, "asking this machine");
-                Dns::new(&DnsSettings { servers: vec![(std::net::Ipv4Addr::LOCALHOST, 53).into()], ..settings })
-            }
-            error => Err(error),
-        })
-        .map_err(|error| error.to_string())
+    match Dns::new(&settings) {
+        Ok(_) => Ok(settings),
+        Err(DnsSettingsError::System(error)) => {
+            tracing::debug!(error, "the system names no name servers: asking this machine");
+            Ok(DnsSettings { servers: vec![(std::net::Ipv4Addr::LOCALHOST, 53).into()], ..settings })
+        }
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// What finds out who mail from outside is from.
@@ -99,25 +97,83 @@ fn smarthost(home: &Path, provider: &Provider) -> Result<Option<Smarthost>, Stri
     smarthost.checked().map(Some).map_err(|error| error.to_string())
 }
 
-/// What sends, by the settings.
+/// What is to send, but for the question whether signatures of the DNS come through to here.
+pub struct Prepared {
+    store: Store,
+    clock: Clock,
+    gateway: std::sync::Arc<Gateway>,
+    settings: OutboundSettings,
+    dns: DnsSettings,
+    roots: Roots,
+    signers: Vec<Signer>,
+    smarthosts: BTreeMap<String, Smarthost>,
+}
+
+/// What sends, by the settings. Signing keys are made where there are none, which takes a second or two.
 ///
 /// # Errors
 /// A sentence: something in the settings cannot be used.
-pub fn sender(home: &Path, store: &Store, gateway: &std::sync::Arc<Gateway>, clock: Clock) -> Result<Sender, String> {
+pub fn sender(home: &Path, store: &Store, gateway: &std::sync::Arc<Gateway>, clock: Clock) -> Result<Prepared, String> {
     let config = gateway.config();
     let hello = Domain::parse(&gateway.hello()).map_err(|error| format!("gateway.hello: {error}"))?;
     let mut own = vec![hello.clone()];
     own.extend(config.domains.iter().filter_map(|domain| Domain::parse(domain).ok()));
     let local = if config.mx_port == SMTP_PORT { LocalAddresses::Refused } else { LocalAddresses::Allowed };
     let settings = OutboundSettings { own, port: config.mx_port, local, ..OutboundSettings::new(Place::Domain(hello)) };
-    let outbound = Outbound::new(settings, dns(config)?, roots(config)?, Policies::default());
     let mut smarthosts = BTreeMap::new();
     for (name, provider) in &config.provider {
         if let Some(smarthost) = smarthost(home, provider).map_err(|error| format!("gateway.provider.{name}: {error}"))? {
             smarthosts.insert(name.clone(), smarthost);
         }
     }
-    Ok(Sender::new(store.clone(), clock, gateway.clone(), outbound, signers(store, config)?, smarthosts))
+    Ok(Prepared {
+        store: store.clone(),
+        clock,
+        gateway: gateway.clone(),
+        settings,
+        dns: name_servers(config)?,
+        roots: roots(config)?,
+        signers: signers(store, config)?,
+        smarthosts,
+    })
+}
+
+impl Prepared {
+    /// Asks the DNS what there is to ask, and sends until it is told to stop.
+    pub async fn run(self, stop: tokio::sync::watch::Receiver<bool>) {
+        let by_name = |smarthost: &Smarthost| smarthost.host.parse::<std::net::IpAddr>().is_err();
+        let dns = if self.gateway.config().direct || self.smarthosts.values().any(by_name) {
+            Dns::for_this_network(&self.dns).await.map(|(dns, signatures)| {
+                if signatures == Signatures::Stripped {
+                    tracing::warn!("the name servers here strip signatures: DANE cannot be used");
+                }
+                dns
+            })
+        } else {
+            Dns::new(&self.dns)
+        };
+        let dns = match dns {
+            Ok(dns) => dns,
+            Err(error) => {
+                tracing::error!(%error, "no mail leaves for ordinary addresses");
+                return;
+            }
+        };
+        let row = self.store.gateway_row(POLICY_ROWS, "").ok().flatten();
+        let policies: Policies = row.and_then(|row| serde_json::from_slice(&row).ok()).unwrap_or_default();
+        let outbound = Outbound::new(self.settings, dns, self.roots, policies);
+        let store = self.store.clone();
+        let sender = Sender::new(self.store, self.clock, self.gateway, outbound.clone(), self.signers, self.smarthosts);
+        sender.run(stop).await;
+        let row = serde_json::to_vec(&outbound.policies()).unwrap_or_default();
+        // What is not kept is asked for again.
+        let kept = tokio::task::spawn_blocking(move || {
+            store.write(move |transaction| transaction.put_gateway_row(POLICY_ROWS, "", Some(&row)))
+        });
+        if !matches!(kept.await, Ok(Ok(()))) {
+            tracing::debug!("domains' policies were not kept");
+        }
+    }
 }
 
 /// What fetches, by the settings: one for each provider that has an account here.

@@ -1,6 +1,7 @@
 //! Ordinary e-mail: mail to both worlds at once, what its sender is told, what happens when the other side is down or says no.
 
 use crate::clients::{Imap, Lines, body, by_pop3, header, inbox, mail, send, submission};
+use crate::names::Names;
 use crate::node::{Node, befriend, eventually};
 use crate::postfix::{Postfix, free_port};
 
@@ -217,4 +218,43 @@ fn a_contacts_gateway_sends_on_and_says_what_became_of_it() {
     for node in [&anna, &bob] {
         eventually("nothing waits", || (node.waiting() == 0).then_some(()));
     }
+}
+
+/// Without a provider: the DNS says who takes mail for a domain, and it is brought there, signed.
+#[test]
+fn mail_goes_directly_to_the_mail_server_that_the_dns_names() {
+    let Some(postfix) = Postfix::start(free_port(), "") else { return };
+    let names = Names::start(&[("far.test", "MX mx.far.test"), ("mx.far.test", "A 127.0.0.1")]);
+    let mut anna = Node::with_accounts(&["anna"]);
+    anna.configure(&format!(
+        "[gateway]\ndomains = [\"near.test\"]\ndirect = true\nmx_port = {}\ndns = [\"{}\"]\nretry_seconds = 1\n",
+        postfix.port, names.address
+    ));
+    anna.start();
+    send(&anna, "anna", &["carol@far.test", "x@nowhere.test"], &mail("anna", "direct", b"x\r\n"));
+    let got = &postfix.mailbox("carol", 1)[0];
+    assert_eq!(header(got, "From"), "<anna@near.test>");
+    let signature = header(got, "DKIM-Signature");
+    assert!(signature.contains("d=near.test") && signature.contains("Kith-Address"), "{signature}");
+    let report = eventually("the report", || {
+        by_pop3(&anna, "anna").into_iter().find(|mail| text(mail).contains("Final-Recipient: rfc822; x@nowhere.test"))
+    });
+    assert!(text(&report).contains("Status: 5.1.2"), "{}", text(&report));
+    eventually("nothing waits", || (anna.waiting() == 0).then_some(()));
+}
+
+#[test]
+fn a_domain_that_looks_like_a_known_one_is_refused_until_it_is_meant() {
+    let Some((anna, bob, postfix)) = three() else { return };
+    anna.ask(&["contact", "add", "bob", &bob.address("bob"), "--email", "bob@apple.test"]);
+    // The first letter is Cyrillic.
+    let mut smtp: Lines = submission(&anna, "anna");
+    assert!(smtp.talk("MAIL FROM:<anna@kith.alt> SMTPUTF8").starts_with("250 "));
+    let refused = smtp.talk("RCPT TO:<bob@\u{430}pple.test>");
+    assert!(refused.starts_with("550 5.7.1") && refused.contains("kith gateway rule always"), "{refused}");
+    let ascii = rcpt(&anna, "anna", "bob@xn--pple-43d.test");
+    assert!(ascii.starts_with("550 5.7.1"), "{ascii}");
+    anna.ask(&["gateway", "rule", "always", "@xn--pple-43d.test"]);
+    assert!(rcpt(&anna, "anna", "bob@xn--pple-43d.test").starts_with("250 "));
+    drop(postfix);
 }
