@@ -111,7 +111,10 @@ impl Policy for MxDesk {
             envid: None,
             ret_full: false,
         };
-        self.store.submit(submission).map_err(|_| CommitRefusal::Broken)?;
+        self.store.submit(submission).map_err(|error| match error {
+            kith_store::StoreError::DiskFull => CommitRefusal::Full,
+            _ => CommitRefusal::Broken,
+        })?;
         let mut taken = self.taken.lock().unwrap();
         taken.push(mail);
         Ok(format!("mail{}", taken.len()))

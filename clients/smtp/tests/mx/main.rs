@@ -6,7 +6,8 @@ mod conversations;
 mod desk;
 #[path = "../../../connection/tests/support/dialogue.rs"]
 mod dialogue;
+mod durability;
 #[path = "../../../connection/tests/support/home.rs"]
-#[expect(dead_code, reason = "nobody logs in here, and the disk is whole")]
+#[expect(dead_code, reason = "nobody logs in here")]
 mod home;
 mod sockets;
