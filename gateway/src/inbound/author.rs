@@ -84,14 +84,15 @@ impl Author {
 /// The domain of an address, lower case; `None` where it is none.
 #[must_use]
 pub fn domain_of(address: &str) -> Option<String> {
-    let (local, domain) = address.rsplit_once('@')?;
+    // Quoted local parts come without their text from some readers; whose domain it is matters here.
+    let (_, domain) = address.rsplit_once('@')?;
     let domain = domain.trim_end_matches('.');
     let is_label = |label: &str| {
         let is_letter = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_') || !letter.is_ascii();
         (1..=63).contains(&label.len()) && label.chars().all(is_letter)
     };
     let is_domain = domain.len() <= 253 && domain.split('.').all(is_label);
-    (is_domain && !local.is_empty()).then(|| domain.to_lowercase())
+    is_domain.then(|| domain.to_lowercase())
 }
 
 #[cfg(test)]

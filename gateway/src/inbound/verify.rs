@@ -22,7 +22,7 @@ use mail_auth::{
 };
 use tokio::time::timeout;
 
-use super::author::Author;
+use super::author::{Author, domain_of};
 use super::fields::{fields, header, without};
 use super::verdict::{Arc, Dkim, Dmarc, Envelope, Iprev, Outcome, Request, Spf, Verdict};
 
@@ -111,9 +111,15 @@ impl Verifier {
             bare = [without(head, is_seal).0, b"\r\n".to_vec()].concat();
             &bare
         };
+        let mut author = author;
         let (dkim, dmarc, arc) = match AuthenticatedMessage::parse(looked_at) {
             None => (Vec::new(), DmarcOutput::default(), None),
-            Some(message) => self.header_side(&message, spf_domain, spf_output.as_ref()).await,
+            Some(message) => {
+                if !agrees(&author, &message) {
+                    author = Author::Malformed;
+                }
+                self.header_side(&message, spf_domain, spf_output.as_ref()).await
+            }
         };
         let dkim = if is_reasonable(head) { dkim } else { vec![too_many()] };
         let spf = Spf { outcome, domain: spf_domain.to_lowercase() };
@@ -209,6 +215,17 @@ impl Verifier {
         };
         let arc = arc.map_or_else(|_| Some(Arc { outcome: Outcome::TempError, sealer: String::new() }), |arc| arc_verdict(&arc));
         (signatures, dmarc, arc)
+    }
+}
+
+/// Whether mail-auth, which looks up the author's domain, reads the same author as [`Author`]: where two readers differ, a third one shows yet another.
+fn agrees(author: &Author, message: &AuthenticatedMessage<'_>) -> bool {
+    match author {
+        Author::Of { domain, .. } => {
+            let same = |address: &String| domain_of(address).as_ref() == Some(domain);
+            !message.from.is_empty() && message.from.iter().all(same)
+        }
+        _ => true,
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use kith_gateway::inbound::author::Author;
 use kith_gateway::inbound::results;
 use kith_gateway::inbound::verdict::{Envelope, Outcome, Request, Verdict};
 use kith_gateway::inbound::verify::{self, Verifier};
@@ -259,5 +260,49 @@ async fn records_that_lie_and_loop_end() {
     dns.mx("x.example", 10, "y.example");
     for junk in [&b""[..], b"\r\n", b"no header", &[0xff; 5000], b"From: a@b.example\r\nDKIM-Signature: =;=;=\r\n\r\n"] {
         look(&dns, junk, "\u{fffd}@\u{fffd}").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn authors_are_read_the_same_by_whoever_reads_them_or_not_at_all() {
+    let dns = Dns::start().await;
+    for from in [
+        "anna@example.org",
+        "<anna@example.org>",
+        "Anna <anna@Example.ORG>",
+        "\"Anna, of (the) <house>\" <anna@example.org>",
+        "=?UTF-8?Q?Anna_M=C3=BCller?= <anna@example.org>",
+        "Anna M\u{fc}ller <anna@example.org>",
+        "Anna (at home) <anna@example.org> (really)",
+        "\"boss@bank.example\" <anna@example.org>",
+        "anna@example.org, \"B\" <ben@example.org>",
+        "Anna\r\n\t<anna@example.org>",
+        "Friends: anna@example.org, ben@example.org;",
+        "\"a b\"@example.org",
+        "<@relay.example:anna@example.org>",
+    ] {
+        let mail = format!("From: {from}\r\nSubject: x\r\n\r\nx\r\n");
+        let verdict = look(&dns, mail.as_bytes(), "").await;
+        assert!(matches!(&verdict.author, Author::Of { domain, .. } if domain == "example.org"), "{from}: {:?}", verdict.author);
+    }
+    // Whatever these are read as, no domain vouches for them by itself.
+    dns.txt("evil.example", "v=spf1 ip4:192.0.2.7 -all");
+    dns.txt("_dmarc.evil.example", "v=DMARC1; p=reject");
+    dns.txt("_dmarc.bank.example", "v=DMARC1; p=reject");
+    for from in [
+        "boss@bank.example <x@evil.example>",
+        "<boss@bank.example>, <x@evil.example>",
+        "<boss@bank.example><x@evil.example>",
+        "boss@bank.example\0<x@evil.example>",
+        "\"<x@evil.example>\" boss@bank.example",
+        "x@evil.example (<boss@bank.example>",
+        "=?utf-8?q?=22?= <boss@bank.example>, <x@evil.example>",
+    ] {
+        let mail = format!("From: {from}\r\nSubject: x\r\n\r\nx\r\n");
+        let verdict = look(&dns, mail.as_bytes(), "x@evil.example").await;
+        if let Author::Of { domain, .. } = &verdict.author {
+            let is_genuine = verdict.dmarc.outcome == Outcome::Pass;
+            assert_eq!(is_genuine, domain == "evil.example", "{from}: {verdict:?}");
+        }
     }
 }
