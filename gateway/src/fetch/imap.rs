@@ -9,11 +9,12 @@ use std::io::Write;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 pub use waiting::Woken;
 
-use super::wire::{SILENCE, Wire, shown};
+use super::wire::{ANSWER, SILENCE, Wire, shown};
 use super::{Account, Afterwards, Begin, FetchError, Security};
 use response::{Fetch, Response, Status, fetch_of, literal_of, quoted, utf7};
 
@@ -286,7 +287,11 @@ impl Session {
     /// Says a command, and shows every untagged response (literals as `""`).
     async fn run(&mut self, command: &str, mut hear: impl FnMut(&[u8])) -> Result<(), FetchError> {
         let tag = self.start(command).await?;
+        let start = Instant::now();
         for _ in 0..RESPONSES_MAX {
+            if start.elapsed() > ANSWER {
+                return Err(self.wire.late());
+            }
             let mut line = self.wire.line().await?;
             while let Some(size) = literal_of(&line) {
                 self.skip(size).await?;

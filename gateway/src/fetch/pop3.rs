@@ -7,9 +7,10 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::wire::{SILENCE, Wire, shown};
+use super::wire::{ANSWER, SILENCE, Wire, shown};
 use super::{Account, Afterwards, Begin, FetchError, Login, Secret, Security};
 
 /// Mails of a mailbox that are looked at; a larger one must be emptied by other means.
@@ -147,6 +148,7 @@ impl Session {
         self.command(&format!("RETR {}", mail.number)).await?;
         let (mut total, mut state) = (0_u64, Stuffing::LineStart);
         let mut plain = Vec::new();
+        let start = Instant::now();
         loop {
             // By single bytes at the end, so that nothing behind it is taken.
             let piece = self.wire.some(4096).await?;
@@ -160,6 +162,7 @@ impl Session {
                 }
             }
             total += plain.len() as u64;
+            self.wire.keeps_up(start, total)?;
             if total > self.size_limit {
                 return Err(FetchError::TooLarge { size: total });
             }
@@ -255,7 +258,11 @@ impl Session {
     async fn numbered(&mut self, command: &str) -> Result<Vec<(u32, String)>, FetchError> {
         self.command(command).await?;
         let mut all = Vec::new();
+        let start = Instant::now();
         while all.len() <= MAILS_MAX {
+            if start.elapsed() > ANSWER {
+                return Err(self.wire.late());
+            }
             let line = self.wire.line().await?;
             if line == b"." {
                 return Ok(all);

@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::{Account, FetchError, Security};
@@ -19,6 +19,10 @@ use super::{Account, FetchError, Security};
 const CONNECT: Duration = Duration::from_secs(30);
 /// Longest silence of the server in the middle of something.
 pub const SILENCE: Duration = Duration::from_secs(90);
+/// A whole answer that is no mail, however many lines it has.
+pub const ANSWER: Duration = Duration::from_secs(30 * 60);
+/// What a mail must come with, bytes a second on average, after a first [`SILENCE`].
+const PACE_BYTES: u64 = 256;
 /// Longest line, bytes.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
 /// Read at once, bytes.
@@ -126,12 +130,13 @@ impl Wire {
         self.line_within(self.silence).await
     }
 
-    /// As [`Wire::line`], with another patience. Cancel-safe.
+    /// As [`Wire::line`], with another patience for the whole line: a server that trickles is one that hangs. Cancel-safe.
     ///
     /// # Errors
     /// As there.
     pub async fn line_within(&mut self, patience: Duration) -> Result<Vec<u8>, FetchError> {
         let mut looked_at = 0;
+        let end = Instant::now() + patience;
         loop {
             let waiting = self.buffer.get(self.used..).unwrap_or_default();
             if let Some(at) = waiting.iter().skip(looked_at).position(|byte| *byte == b'\n') {
@@ -145,7 +150,7 @@ impl Wire {
             if looked_at > LINE_BYTES_MAX {
                 return Err(self.nonsense("a line without end"));
             }
-            self.fill(patience).await?;
+            self.fill(end.saturating_duration_since(Instant::now())).await?;
         }
     }
 
@@ -169,12 +174,30 @@ impl Wire {
     /// # Errors
     /// Silence, the end, the sink.
     pub async fn copy(&mut self, mut count: u64, sink: &mut (dyn Write + Send)) -> Result<(), FetchError> {
+        let start = Instant::now();
+        let whole = count;
         while count > 0 {
             let piece = self.some(count).await?;
             count -= piece.len() as u64;
+            self.keeps_up(start, whole - count)?;
             sink.write_all(&piece).map_err(FetchError::Disk)?;
         }
         Ok(())
+    }
+
+    /// Whether so many bytes since `start` are as many as a mail must come with.
+    ///
+    /// # Errors
+    /// The server trickles, which is as good as silence.
+    pub fn keeps_up(&self, start: Instant, bytes: u64) -> Result<(), FetchError> {
+        let earned = self.silence + Duration::from_secs(bytes / PACE_BYTES);
+        if start.elapsed() <= earned { Ok(()) } else { Err(FetchError::Silent(self.host.clone())) }
+    }
+
+    /// An answer that takes longer than [`ANSWER`].
+    #[must_use]
+    pub fn late(&self) -> FetchError {
+        FetchError::Silent(self.host.clone())
     }
 
     async fn fill(&mut self, patience: Duration) -> Result<(), FetchError> {

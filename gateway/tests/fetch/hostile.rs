@@ -165,6 +165,33 @@ async fn a_token_is_shown_by_xoauth2_and_its_refusal_is_typed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_busy_is_not_one_that_knows_us_not() {
+    for (said, is_for_now) in
+        [("[LIMIT] enough", true), ("[ALERT] Too many simultaneous connections. (Failure)", true), ("no", false)]
+    {
+        let mut script = logged_in(&[]);
+        script[2].1 = format!("{{tag}} NO {said}\r\n").into_bytes();
+        let failed = connect(server(&script).await).await.unwrap_err();
+        assert_eq!(matches!(failed, FetchError::Later { .. }), is_for_now, "{failed:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_trickles_is_one_that_hangs() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        while stream.write_all(b"*").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    let start = Instant::now();
+    assert!(matches!(connect(port).await, Err(FetchError::Silent(_))));
+    assert!(start.elapsed() < PATIENCE * 3, "{:?}", start.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_encryption_no_password_goes_out() {
     let plain = server(&[("", b"* OK hi\r\n".to_vec()), ("STARTTLS", b"{tag} BAD what\r\n".to_vec())]).await;
     let starttls = Account { security: Security::Starttls, ..account(Protocol::Imap, plain) };

@@ -36,9 +36,7 @@ impl Session {
         };
         outcome.map_err(|error| match error {
             // RFC 5530: not this one's fault.
-            FetchError::Refused { host, said } if said.to_ascii_uppercase().contains("[UNAVAILABLE]") => {
-                FetchError::Later { host, said }
-            }
+            FetchError::Refused { host, said } if is_for_now(&said) => FetchError::Later { host, said },
             FetchError::Refused { host, said } => FetchError::Credentials { host, said },
             other => other,
         })
@@ -78,4 +76,11 @@ impl Session {
         self.capabilities = all;
         Ok(())
     }
+}
+
+/// RFC 5530; and what a large provider says without a code when too many programs of one person are connected.
+fn is_for_now(said: &str) -> bool {
+    let said = said.to_ascii_uppercase();
+    let words = ["[UNAVAILABLE]", "[INUSE]", "[LIMIT]", "[SERVERBUG]", "TOO MANY SIMULTANEOUS CONNECTIONS"];
+    words.iter().any(|word| said.contains(word))
 }
