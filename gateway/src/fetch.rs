@@ -21,6 +21,9 @@ use serde::Deserialize;
 
 pub use secret::{Secret, SecretSource};
 
+/// Folders of one account.
+const FOLDERS_MAX: usize = 100;
+
 /// How the account is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -150,6 +153,27 @@ impl Account {
     }
 }
 
+impl Account {
+    /// What cannot be meant by these settings, as a sentence; `None` where all is well.
+    #[must_use]
+    pub fn problem(&self) -> Option<&'static str> {
+        let is_pop3 = self.protocol == Protocol::Pop3;
+        if self.host.is_empty() || self.user.is_empty() || self.user.contains(char::is_control) {
+            Some("host and user must be there")
+        } else if is_pop3 && matches!(self.afterwards, Afterwards::Seen | Afterwards::Move(_)) {
+            Some("POP3 knows neither read mails nor folders: afterwards must be keep or delete")
+        } else if !is_pop3 && (self.folders.is_empty() || self.folders.len() > FOLDERS_MAX) {
+            Some("1 to 100 folders can be fetched")
+        } else if self.folders.iter().any(|folder| self.afterwards == Afterwards::Move(folder.clone())) {
+            Some("mails cannot be moved to a folder that is fetched")
+        } else if self.size_limit == 0 {
+            Some("size_limit must be more than nothing")
+        } else {
+            None
+        }
+    }
+}
+
 /// Why fetching failed. No text in it is a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
@@ -219,4 +243,31 @@ pub enum FetchError {
     /// Our own disk.
     #[error("the mail cannot be written: {0}")]
     Disk(#[source] std::io::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(text: &str) -> Result<Account, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    #[test]
+    fn little_must_be_said_and_what_cannot_be_meant_is_told() {
+        let least = r#"{"protocol": "imap", "host": "imap.example.org", "user": "anna", "secret": {"file": "/x"}}"#;
+        let read = account(least).expect("enough");
+        assert_eq!(
+            (read.port(), read.security, read.afterwards.clone(), read.problem()),
+            (993, Security::Tls, Afterwards::Keep, None)
+        );
+        let with = |more: &str| account(&format!("{}, {more}}}", &least[..least.len() - 1])).expect("readable");
+        assert_eq!(with(r#""security": "starttls""#).port(), 143);
+        assert_eq!(with(r#""afterwards": {"move": "Done"}"#).problem(), None);
+        assert!(with(r#""afterwards": {"move": "INBOX"}"#).problem().is_some());
+        assert!(with(r#""folders": []"#).problem().is_some());
+        let pop3 = Account { protocol: Protocol::Pop3, afterwards: Afterwards::Seen, ..read };
+        assert_eq!((pop3.port(), pop3.problem().is_some()), (995, true));
+        assert!(account(&least.replace("user", "usr")).is_err());
+    }
 }

@@ -38,7 +38,8 @@ pub(super) fn text(report: &Report) -> String {
     text
 }
 
-/// What others publish must not command a terminal.
+/// What others publish must not command a terminal, nor show as something else.
 fn printable(text: &str) -> String {
-    text.chars().take(300).map(|letter| if letter.is_control() { '?' } else { letter }).collect()
+    let is_odd = |letter: char| letter.is_control() || matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().take(300).map(|letter| if is_odd(letter) { '?' } else { letter }).collect()
 }

@@ -227,7 +227,9 @@ impl Wire {
 #[must_use]
 pub fn shown(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
-    text.chars().take(SAID_MAX).map(|letter| if letter.is_control() { '?' } else { letter }).collect()
+    // Marks of direction would let it show as something else.
+    let is_odd = |letter: char| letter.is_control() || matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().take(SAID_MAX).map(|letter| if is_odd(letter) { '?' } else { letter }).collect()
 }
 
 fn trust(account: &Account) -> Result<ClientConfig, FetchError> {
