@@ -229,6 +229,15 @@ fn memory_of(pid: u32) -> f64 {
     own.unwrap_or(0.0) / 1024.0 + children
 }
 
+/// Ends the watching, however the submissions end.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// The most memory that is in use while a hundred programs submit 10 MB each.
 pub(crate) fn memory() {
     let node = Node::started(&["anna", "ben"]);
@@ -242,6 +251,7 @@ pub(crate) fn memory() {
         let sessions: Vec<Lines> = (0..LARGE_CLIENTS).map(|_| open()).collect();
         let begun = Instant::now();
         let most = std::thread::scope(|scope| {
+            let over = Over(&done);
             let watching = scope.spawn(|| {
                 let mut most = memory_of(pid);
                 while !done.load(Ordering::Relaxed) {
@@ -260,7 +270,7 @@ pub(crate) fn memory() {
                 })
                 .collect();
             clients.into_iter().for_each(|client| client.join().unwrap());
-            done.store(true, Ordering::Relaxed);
+            drop(over);
             watching.join().unwrap()
         });
         (most, begun.elapsed().as_secs_f64())
