@@ -1,8 +1,10 @@
 //! Any bytes from somebody who has logged in: nothing panics, and how the bytes are cut changes nothing.
 #![no_main]
 
+#[expect(dead_code, reason = "shared with the tests, which use all of it")]
 #[path = "../../../connection/tests/support/dialogue.rs"]
 mod dialogue;
+#[expect(dead_code, reason = "shared with the tests, which use all of it")]
 #[path = "../../../connection/tests/support/home.rs"]
 mod home;
 

@@ -3,8 +3,10 @@
 
 #[path = "../../tests/submission/desk.rs"]
 mod desk;
+#[expect(dead_code, reason = "shared with the tests, which use all of it")]
 #[path = "../../../connection/tests/support/dialogue.rs"]
 mod dialogue;
+#[expect(dead_code, reason = "shared with the tests, which use all of it")]
 #[path = "../../../connection/tests/support/home.rs"]
 mod home;
 
