@@ -1,6 +1,7 @@
 //! Any bytes from somebody who has logged in: nothing panics, and how the bytes are cut changes nothing.
 #![no_main]
 
+#[expect(dead_code, reason = "shared with the tests, which use all of it")]
 #[path = "../../tests/submission/desk.rs"]
 mod desk;
 #[expect(dead_code, reason = "shared with the tests, which use all of it")]
