@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use kith_gateway::domain::Domain;
-use kith_gateway::domain::lookalike::lookalike;
+use kith_gateway::domain::lookalike::{Lookalike, lookalike};
 use kith_protocol::address::Address;
 use kith_protocol::ids::AccountId;
 use kith_store::account::Account;
@@ -257,14 +257,25 @@ impl Gateway {
         {
             return Ok(None);
         }
+        Ok(lookalike(&domain, &self.known_domains(store, account)?).map(|found| found.to_string()))
+    }
+
+    /// Whether a domain looks like one that an account knows, and is another.
+    ///
+    /// # Errors
+    /// [`StoreError`] from below.
+    pub fn imitates(&self, store: &Store, account: &Account, domain: &str) -> Result<bool, StoreError> {
+        let Ok(domain) = Domain::parse(domain) else { return Ok(false) };
+        let found = lookalike(&domain, &self.known_domains(store, account)?);
+        Ok(matches!(found, Some(Lookalike::Imitates { .. })))
+    }
+
+    /// The domains of an account's contacts, and our own.
+    fn known_domains(&self, store: &Store, account: &Account) -> Result<BTreeSet<Domain>, StoreError> {
         let contacts = store.contacts(account.id)?;
         let emails = contacts.iter().flat_map(|contact| &contact.emails).filter_map(|email| email.rsplit_once('@'));
-        let known: BTreeSet<Domain> = emails
-            .map(|(_, domain)| domain)
-            .chain(self.domains.iter().map(String::as_str))
-            .filter_map(|text| Domain::parse(text).ok())
-            .collect();
-        Ok(lookalike(&domain, &known).map(|found| found.to_string()))
+        let domains = emails.map(|(_, domain)| domain).chain(self.domains.iter().map(String::as_str));
+        Ok(domains.filter_map(|text| Domain::parse(text).ok()).collect())
     }
 
     /// Whether an account's mail to an ordinary address may leave in the clear.

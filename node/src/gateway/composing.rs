@@ -335,3 +335,6 @@ impl Results {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

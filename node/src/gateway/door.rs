@@ -152,9 +152,9 @@ impl Door {
         let bytes_event = Event::Bytes(mail.mail.size);
         self.count(mail.peer.ip, &bytes_event).map_err(|error| CommitRefusal::Refused(too_much(error)))?;
         let (verdict, judgement, header) = self.judged(mail).map_err(broken)?;
-        let doubt = match judgement {
-            Judgement::Accept => None,
-            Judgement::Junk(doubt) => Some(doubt),
+        let doubtful = match judgement {
+            Judgement::Accept => false,
+            Judgement::Junk(_) => true,
             Judgement::Refuse(refused) => {
                 let (code, enhanced) = refused.codes();
                 return Err(CommitRefusal::Refused(refusal(code, enhanced, refused.to_string())));
@@ -174,12 +174,24 @@ impl Door {
             let suggestion = suggestion(&header, &verdict, &mail.reverse_path)
                 .filter(|(_, offered)| *offered != address)
                 .map(|(email, address)| Suggestion { email, address, at_ms: now.wall.0 });
+            // Somebody who looks like one whom the recipient knows.
+            let imitates = match &recipient.route {
+                Route::Household(account) => {
+                    let account = self.store.account(*account).map_err(broken)?;
+                    let authors = verdict.author.domains().iter();
+                    authors
+                        .map(|domain| self.gateway.imitates(&self.store, &account, domain))
+                        .try_fold(false, |any, one| one.map(|one| any || one))
+                }
+                Route::Overlay(_) | Route::Legacy { .. } => Ok(false),
+            };
+            let junk = doubtful || imitates.map_err(broken)?;
             let arrival = Arrival {
                 mail: &mail.mail.hash,
                 from: &mail.reverse_path,
                 to: &recipient.typed,
                 verdict: found,
-                junk: doubt.is_some(),
+                junk,
                 suggestion,
                 keep_results: false,
             };

@@ -35,6 +35,8 @@ const BYTES_MAX: u64 = 48 * 1024 * 1024;
 const RECIPIENTS_MAX: usize = 100;
 /// The queue is read at most so often.
 const READ_EVERY: Duration = Duration::from_millis(250);
+/// Due entries that are looked at for the next attempts; the others come when these are on their way.
+const LOOKED_AT_MAX: usize = 1_000;
 /// The longest sleep.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
 /// How long an entry waits that could not even be looked at.
@@ -87,7 +89,8 @@ impl Next {
 struct Done {
     entries: Vec<EntryId>,
     bytes: u64,
-    progress: Vec<(EntryId, LegacyProgress)>,
+    /// `None` where it could not be written.
+    progress: Option<Vec<(EntryId, LegacyProgress)>>,
 }
 
 impl Sender {
@@ -201,7 +204,11 @@ impl Sender {
 
     async fn start_due(&mut self) {
         let now = self.shared.clock.now().wall;
-        let due: Vec<LegacyEntry> = self.pending.values().filter(|entry| self.is_due(entry, now)).cloned().collect();
+        if self.jobs.len() >= JOBS_MAX {
+            return;
+        }
+        let due = self.pending.values().filter(|entry| self.is_due(entry, now)).take(LOOKED_AT_MAX);
+        let due: Vec<LegacyEntry> = due.cloned().collect();
         let mut groups: BTreeMap<Group, (Next, Vec<LegacyEntry>)> = BTreeMap::new();
         for entry in due {
             match self.next(&entry) {
@@ -297,7 +304,15 @@ impl Sender {
         for id in &done.entries {
             self.on_the_way.remove(id);
         }
-        self.settled(&done.entries, done.progress);
+        if let Some(progress) = done.progress {
+            return self.settled(&done.entries, progress);
+        }
+        let next_ms = self.shared.clock.now().wall.0.saturating_add(TROUBLE_MS.cast_signed());
+        for id in &done.entries {
+            if let Some(entry) = self.pending.get_mut(id) {
+                entry.progress.next_ms = next_ms;
+            }
+        }
     }
 
     fn settled(&mut self, entries: &[EntryId], progress: Vec<(EntryId, LegacyProgress)>) {
@@ -385,15 +400,15 @@ async fn attempt(shared: Arc<Shared>, next: Next, entries: Vec<LegacyEntry>, byt
         tokio::task::spawn_blocking(move || commit(&shared, &entries, outcome)).await
     };
     let progress = match written {
-        Ok(Ok(progress)) => progress,
+        Ok(Ok(progress)) => Some(progress),
         Ok(Err(error)) => {
-            // Nothing is promised without the store; it is fatal elsewhere, and the mail goes again after the next start.
+            // It goes again in a while, at the risk of one double.
             tracing::error!(%error, "what became of a mail could not be written");
-            Vec::new()
+            None
         }
         Err(error) => {
             tracing::error!(%error, "writing what became of a mail ended by a fault of ours");
-            Vec::new()
+            None
         }
     };
     Done { entries: ids, bytes, progress }
