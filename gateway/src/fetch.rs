@@ -14,12 +14,11 @@ pub mod backoff;
 pub mod imap;
 pub mod keeper;
 pub mod pop3;
-pub mod secret;
 pub mod wire;
 
 use serde::Deserialize;
 
-pub use secret::{Secret, SecretSource};
+use crate::secret::{SecretError, SecretSource};
 
 /// Folders of one account.
 const FOLDERS_MAX: usize = 100;
@@ -200,8 +199,8 @@ pub enum FetchError {
     #[error("{0} offers no encryption, and a password may not travel in the clear")]
     NoTls(String),
     /// The password or token cannot be had.
-    #[error("the password cannot be had: {0}")]
-    Secret(String),
+    #[error("the password could not be had: {0}")]
+    Secret(#[from] SecretError),
     /// The name, password or token is wrong. Not to be tried again with the same.
     #[error("{host} does not accept the name and password: {said}")]
     Credentials {

@@ -7,6 +7,7 @@ pub mod fetch;
 pub mod inbound;
 pub mod outbound;
 pub mod schedule;
+pub mod secret;
 pub mod sign;
 
 /// Text from outside as one line that can be shown and kept: no control characters, at most `bytes_max` bytes.

@@ -31,7 +31,6 @@ pub mod mail;
 mod offer;
 mod opening;
 mod pool;
-pub mod secret;
 mod session;
 pub mod smarthost;
 pub mod sts;

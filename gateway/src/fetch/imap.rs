@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
-use zeroize::Zeroizing;
 
 pub use waiting::Woken;
 
 use super::wire::{ANSWER, SILENCE, Wire, shown};
 use super::{Account, Afterwards, Begin, FetchError, Security};
+use crate::secret::joined;
 use response::{Fetch, Response, Status, fetch_of, literal_of, quoted, utf7};
 
 /// Mails that one [`Session::list`] tells of; the next one tells of more.
@@ -315,7 +315,7 @@ impl Session {
     async fn start(&mut self, command: &str) -> Result<String, FetchError> {
         self.tag = self.tag.wrapping_add(1);
         let tag = format!("k{}", self.tag);
-        let line = Zeroizing::new(format!("{tag} {command}\r\n"));
+        let line = joined(&[&tag, " ", command, "\r\n"]);
         self.wire.send(line.as_bytes()).await?;
         Ok(tag)
     }

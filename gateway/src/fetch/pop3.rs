@@ -4,14 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
-use zeroize::Zeroizing;
 
 use super::wire::{ANSWER, SILENCE, Wire, shown};
-use super::{Account, Afterwards, Begin, FetchError, Login, Secret, Security};
+use super::{Account, Afterwards, Begin, FetchError, Login, Security};
+use crate::secret::{Secret, encoded, joined, plain, xoauth2};
 
 /// Mails of a mailbox that are looked at; a larger one must be emptied by other means.
 pub const MAILS_MAX: usize = 100_000;
@@ -192,25 +190,21 @@ impl Session {
     async fn log_in(&mut self, account: &Account, secret: &Secret) -> Result<(), FetchError> {
         let outcome = match account.login {
             Login::Xoauth2 => {
-                let text = super::secret::xoauth2(&account.user, secret);
+                let text = xoauth2(&account.user, secret);
                 self.authenticate("XOAUTH2", &text).await
             }
             Login::Password if self.capabilities.contains("USER") || self.capabilities.is_empty() => {
                 let user = account.user.replace(['\r', '\n'], "");
                 match self.command(&format!("USER {user}")).await {
                     Ok(()) => {
-                        let mut line = Zeroizing::new(b"PASS ".to_vec());
-                        line.reserve_exact(secret.bytes().len() + 2);
-                        line.extend_from_slice(secret.bytes());
-                        line.extend_from_slice(b"\r\n");
-                        self.wire.send(&line).await?;
+                        self.wire.send(joined(&["PASS ", secret.text(), "\r\n"]).as_bytes()).await?;
                         self.answer().await
                     }
                     refused => refused,
                 }
             }
             Login::Password => {
-                let text = super::secret::plain(&account.user, secret);
+                let text = plain(&account.user, secret);
                 self.authenticate("PLAIN", &text).await
             }
         };
@@ -221,14 +215,13 @@ impl Session {
         })
     }
 
-    async fn authenticate(&mut self, mechanism: &str, response: &[u8]) -> Result<(), FetchError> {
+    async fn authenticate(&mut self, mechanism: &str, response: &str) -> Result<(), FetchError> {
         self.wire.send(format!("AUTH {mechanism}\r\n").as_bytes()).await?;
         let line = self.wire.line().await?;
         if !line.starts_with(b"+ ") && line != b"+" {
             return self.judge(&line);
         }
-        let encoded = Zeroizing::new(format!("{}\r\n", *Zeroizing::new(STANDARD.encode(response))));
-        self.wire.send(encoded.as_bytes()).await?;
+        self.wire.send(joined(&[&encoded(response), "\r\n"]).as_bytes()).await?;
         let line = self.wire.line().await?;
         if line.starts_with(b"+ ") {
             // XOAUTH2 tells why in a challenge that wants an empty answer.

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 
 use tokio::time::{Instant, timeout_at};
-use zeroize::Zeroizing;
 
 use super::Shared;
 use super::fate::{Answer, Fate, Trouble, Why};
@@ -13,6 +12,7 @@ use super::opening::{Opened, Peer, Wish, open};
 use super::pool::Key;
 use super::session::{RECIPIENTS_MAX, Session};
 use super::smarthost::Smarthost;
+use crate::secret::Secret;
 
 /// Whom to talk with.
 pub(crate) struct Target<'a> {
@@ -255,11 +255,11 @@ struct Spoken {
 }
 
 /// The password or token, where there is a login.
-async fn secret(smarthost: &Smarthost) -> Result<Option<(Zeroizing<String>, Kind)>, Why> {
+async fn secret(smarthost: &Smarthost) -> Result<Option<(Secret, Kind)>, Why> {
     let (source, kind) = match (&smarthost.password, &smarthost.token) {
         (Some(source), _) => (source, Kind::Password),
         (None, Some(source)) => (source, Kind::Token),
         (None, None) => return Ok(None),
     };
-    source.read().await.map(|secret| Some((secret, kind))).map_err(|error| Why::NoSecret(error.to_string()))
+    source.read().await.map(|secret| Some((secret, kind))).map_err(Why::NoSecret)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::dns::mx::NoRoute;
 use crate::printable;
+use crate::secret::SecretError;
 
 /// What is kept of a host's answer, in bytes.
 pub const ANSWER_BYTES_MAX: usize = 500;
@@ -220,7 +221,7 @@ pub enum Why {
     Credentials,
     /// The password or the token could not be had.
     #[error("the password could not be had: {0}")]
-    NoSecret(String),
+    NoSecret(SecretError),
     /// The destination rests, or has enough mails or connections for now; nothing was tried.
     #[error("the destination is left alone for a while")]
     Resting,

@@ -1,18 +1,15 @@
 //! AUTH on an open connection (RFC 4954): PLAIN (RFC 4616), LOGIN, XOAUTH2. Said by lettre's connection, worded here: lettre gives up where a server explains why a
 //! token is refused, and knows few of LOGIN's prompts.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use zeroize::Zeroizing;
-
 use super::fate::{Answer, Phase, Why};
 use super::session::Session;
 use super::times::Times;
+use crate::secret::{Secret, encoded, joined, plain, xoauth2};
 
 /// Who we are, and how to prove it.
 pub(crate) struct Login<'a> {
     pub(crate) user: &'a str,
-    pub(crate) secret: &'a str,
+    pub(crate) secret: &'a Secret,
     pub(crate) kind: Kind,
 }
 
@@ -42,24 +39,24 @@ pub(crate) async fn login(session: &mut Session, login: &Login<'_>, times: &Time
     let offer = session.offer().clone();
     let answer = match kind {
         Kind::Password if offer.plain => {
-            let proof = encoded(&["\0", user, "\0", secret]);
-            step(session, &["AUTH PLAIN ", &proof], times).await?
+            let proof = encoded(&plain(user, secret));
+            step(session, &["AUTH PLAIN ", &proof, "\r\n"], times).await?
         }
         Kind::Password if offer.login => {
             // Prompts differ from server to server; their order does not: name, password.
-            let mut answer = step(session, &["AUTH LOGIN"], times).await?;
-            for text in [user, secret] {
+            let mut answer = step(session, &["AUTH LOGIN\r\n"], times).await?;
+            for text in [user, secret.text()] {
                 if answer.code == 334 {
-                    answer = step(session, &[&encoded(&[text])], times).await?;
+                    answer = step(session, &[&encoded(text), "\r\n"], times).await?;
                 }
             }
             answer
         }
         Kind::Token if offer.xoauth2 => {
-            let proof = encoded(&["user=", user, "\x01auth=Bearer ", secret, "\x01\x01"]);
-            let answer = step(session, &["AUTH XOAUTH2 ", &proof], times).await?;
+            let proof = encoded(&xoauth2(user, secret));
+            let answer = step(session, &["AUTH XOAUTH2 ", &proof, "\r\n"], times).await?;
             // Why not, in JSON; an empty line asks for the verdict.
-            if answer.code == 334 { step(session, &[""], times).await? } else { answer }
+            if answer.code == 334 { step(session, &["\r\n"], times).await? } else { answer }
         }
         Kind::Password | Kind::Token => return Err(NotIn::Refused(None)),
     };
@@ -72,17 +69,5 @@ pub(crate) async fn login(session: &mut Session, login: &Login<'_>, times: &Time
 }
 
 async fn step(session: &mut Session, words: &[&str], times: &Times) -> Result<Answer, NotIn> {
-    let line = joined(words.iter().chain(&["\r\n"]));
-    session.say(line.as_str(), times.tls, Phase::Auth).await.map_err(NotIn::Broken)
-}
-
-fn encoded(parts: &[&str]) -> Zeroizing<String> {
-    Zeroizing::new(STANDARD.encode(joined(parts.iter()).as_bytes()))
-}
-
-/// Joined without a copy being left behind by growing.
-fn joined<'a>(parts: impl Iterator<Item = &'a &'a str> + Clone) -> Zeroizing<String> {
-    let mut whole = Zeroizing::new(String::with_capacity(parts.clone().map(|part| part.len()).sum()));
-    parts.for_each(|part| whole.push_str(part));
-    whole
+    session.say(joined(words).as_str(), times.tls, Phase::Auth).await.map_err(NotIn::Broken)
 }

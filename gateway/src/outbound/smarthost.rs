@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 
-use super::secret::SecretSource;
 use crate::domain::Domain;
+use crate::secret::SecretSource;
 
 /// How a smarthost is reached and satisfied; what a person writes.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Deserialize)]

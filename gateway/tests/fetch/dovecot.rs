@@ -6,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use kith_gateway::fetch::{Account, Afterwards, Begin, Login, Protocol, SecretSource, Security};
+use kith_gateway::fetch::{Account, Afterwards, Begin, Login, Protocol, Security};
+use kith_gateway::secret::SecretSource;
 
 pub(crate) struct Dovecot {
     folder: tempfile::TempDir,

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use kith_gateway::fetch::imap::{self, Listed, Position};
-use kith_gateway::fetch::{Account, Afterwards, Begin, FetchError, Login, Protocol, SecretSource, Security, pop3};
+use kith_gateway::fetch::{Account, Afterwards, Begin, FetchError, Login, Protocol, Security, pop3};
+use kith_gateway::secret::SecretSource;
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use kith_gateway::fetch::imap::{Listed, Position, Session, Woken};
-use kith_gateway::fetch::{Account, Afterwards, Begin, FetchError, Protocol, SecretSource, Security};
+use kith_gateway::fetch::{Account, Afterwards, Begin, FetchError, Protocol, Security};
+use kith_gateway::secret::SecretSource;
 
 use crate::dovecot::Dovecot;
 

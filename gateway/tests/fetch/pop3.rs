@@ -1,7 +1,8 @@
 //! POP3 with Dovecot: everything comes once, and only what is here is deleted there.
 
 use kith_gateway::fetch::pop3::{Position, Session};
-use kith_gateway::fetch::{Account, Afterwards, Begin, FetchError, Protocol, SecretSource, Security};
+use kith_gateway::fetch::{Account, Afterwards, Begin, FetchError, Protocol, Security};
+use kith_gateway::secret::SecretSource;
 
 use crate::dovecot::Dovecot;
 

@@ -7,9 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use kith_gateway::outbound::Hop;
 use kith_gateway::outbound::fate::{Fate, HopState, Phase, Protection, Why};
 use kith_gateway::outbound::mail::Mail;
-use kith_gateway::outbound::secret::SecretSource;
 use kith_gateway::outbound::smarthost::{Security, Smarthost};
 use kith_gateway::outbound::trust::Roots;
+use kith_gateway::secret::SecretSource;
 
 use crate::fates::smarthost;
 use crate::support::host::{Conduct, Do, Host, Tls, conduct, say};

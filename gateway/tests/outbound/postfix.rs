@@ -9,10 +9,10 @@ use std::time::Duration;
 use kith_gateway::domain::{Domain, Place};
 use kith_gateway::outbound::fate::{Enhanced, Fate, HopState, Protection, Reports, Why};
 use kith_gateway::outbound::mail::{Mail, Notify, Recipient};
-use kith_gateway::outbound::secret::SecretSource;
 use kith_gateway::outbound::smarthost::{Security, Smarthost};
 use kith_gateway::outbound::trust::Roots;
 use kith_gateway::outbound::{Hop, OutboundSettings};
+use kith_gateway::secret::SecretSource;
 use sha2::{Digest, Sha256};
 
 use crate::support::dns::Names;

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use kith_gateway::fetch::backoff::{Backoff, Next};
 use kith_gateway::fetch::keeper::{Keeper, imap_round, pop3_round};
-use kith_gateway::fetch::{Account as Elsewhere, Afterwards, Begin, FetchError, Login, Protocol, SecretSource, Security};
+use kith_gateway::fetch::{Account as Elsewhere, Afterwards, Begin, FetchError, Login, Protocol, Security};
 use kith_gateway::fetch::{imap, pop3};
+use kith_gateway::secret::SecretSource;
 use kith_protocol::ids::{AccountId, MailId};
 use kith_store::account::Account;
 use kith_store::blob::Stage;

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use super::super::secret::{plain, xoauth2};
-use super::super::{Account, FetchError, Login, Secret};
+use super::super::{Account, FetchError, Login};
 use super::Session;
 use super::response::{self, Response, quoted};
+use crate::secret::{Secret, encoded, joined, plain, xoauth2};
 
 /// Responses to a login.
 const RESPONSES_MAX: usize = 1000;
@@ -29,8 +27,8 @@ impl Session {
             Login::Password if self.can("LOGINDISABLED") => return Err(FetchError::NoTls(host)),
             Login::Password => {
                 let user = quoted(&account.user);
-                let password = Zeroizing::new(quoted(&String::from_utf8_lossy(secret.bytes())));
-                let command = Zeroizing::new(format!("LOGIN {user} {}", *password));
+                let password = Zeroizing::new(quoted(secret.text()));
+                let command = joined(&["LOGIN ", &user, " ", &password]);
                 self.command(&command).await
             }
         };
@@ -42,14 +40,11 @@ impl Session {
         })
     }
 
-    async fn authenticate(&mut self, mechanism: &str, response: &[u8]) -> Result<(), FetchError> {
-        let encoded = Zeroizing::new(STANDARD.encode(response));
+    async fn authenticate(&mut self, mechanism: &str, response: &str) -> Result<(), FetchError> {
+        let encoded = encoded(response);
         let at_once = self.can("SASL-IR");
-        let command = if at_once {
-            Zeroizing::new(format!("AUTHENTICATE {mechanism} {}", *encoded))
-        } else {
-            Zeroizing::new(format!("AUTHENTICATE {mechanism}"))
-        };
+        let command =
+            if at_once { joined(&["AUTHENTICATE ", mechanism, " ", &encoded]) } else { joined(&["AUTHENTICATE ", mechanism]) };
         let tag = self.start(&command).await?;
         let mut sent = at_once;
         for _ in 0..RESPONSES_MAX {
@@ -59,7 +54,7 @@ impl Session {
                 Response::Bye(said) => return Err(self.later(&said)),
                 Response::Continue if !sent => {
                     sent = true;
-                    let line = Zeroizing::new(format!("{}\r\n", *encoded));
+                    let line = joined(&[&encoded, "\r\n"]);
                     self.wire.send(line.as_bytes()).await?;
                 }
                 // XOAUTH2 tells why in a challenge that wants an empty answer.

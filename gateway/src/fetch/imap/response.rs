@@ -203,7 +203,8 @@ pub fn quoted_body(line: &[u8]) -> Option<Vec<u8>> {
 /// A quoted string; what cannot stand in one is left out.
 #[must_use]
 pub fn quoted(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
+    // Room for the worst, so that a password leaves no copy behind by growing.
+    let mut quoted = String::with_capacity(2 * text.len() + 2);
     quoted.push('"');
     for letter in text.chars().filter(|letter| !matches!(letter, '\0' | '\r' | '\n')) {
         if matches!(letter, '"' | '\\') {
