@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ProtocolConfig, ResolveHosts, ResolverConfig};
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ProtocolConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError, NoRecords};
 use hickory_resolver::proto::dnssec::{Proof, TrustAnchors};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::system_conf::read_system_conf;
 use serde::Deserialize;
 
 use crate::domain::Domain;
@@ -22,13 +23,16 @@ use crate::domain::Domain;
 pub mod mx;
 
 /// How long one attempt to ask one server may take.
-const ATTEMPT: Duration = Duration::from_secs(4);
+const ATTEMPT: Duration = Duration::from_secs(3);
 /// How long a question may take in all, with its aliases, attempts, servers, and the keys and signatures that vouch for it.
 const QUESTION: Duration = Duration::from_secs(20);
 /// How often an attempt is repeated.
 const ATTEMPTS: usize = 2;
 /// How many answers are remembered.
 const CACHE_ANSWERS: u64 = 4_096;
+/// How long it is remembered that there is nothing, and that there is something, whatever the zone says.
+const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(600);
+const POSITIVE_TTL_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Servers that are asked at all.
 const SERVERS_MAX: usize = 8;
 /// Addresses of one host that are of interest, of each family.
@@ -165,35 +169,7 @@ impl Dns {
     /// # Errors
     /// When the system's configuration or the file of keys cannot be read, or too many servers are named.
     pub fn new(settings: &DnsSettings) -> Result<Dns, DnsSettingsError> {
-        let system = |error: NetError| DnsSettingsError::System(error.to_string());
-        let mut builder = if settings.servers.is_empty() {
-            TokioResolver::builder_tokio().map_err(system)?
-        } else {
-            if settings.servers.len() > SERVERS_MAX {
-                return Err(DnsSettingsError::TooManyServers);
-            }
-            let servers = settings.servers.iter().map(server).collect();
-            TokioResolver::builder_with_config(ResolverConfig::from_name_servers(servers), TokioRuntimeProvider::default())
-        };
-        if let Some(path) = settings.trust_anchor.as_ref().filter(|_| settings.dnssec) {
-            let anchors = TrustAnchors::from_file(path)
-                .map_err(|error| DnsSettingsError::TrustAnchor { path: path.clone(), why: error.to_string() })?;
-            builder = builder.with_trust_anchor(Arc::new(anchors));
-        }
-        let options = builder.options_mut();
-        options.validate = settings.dnssec;
-        options.trust_anchor = None;
-        options.timeout = ATTEMPT;
-        options.attempts = ATTEMPTS;
-        options.cache_size = CACHE_ANSWERS;
-        // Who answers for a mail domain is never this machine's own file.
-        options.use_hosts_file = ResolveHosts::Never;
-        options.edns0 = true;
-        options.preserve_intermediates = true;
-        options.try_tcp_on_error = true;
-        options.negative_max_ttl = Some(Duration::from_secs(600));
-        options.positive_max_ttl = Some(Duration::from_secs(24 * 3600));
-        let resolver = builder.build().map_err(system)?;
+        let resolver = resolver(settings)?;
         Ok(Dns { resolver: Arc::new(resolver), question: QUESTION })
     }
 
@@ -334,6 +310,45 @@ impl Dns {
     }
 }
 
+/// The resolver that these settings mean, for callers that read answers themselves; [`Dns`] has its own. Nothing is asked yet.
+///
+/// Names are whole: neither this machine's search list nor its hosts file decides whose record it is.
+///
+/// # Errors
+/// As [`Dns::new`].
+pub(crate) fn resolver(settings: &DnsSettings) -> Result<TokioResolver, DnsSettingsError> {
+    let system = |error: NetError| DnsSettingsError::System(error.to_string());
+    let (servers, mut options) = if settings.servers.is_empty() {
+        let (config, options) = read_system_conf().map_err(system)?;
+        (config.name_servers().to_vec(), options)
+    } else {
+        if settings.servers.len() > SERVERS_MAX {
+            return Err(DnsSettingsError::TooManyServers);
+        }
+        (settings.servers.iter().map(server).collect(), ResolverOpts::default())
+    };
+    options.validate = settings.dnssec;
+    options.trust_anchor = None;
+    options.timeout = ATTEMPT;
+    options.attempts = ATTEMPTS;
+    options.cache_size = CACHE_ANSWERS;
+    options.ndots = 0;
+    options.use_hosts_file = ResolveHosts::Never;
+    options.edns0 = true;
+    options.preserve_intermediates = true;
+    options.try_tcp_on_error = true;
+    options.negative_max_ttl = Some(NEGATIVE_TTL_MAX);
+    options.positive_max_ttl = Some(POSITIVE_TTL_MAX);
+    let config = ResolverConfig::from_parts(None, Vec::new(), servers);
+    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).with_options(options);
+    if let Some(path) = settings.trust_anchor.as_ref().filter(|_| settings.dnssec) {
+        let anchors = TrustAnchors::from_file(path)
+            .map_err(|error| DnsSettingsError::TrustAnchor { path: path.clone(), why: error.to_string() })?;
+        builder = builder.with_trust_anchor(Arc::new(anchors));
+    }
+    builder.build().map_err(system)
+}
+
 fn server(address: &SocketAddr) -> NameServerConfig {
     let connection = |protocol| {
         let mut connection = ConnectionConfig::new(protocol);
@@ -380,7 +395,7 @@ fn last_alias(lookup: &Lookup) -> Option<String> {
 }
 
 /// A name without its last dot, in lower case; the root is the empty text.
-fn plain(name: &Name) -> String {
+pub(crate) fn plain(name: &Name) -> String {
     let text = name.to_lowercase().to_ascii();
     text.strip_suffix('.').unwrap_or(&text).to_owned()
 }

@@ -10,6 +10,7 @@ use hickory_resolver::proto::rr::{RData, RecordType};
 use tokio::time::timeout;
 
 use super::{Answer, Published, Wanted, policy_file};
+use crate::dns::plain;
 use crate::inbound::verdict::Outcome;
 use crate::inbound::verify::Verifier;
 
@@ -102,10 +103,6 @@ impl Harmless for hickory_resolver::proto::op::ResponseCode {
     fn is_harmless(&self) -> bool {
         matches!(self, Self::NoError | Self::NXDomain)
     }
-}
-
-fn plain(name: &hickory_resolver::proto::rr::Name) -> String {
-    name.to_ascii().trim_end_matches('.').to_lowercase()
 }
 
 impl Lookup for Live {

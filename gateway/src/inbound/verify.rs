@@ -8,11 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ProtocolConfig, ResolverConfig, ResolverOpts};
-use hickory_resolver::net::NetError;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{RData, RecordType};
-use hickory_resolver::system_conf::read_system_conf;
 use mail_auth::dmarc::Policy;
 use mail_auth::dmarc::verify::DmarcParameters;
 use mail_auth::spf::verify::SpfParameters;
@@ -25,44 +21,21 @@ use tokio::time::timeout;
 use super::author::{Author, domain_of};
 use super::fields::{fields, header, without};
 use super::verdict::{Arc, Dkim, Dmarc, Envelope, Iprev, Outcome, Request, Spf, Verdict};
+use crate::dns::{self, DnsSettings, DnsSettingsError};
 
 /// Longest that one of the five may take.
 pub const PATIENCE: Duration = Duration::from_secs(20);
-/// One question to one server, and how often it is asked.
-const QUESTION: Duration = Duration::from_secs(3);
-const ATTEMPTS: usize = 2;
-/// Answers that are remembered.
-const CACHE_ANSWERS: u64 = 4096;
 /// Signatures of a mail; one with more is looked at as if it had none: each costs a look-up, and a pass over the mail.
 pub const SIGNATURES_MAX: usize = 16;
 /// Fields of seals of a mail: three for each of the 50 that RFC 8617 §4.2.1 allows, of which honest mails have few.
 const SEAL_FIELDS_MAX: usize = 3 * 50;
 
-/// A resolver that asks these servers; the system's where there are none.
+/// A resolver that asks these servers; the system's where there are none. It checks no signatures of the DNS: nothing that is asked for here needs them.
 ///
 /// # Errors
-/// The system's settings cannot be read.
-pub fn resolver(servers: &[SocketAddr]) -> Result<TokioResolver, NetError> {
-    let (config, mut options) = if servers.is_empty() {
-        read_system_conf()?
-    } else {
-        let servers = servers.iter().map(|server| {
-            let connection = |protocol| {
-                let mut connection = ConnectionConfig::new(protocol);
-                connection.port = server.port();
-                connection
-            };
-            let connections = vec![connection(ProtocolConfig::Udp), connection(ProtocolConfig::Tcp)];
-            NameServerConfig::new(server.ip(), true, connections)
-        });
-        (ResolverConfig::from_parts(None, Vec::new(), servers.collect()), ResolverOpts::default())
-    };
-    options.timeout = QUESTION;
-    options.attempts = ATTEMPTS;
-    options.cache_size = CACHE_ANSWERS;
-    // Names are whole: a search list must not decide whose record it is.
-    options.ndots = 0;
-    TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).with_options(options).build()
+/// The system's settings cannot be read, or there are too many servers.
+pub fn resolver(servers: &[SocketAddr]) -> Result<TokioResolver, DnsSettingsError> {
+    dns::resolver(&DnsSettings { servers: servers.to_vec(), dnssec: false, trust_anchor: None })
 }
 
 /// Finds out who mails are from. Cheap to clone.
