@@ -5,7 +5,6 @@
 mod compare;
 pub mod lookup;
 mod opinions;
-mod policy_file;
 mod render;
 
 use std::collections::BTreeMap;
@@ -15,7 +14,6 @@ use serde::{Deserialize, Serialize};
 
 pub use compare::compare;
 pub use lookup::{Live, Lookup, gather};
-pub use policy_file::PolicyFileError;
 
 use crate::inbound::verdict::Outcome;
 

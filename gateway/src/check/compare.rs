@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use super::opinions::opinions;
 use super::{Answer, Item, Key, Published, Report, State, Wanted};
+use crate::domain::Domain;
 use crate::inbound::verdict::Outcome;
+use crate::outbound::sts::{Mode, Policy, id};
 
 /// Compares everything.
 #[must_use]
@@ -262,12 +264,7 @@ fn sts(wanted: &Wanted, published: &Published) -> Item {
         missing: "Senders are not told to insist on TLS. The id must change whenever the policy does.",
     };
     draft.judge(of_kind(answer, "v=STSv1").as_ref(), Clone::clone, |all| match all.as_slice() {
-        [text]
-            if tag(text, "id")
-                .is_some_and(|id| (1..=32).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric())) =>
-        {
-            Ok("Senders are told that there is a policy.".to_owned())
-        }
+        [_] if id(all).is_some() => Ok("Senders are told that there is a policy.".to_owned()),
         [_] => Err("It lacks an id of 1 to 32 letters and digits.".to_owned()),
         _ => Err("There are several records, which counts as none; leave one.".to_owned()),
     })
@@ -287,24 +284,15 @@ fn policy(wanted: &Wanted, published: &Published) -> Item {
         text.lines().take(20).map(|line| line.chars().filter(|letter| !letter.is_control()).take(120).collect()).collect()
     };
     draft.judge(Some(&published.policy), show, |text| {
-        let values = |key: &str| -> Vec<String> {
-            let pairs = text.lines().filter_map(|line| line.split_once(':'));
-            pairs.filter(|(name, _)| name.trim() == key).map(|(_, value)| value.trim().to_lowercase()).collect()
-        };
-        if values("version") != ["stsv1"] || values("max_age").iter().all(|age| age.parse::<u64>().is_err()) {
-            return Err("It is no policy: it lacks its version or max_age.".to_owned());
-        }
-        let matches = |pattern: &String| match pattern.strip_prefix("*.") {
-            Some(rest) => host.split_once('.').is_some_and(|(_, parent)| same(parent, rest)),
-            None => same(pattern, host),
-        };
-        match values("mode").first().map(String::as_str) {
-            Some("none") => Err("Its mode is none: it asks for nothing.".to_owned()),
-            Some("testing" | "enforce") if values("mx").iter().any(matches) => {
-                Ok("Senders insist on TLS with this machine.".to_owned())
+        let policy = Policy::read(text).map_err(|why| format!("It counts as none: {why}."))?;
+        let named = Domain::parse(host).is_ok_and(|host| policy.names(host.as_str()));
+        match policy.mode {
+            Mode::None => Err("Its mode is none: it asks for nothing.".to_owned()),
+            Mode::Testing | Mode::Enforce if !named => {
+                Err(format!("It does not name {host}: senders that insist on it bring no mail."))
             }
-            Some("testing" | "enforce") => Err(format!("It does not name {host}: senders that insist on it bring no mail.")),
-            _ => Err("It has no mode.".to_owned()),
+            Mode::Testing => Ok("Senders would insist on TLS with this machine; mode: testing only has them report.".to_owned()),
+            Mode::Enforce => Ok("Senders insist on TLS with this machine.".to_owned()),
         }
     })
 }

@@ -1,7 +1,7 @@
 //! Asking for all that [`super::compare()`] compares; the DNS behind a trait, so that tests need none.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
@@ -9,13 +9,20 @@ use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::rr::{RData, RecordType};
 use tokio::time::timeout;
 
-use super::{Answer, Published, Wanted, policy_file};
-use crate::dns::plain;
+use super::{Answer, Published, Wanted};
+use crate::dns::{ADDRESSES_MAX, plain};
+use crate::domain::Domain;
 use crate::inbound::verdict::Outcome;
 use crate::inbound::verify::Verifier;
+use crate::outbound::sts::fetch;
+use crate::outbound::trust::Roots;
 
 /// One question.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// The policy's host, all of its addresses: a person waits.
+const POLICY_PATIENCE: Duration = Duration::from_secs(20);
+/// The port of HTTPS.
+const HTTPS_PORT: u16 = 443;
 /// Records of one kind that are looked at.
 const RECORDS_MAX: usize = 64;
 
@@ -158,14 +165,23 @@ impl Lookup for Live {
     }
 
     async fn policy(&self, domain: &str) -> Answer<String> {
-        let host = format!("mta-sts.{domain}");
+        let domain = match Domain::parse(domain) {
+            Ok(domain) => domain,
+            Err(error) => return Answer::Later(error.to_string()),
+        };
+        let host = fetch::host(&domain);
         match self.addresses(&host).await {
             Answer::Nothing => Answer::Nothing,
             Answer::Later(why) => Answer::Later(why),
-            Answer::Found(addresses) => match policy_file::fetch(&host, &addresses).await {
-                Ok(text) => Answer::Found(text),
-                Err(error) => Answer::Later(error.to_string()),
-            },
+            Answer::Found(addresses) => {
+                let addresses: Vec<SocketAddr> =
+                    addresses.iter().take(ADDRESSES_MAX).map(|ip| SocketAddr::new(*ip, HTTPS_PORT)).collect();
+                // The authorities that the world believes, whatever is believed here besides.
+                match fetch::fetch(&domain, &addresses, &Roots::web(), POLICY_PATIENCE).await {
+                    Ok(text) => Answer::Found(text),
+                    Err(error) => Answer::Later(error.to_string()),
+                }
+            }
         }
     }
 

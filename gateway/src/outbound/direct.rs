@@ -159,12 +159,14 @@ async fn policy(shared: &Shared, domain: &Domain) -> Option<Policy> {
                         found.value.addresses.retain(|ip| is_public(*ip));
                     }
                     let addresses = alternating(&found.value.addresses, shared.settings.policy_port);
-                    fetch::fetch(domain, &addresses, &shared.roots).await
+                    let text = fetch::fetch(domain, &addresses, &shared.roots, fetch::FETCH_TIME).await;
+                    text.map_err(|error| error.to_string())
+                        .and_then(|text| Policy::read(&text).map_err(|error| error.to_string()))
                 }
-                Err(_) => Err("no address"),
+                Err(failure) => Err(failure.to_string()),
             };
-            if let Err(why) = fetched.as_ref() {
-                tracing::debug!(error = why, "a domain's MTA-STS policy could not be fetched");
+            if let Err(error) = fetched.as_ref() {
+                tracing::debug!(error, "a domain's MTA-STS policy could not be had");
             }
             shared.policies().fetched(domain, &id, fetched.ok(), now_s)
         }

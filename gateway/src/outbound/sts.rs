@@ -43,31 +43,61 @@ pub struct Policy {
     pub max_age_s: u64,
 }
 
+/// Why a text is no policy (RFC 8461 §3.2). Sentences for who keeps it, without the dot at the end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum NoPolicy {
+    /// A line without a colon.
+    #[error("it has a line that is no key, colon and value")]
+    Line,
+    /// No version, or another one.
+    #[error("it lacks the line version: STSv1")]
+    Version,
+    /// No mode, or one that nobody knows.
+    #[error("its mode is not enforce, testing or none")]
+    Mode,
+    /// No age, or no number.
+    #[error("its max_age is not a number of seconds")]
+    MaxAge,
+    /// An `mx` that is neither a host nor `*.` and a domain.
+    #[error("one of its mx is neither a host nor *. and a domain")]
+    Pattern,
+    /// It asks for something of hosts, and names none.
+    #[error("it names no mx")]
+    NoHosts,
+}
+
 impl Policy {
-    /// Reads a policy (RFC 8461 §3.2); none if it breaks the rules.
-    pub fn read(text: &str) -> Option<Policy> {
-        let (mut version, mut mode, mut max_age_s, mut mx) = (false, None, None, Vec::new());
+    /// Reads a policy (RFC 8461 §3.2). Of a key that comes twice the first counts, but for `mx`; keys of later versions are ignored.
+    ///
+    /// # Errors
+    /// [`NoPolicy`]: it breaks the rules, and counts as none.
+    pub fn read(text: &str) -> Result<Policy, NoPolicy> {
+        let (mut version, mut mode, mut max_age_s, mut mx) = (None, None, None, Vec::new());
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            let (key, value) = line.split_once(':')?;
+            let (key, value) = line.split_once(':').ok_or(NoPolicy::Line)?;
             let value = value.trim();
             match key.trim() {
-                "version" => version = value == "STSv1",
+                "version" if version.is_none() => version = Some(value == "STSv1"),
                 "mode" if mode.is_none() => {
                     mode = Some(match value {
                         "enforce" => Mode::Enforce,
                         "testing" => Mode::Testing,
                         "none" => Mode::None,
-                        _ => return None,
+                        _ => return Err(NoPolicy::Mode),
                     });
                 }
-                "max_age" if max_age_s.is_none() => max_age_s = Some(value.parse::<u64>().ok()?.min(MAX_AGE_S)),
-                "mx" if mx.len() < PATTERNS_MAX => mx.push(pattern(value)?),
-                // Further keys are for later versions, and a second one of a kind is ignored.
+                "max_age" if max_age_s.is_none() => {
+                    max_age_s = Some(value.parse::<u64>().map_err(|_| NoPolicy::MaxAge)?.min(MAX_AGE_S));
+                }
+                "mx" if mx.len() < PATTERNS_MAX => mx.push(pattern(value).ok_or(NoPolicy::Pattern)?),
                 _ => {}
             }
         }
-        let policy = Policy { mode: mode?, mx, max_age_s: max_age_s? };
-        (version && (policy.mode == Mode::None || !policy.mx.is_empty())).then_some(policy)
+        if version != Some(true) {
+            return Err(NoPolicy::Version);
+        }
+        let policy = Policy { mode: mode.ok_or(NoPolicy::Mode)?, mx, max_age_s: max_age_s.ok_or(NoPolicy::MaxAge)? };
+        if policy.mode != Mode::None && policy.mx.is_empty() { Err(NoPolicy::NoHosts) } else { Ok(policy) }
     }
 
     /// Whether it names a host (RFC 8461 §4.1): a star stands for one label and no more.
@@ -202,20 +232,21 @@ mod tests {
 
     #[test]
     fn policies_that_break_the_rules_are_none() {
-        for bad in [
-            "",
-            "mode: enforce\nmx: a.example\nmax_age: 1",
-            "version: STSv2\nmode: enforce\nmx: a.example\nmax_age: 1",
-            "version: STSv1\nmode: strict\nmx: a.example\nmax_age: 1",
-            "version: STSv1\nmode: enforce\nmax_age: 1",
-            "version: STSv1\nmode: enforce\nmx: a.example",
-            "version: STSv1\nmode: enforce\nmx: a.example\nmax_age: -1",
-            "version: STSv1\nmode: enforce\nmx: a_b.*.example\nmax_age: 1",
-            "<html>",
+        for (bad, why) in [
+            ("", NoPolicy::Version),
+            ("mode: enforce\nmx: a.example\nmax_age: 1", NoPolicy::Version),
+            ("version: STSv2\nmode: enforce\nmx: a.example\nmax_age: 1", NoPolicy::Version),
+            ("version: STSv2\nversion: STSv1\nmode: enforce\nmx: a.example\nmax_age: 1", NoPolicy::Version),
+            ("version: STSv1\nmode: strict\nmx: a.example\nmax_age: 1", NoPolicy::Mode),
+            ("version: STSv1\nmode: enforce\nmax_age: 1", NoPolicy::NoHosts),
+            ("version: STSv1\nmode: enforce\nmx: a.example", NoPolicy::MaxAge),
+            ("version: STSv1\nmode: enforce\nmx: a.example\nmax_age: -1", NoPolicy::MaxAge),
+            ("version: STSv1\nmode: enforce\nmx: a_b.*.example\nmax_age: 1", NoPolicy::Pattern),
+            ("<html>", NoPolicy::Line),
         ] {
-            assert_eq!(Policy::read(bad), None, "{bad:?}");
+            assert_eq!(Policy::read(bad), Err(why), "{bad:?}");
         }
-        assert!(Policy::read("version: STSv1\nmode: none\nmax_age: 86400\nfuture: x").is_some());
+        assert!(Policy::read("version: STSv1\nmode: none\nmax_age: 86400\nfuture: x").is_ok());
     }
 
     #[test]

@@ -123,7 +123,8 @@ fn what_is_different_is_told_with_what_to_do() {
         "MTA-STS policy",
         &ours,
     );
-    check(&|published| published.policy = Answer::Found("<html>".into()), "MTA-STS policy", &ours);
+    let no_policy = check(&|published| published.policy = Answer::Found("<html>".into()), "MTA-STS policy", &ours);
+    assert_eq!(no_policy.sentence, "It counts as none: it has a line that is no key, colon and value.");
     check(&|published| drop(published.names.insert(IP, Answer::Found(vec!["dsl-7.example".into()]))), "PTR", &ours);
 }
 
