@@ -14,7 +14,7 @@ pub mod backoff;
 pub mod imap;
 pub mod keeper;
 pub mod pop3;
-pub mod wire;
+mod wire;
 
 use serde::Deserialize;
 

@@ -1,7 +1,8 @@
-//! What an MX decides about mail from the rest of the world. Pure: time and facts come as arguments, and rows to be remembered go to the caller.
+//! What an MX decides about mail from the rest of the world. [`verify`] asks the DNS; all else is pure: time and facts come as arguments, and rows to be remembered go to
+//! the caller.
 //!
 //! [`rates`] and [`greylist`] answer while recipients are named; [`verify`] finds out who a mail is from; [`judge`] says what becomes of it;
-//! [`results`] writes that down (RFC 8601); [`reply`] has the sentences for the client. [`author`], [`trace`] and [`fields`] read headers.
+//! [`results`] writes that down (RFC 8601). [`author`], [`trace`] and [`fields`] read headers.
 
 pub mod author;
 pub mod fields;
@@ -9,7 +10,6 @@ pub mod greylist;
 pub mod judge;
 pub mod network;
 pub mod rates;
-pub mod reply;
 pub mod results;
 pub mod trace;
 pub mod verdict;

@@ -14,8 +14,6 @@ use crate::outbound::content::Content;
 
 /// The size of new RSA keys: what every verifier takes, in a record that every DNS provider takes (RFC 8301 §3.2).
 const RSA_BITS: usize = 2_048;
-/// The longest string of a TXT record (RFC 1035 §3.3.14).
-const TXT_STRING_BYTES_MAX: usize = 255;
 /// The longest selector.
 const SELECTOR_BYTES_MAX: usize = 63;
 /// Keys that sign one mail: one of each algorithm, and one of each while they are being replaced.
@@ -125,7 +123,7 @@ impl Key {
         self.algorithm
     }
 
-    /// The text of its record at [`record_name`].
+    /// The text of its record, at the selector's name below `_domainkey.` of the domain (RFC 6376 §3.6.2.1).
     pub fn record(&self) -> String {
         let kind = match self.algorithm {
             Algorithm::Rsa => "rsa",
@@ -133,30 +131,12 @@ impl Key {
         };
         format!("v=DKIM1; k={kind}; p={}", self.public)
     }
-
-    /// The same as a zone file has it: quoted strings of 255 bytes at most.
-    pub fn zone_text(&self) -> String {
-        let record = self.record();
-        let mut rest = record.as_str();
-        let mut strings = Vec::new();
-        while !rest.is_empty() {
-            let (string, after) = rest.split_at(rest.len().min(TXT_STRING_BYTES_MAX));
-            strings.push(format!("\"{string}\""));
-            rest = after;
-        }
-        strings.join(" ")
-    }
 }
 
 impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Key").field("algorithm", &self.algorithm).finish_non_exhaustive()
     }
-}
-
-/// Where the record of a selector's key lies in the DNS.
-pub fn record_name(selector: &str, domain: &Domain) -> String {
-    format!("{selector}._domainkey.{domain}")
 }
 
 enum Signing {

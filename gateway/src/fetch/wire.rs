@@ -18,13 +18,13 @@ use super::{Account, FetchError, Security};
 /// Reaching the server and shaking hands.
 const CONNECT: Duration = Duration::from_secs(30);
 /// Longest silence of the server in the middle of something.
-pub const SILENCE: Duration = Duration::from_secs(90);
+pub(super) const SILENCE: Duration = Duration::from_secs(90);
 /// A whole answer that is no mail, however many lines it has.
-pub const ANSWER: Duration = Duration::from_secs(30 * 60);
+pub(super) const ANSWER: Duration = Duration::from_secs(30 * 60);
 /// What a mail must come with, bytes a second on average, after a first [`SILENCE`].
 const PACE_BYTES: u64 = 256;
 /// Longest line, bytes.
-pub const LINE_BYTES_MAX: usize = 64 * 1024;
+pub(super) const LINE_BYTES_MAX: usize = 64 * 1024;
 /// Read at once, bytes.
 const PIECE_BYTES: usize = 16 * 1024;
 /// What is shown of a server's words, letters.
@@ -34,7 +34,7 @@ trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 /// The connection.
-pub struct Wire {
+pub(super) struct Wire {
     stream: Box<dyn Stream>,
     host: String,
     buffer: Vec<u8>,
@@ -56,7 +56,7 @@ impl Wire {
     ///
     /// # Errors
     /// It cannot be reached, TLS fails, or it would be in the clear to another machine.
-    pub async fn connect(account: &Account, silence: Duration) -> Result<Self, FetchError> {
+    pub(super) async fn connect(account: &Account, silence: Duration) -> Result<Self, FetchError> {
         let host = account.host.clone();
         let tls = Arc::new(trust(account)?);
         let reach = TcpStream::connect((host.as_str(), account.port()));
@@ -80,7 +80,7 @@ impl Wire {
 
     /// The server.
     #[must_use]
-    pub fn host(&self) -> &str {
+    pub(super) fn host(&self) -> &str {
         &self.host
     }
 
@@ -88,7 +88,7 @@ impl Wire {
     ///
     /// # Errors
     /// TLS fails.
-    pub async fn start_tls(&mut self) -> Result<(), FetchError> {
+    pub(super) async fn start_tls(&mut self) -> Result<(), FetchError> {
         if self.used < self.buffer.len() {
             return Err(self.nonsense("words between STARTTLS and TLS"));
         }
@@ -110,7 +110,7 @@ impl Wire {
     ///
     /// # Errors
     /// The connection breaks, or nobody takes it.
-    pub async fn send(&mut self, bytes: &[u8]) -> Result<(), FetchError> {
+    pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), FetchError> {
         let send = async {
             self.stream.write_all(bytes).await?;
             self.stream.flush().await
@@ -126,7 +126,7 @@ impl Wire {
     ///
     /// # Errors
     /// Silence, the end, a line that is too long.
-    pub async fn line(&mut self) -> Result<Vec<u8>, FetchError> {
+    pub(super) async fn line(&mut self) -> Result<Vec<u8>, FetchError> {
         self.line_within(self.silence).await
     }
 
@@ -134,7 +134,7 @@ impl Wire {
     ///
     /// # Errors
     /// As there.
-    pub async fn line_within(&mut self, patience: Duration) -> Result<Vec<u8>, FetchError> {
+    pub(super) async fn line_within(&mut self, patience: Duration) -> Result<Vec<u8>, FetchError> {
         let mut looked_at = 0;
         let end = Instant::now() + patience;
         loop {
@@ -158,7 +158,7 @@ impl Wire {
     ///
     /// # Errors
     /// Silence, the end.
-    pub async fn some(&mut self, max: u64) -> Result<Vec<u8>, FetchError> {
+    pub(super) async fn some(&mut self, max: u64) -> Result<Vec<u8>, FetchError> {
         if self.used >= self.buffer.len() {
             self.fill(self.silence).await?;
         }
@@ -173,7 +173,7 @@ impl Wire {
     ///
     /// # Errors
     /// Silence, the end, the sink.
-    pub async fn copy(&mut self, mut count: u64, sink: &mut (dyn Write + Send)) -> Result<(), FetchError> {
+    pub(super) async fn copy(&mut self, mut count: u64, sink: &mut (dyn Write + Send)) -> Result<(), FetchError> {
         let start = Instant::now();
         let whole = count;
         while count > 0 {
@@ -189,14 +189,14 @@ impl Wire {
     ///
     /// # Errors
     /// The server trickles, which is as good as silence.
-    pub fn keeps_up(&self, start: Instant, bytes: u64) -> Result<(), FetchError> {
+    pub(super) fn keeps_up(&self, start: Instant, bytes: u64) -> Result<(), FetchError> {
         let earned = self.silence + Duration::from_secs(bytes / PACE_BYTES);
         if start.elapsed() <= earned { Ok(()) } else { Err(FetchError::Silent(self.host.clone())) }
     }
 
     /// An answer that takes longer than [`ANSWER`].
     #[must_use]
-    pub fn late(&self) -> FetchError {
+    pub(super) fn late(&self) -> FetchError {
         FetchError::Silent(self.host.clone())
     }
 
@@ -218,14 +218,14 @@ impl Wire {
 
     /// The server makes no sense.
     #[must_use]
-    pub fn nonsense(&self, what: &'static str) -> FetchError {
+    pub(super) fn nonsense(&self, what: &'static str) -> FetchError {
         FetchError::Nonsense { host: self.host.clone(), what }
     }
 }
 
 /// What a server said, as it can be shown: printable, one line, cut.
 #[must_use]
-pub fn shown(line: &[u8]) -> String {
+pub(super) fn shown(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
     // Marks of direction would let it show as something else.
     let is_odd = |letter: char| letter.is_control() || matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

@@ -71,7 +71,7 @@ struct Bucket {
     at_s: i64,
 }
 
-/// 421 4.7.0: too much; so many seconds until there is room again.
+/// Too much: so many seconds until there is room again. Not for good: the client is to be told to come again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too much in an hour; try again in {wait_s} s")]
 pub struct TooMuch {
@@ -93,7 +93,7 @@ impl Rates {
         Self { settings, buckets: BTreeMap::new() }
     }
 
-    /// Counts an event, unless there is no room for it.
+    /// Counts an event, unless there is no room for it. `now_s` is Unix seconds.
     ///
     /// # Errors
     /// Nothing was counted, but for [`Event::Unknown`], which has happened already.

@@ -1,6 +1,7 @@
 //! Finding out who a mail is from: SPF, DKIM, DMARC, ARC and the client's name, by mail-auth, in bounded time.
 //!
-//! What the DNS does not answer in time is [`Outcome::TempError`]; nothing here waits longer than [`PATIENCE`].
+//! What the DNS does not answer in time is [`Outcome::TempError`]: each question waits for the patience given, [`PATIENCE`] as a rule, and a mail for at most five of them
+//! one after the other.
 
 mod records;
 
@@ -143,7 +144,7 @@ impl Verifier {
     }
 
     /// Whether an address has a name that has this address.
-    pub async fn iprev(&self, ip: IpAddr) -> Iprev {
+    async fn iprev(&self, ip: IpAddr) -> Iprev {
         let Ok(IprevOutput { result, ptr }) = timeout(self.patience, self.authenticator.verify_iprev(ip)).await else {
             return Iprev { outcome: Outcome::TempError, name: String::new() };
         };

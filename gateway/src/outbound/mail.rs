@@ -74,13 +74,6 @@ impl Mail {
         Mail { sender, recipients, content, returned: None, envelope_id: None }
     }
 
-    /// Whether the sender asked for any report by name.
-    pub fn asks_for_reports(&self) -> bool {
-        self.returned.is_some()
-            || self.envelope_id.is_some()
-            || self.recipients.iter().any(|recipient| recipient.notify.is_some() || recipient.original.is_some())
-    }
-
     pub(crate) fn sayable_envelope_id(&self) -> Option<&str> {
         self.envelope_id.as_deref().filter(|id| sayable(id, DSN_TEXT_BYTES_MAX))
     }

@@ -9,7 +9,7 @@ use crate::domain::Domain;
 
 pub(crate) mod fetch;
 
-/// The largest policy that is read (RFC 8461 §3.3 asks for 64 KiB at least).
+/// The largest policy that is read (what RFC 8461 §3.3 suggests).
 pub const POLICY_BYTES_MAX: usize = 64 * 1024;
 /// Hosts and patterns of one policy that are read.
 const PATTERNS_MAX: usize = 64;

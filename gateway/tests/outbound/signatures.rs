@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use kith_gateway::domain::Domain;
 use kith_gateway::outbound::content::Content;
-use kith_gateway::sign::{Algorithm, Key, SignError, Signer, record_name};
+use kith_gateway::sign::{Algorithm, Key, SignError, Signer};
 
 use crate::support::python_with;
 
@@ -32,7 +32,7 @@ fn keys() -> Vec<(String, Key)> {
 }
 
 fn records(keys: &[(String, Key)]) -> Vec<(String, String)> {
-    keys.iter().map(|(selector, key)| (record_name(selector, &domain()), key.record())).collect()
+    keys.iter().map(|(selector, key)| (format!("{selector}._domainkey.{}", domain()), key.record())).collect()
 }
 
 #[test]
@@ -79,8 +79,6 @@ fn keys_come_back_from_their_bytes_and_never_show_them() {
         let again = Key::from_der(algorithm, key.der().to_vec()).unwrap();
         assert_eq!(again.record(), key.record());
         assert!(key.record().starts_with(start), "{}", key.record());
-        assert!(key.zone_text().split("\" \"").all(|string| string.trim_matches('"').len() <= 255));
-        assert_eq!(key.zone_text().replace("\" \"", "").trim_matches('"'), key.record());
         let shown = format!("{key:?}");
         assert!(shown.len() < 40, "{shown}");
         assert_eq!(Key::from_der(algorithm, b"nonsense".to_vec()).err(), Some(SignError::Key));

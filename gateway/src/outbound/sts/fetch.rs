@@ -15,7 +15,7 @@ use super::POLICY_BYTES_MAX;
 use crate::domain::Domain;
 use crate::outbound::trust::{Roots, Trust, client};
 
-/// How long a sender waits for all of it (RFC 8461 §3.3).
+/// How long a sender waits for all of it (what RFC 8461 §3.3 suggests).
 pub(crate) const FETCH_TIME: Duration = Duration::from_secs(60);
 
 /// How long one address may take to be reached, so that one that leads nowhere leaves time for the next.
