@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 
+use kith_gateway::inbound::results::without_claims;
 use kith_protocol::address::Address;
 use kith_protocol::event::Wall;
 use kith_protocol::forward::Inward;
@@ -207,7 +208,9 @@ pub fn write_found(mail: impl Read, found: &Found<'_>, wall: Wall, out: &mut imp
         }
         let mut out = text.into_bytes();
         let stays = |field: &&[u8]| !is_claim(field) || (found.keep_results && is_named(field, "Authentication-Results"));
-        fields(block).into_iter().filter(stays).for_each(|field| out.extend_from_slice(field));
+        // Whoever writes to the provider may write results in our name.
+        let block = without_claims(&without_claims(block, "kith.alt").0, found.by).0;
+        fields(&block).into_iter().filter(stays).for_each(|field| out.extend_from_slice(field));
         out
     })
 }
@@ -241,6 +244,17 @@ mod tests {
         let cut: Vec<&[u8]> = fields(block);
         assert_eq!(cut, [b"A: 1\r\n 2\r\n".as_slice(), b"B: 3\r\n\tx\r\n", b"C: 4\r\n"]);
         assert_eq!(cut.concat(), block);
+    }
+
+    #[test]
+    fn results_of_a_provider_stay_and_those_in_our_name_go() {
+        let mail = b"Authentication-Results: kith.alt; kith=pass\r\nAuthentication-Results: mail.near.test; dmarc=pass\r\nAuthentication-Results: provider.test; dkim=fail\r\nX-Kith-Route: x\r\nSubject: x\r\n\r\nx\r\n";
+        let found = Found { by: "mail.near.test", from: "", to: "a@b.c", verdict: "", junk: false, keep_results: true };
+        let mut out = Vec::new();
+        write_found(mail.as_slice(), &found, Wall(0), &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("provider.test; dkim=fail") && text.contains("kith.alt; none"), "{text}");
+        assert!(!text.contains("pass") && !text.contains("X-Kith-Route"), "{text}");
     }
 
     #[test]

@@ -28,6 +28,8 @@ use crate::engine::Clock;
 
 /// The kind of rows that the greylist is kept in.
 const GREYLIST_ROWS: &str = "greylist";
+/// How often old rows of the greylist are looked for, in seconds.
+const SWEEP_S: i64 = 3600;
 /// Mails that are looked at at once: each is in memory while it is.
 const LOOKED_AT_MAX: usize = 4;
 
@@ -42,6 +44,8 @@ pub struct Door {
     size_limit: u64,
     greylist: Mutex<Greylist>,
     rates: Mutex<Rates>,
+    /// When old rows of the greylist were looked for, in Unix seconds.
+    swept: Mutex<i64>,
     looking: Arc<tokio::sync::Semaphore>,
 }
 
@@ -94,6 +98,7 @@ impl Door {
             size_limit,
             greylist,
             rates: Mutex::new(Rates::new(RateSettings::default())),
+            swept: Mutex::new(0),
             looking: Arc::new(tokio::sync::Semaphore::new(LOOKED_AT_MAX)),
         })
     }
@@ -118,6 +123,12 @@ impl Door {
 
     /// Writes down what the greylist has learned; losing it costs somebody another attempt.
     fn keep_greylist(&self) {
+        let now_s = self.now();
+        let due = now_s.saturating_sub(*guard(&self.swept)) >= SWEEP_S;
+        if due {
+            *guard(&self.swept) = now_s;
+            guard(&self.greylist).sweep(now_s);
+        }
         let changes = guard(&self.greylist).take_changes();
         if changes.is_empty() {
             return;

@@ -45,9 +45,9 @@ fn name_servers(config: &GatewayConfig) -> Result<DnsSettings, String> {
 /// What finds out who mail from outside is from.
 ///
 /// # Errors
-/// A sentence: there are no name servers to ask.
+/// A sentence: there are too many name servers.
 pub fn verifier(gateway: &Gateway) -> Result<Verifier, String> {
-    let servers: Vec<std::net::SocketAddr> = gateway.config().dns.iter().filter_map(|server| server.parse().ok()).collect();
+    let servers = name_servers(gateway.config())?.servers;
     let resolver = verify::resolver(&servers).map_err(|error| format!("name servers: {error}"))?;
     Ok(Verifier::new(resolver, &gateway.hello(), verify::PATIENCE))
 }
