@@ -142,7 +142,9 @@ fn programs_that_look_on_the_network_find_the_ports_and_trust_the_name() {
     let mut resolved = None;
     while resolved.is_none() && Instant::now() < until {
         if let Ok(mdns_sd::ServiceEvent::ServiceResolved(service)) = found.recv_timeout(Duration::from_millis(200)) {
-            resolved = (service.port == port).then_some(service);
+            // Its addresses may come one by one.
+            let reachable = service.addresses.iter().any(|address| address.to_ip_addr().is_ipv4());
+            resolved = (service.port == port && reachable).then_some(service);
         }
     }
     let Some(service) = resolved else {
