@@ -1,4 +1,5 @@
-//! An ordinary mail that is here, for one recipient: into a mailbox of the household, or sealed to a key at once.
+//! An ordinary mail that is here, for one recipient: into a mailbox of the household, or into the queue for a key, from which it leaves sealed.
+//! As every mail in the queue it is kept as it came until the recipient confirms it, since it may have to be sealed anew.
 
 use std::io::{self, Write as _};
 

@@ -22,8 +22,6 @@ use crate::delivered;
 const HEADER_BYTES_MAX: u64 = 64 * 1024;
 /// Recipients that the line in Sent names; more are counted.
 const NAMED_MAX: usize = 20;
-/// The kind of rows that say who was told about whom: `told/<account>`, by address.
-const TOLD_ROWS: &str = "told/";
 
 /// What is to be written together with the submission.
 #[derive(Clone, Debug)]
@@ -59,8 +57,9 @@ impl Told {
     }
 }
 
+/// The kind of rows that say about whom an account was told, by address.
 fn rows_of(account: AccountId) -> String {
-    format!("{TOLD_ROWS}{}", account.0)
+    format!("{}/told", account.0)
 }
 
 /// Whether an account has written to an ordinary address (lower case) before.

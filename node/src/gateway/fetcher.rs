@@ -31,8 +31,6 @@ use crate::config::gateway::{FetchBy, FetchThen, Provider, TlsWord};
 use crate::delivered;
 use crate::engine::Clock;
 
-/// The kind of rows that say how far a mailbox was fetched, with the account behind it.
-const ROWS: &str = "fetch/";
 /// What stands in the row of a POP3 mail that is here, and of one that was passed over.
 const HERE: &[u8] = b"h";
 const PASSED_OVER: &[u8] = b"l";
@@ -182,12 +180,13 @@ impl Fetcher {
         .await
     }
 
+    /// The kind of rows that say how far a mailbox was fetched, by folder.
     fn rows(&self) -> String {
-        format!("{ROWS}{}", self.account.id.0)
+        format!("{}/fetch", self.account.id.0)
     }
 
     fn pop3_rows(&self) -> String {
-        format!("{ROWS}{}/pop3", self.account.id.0)
+        format!("{}/fetch/pop3", self.account.id.0)
     }
 
     fn pop3_position(&self) -> Result<pop3::Position, FetchError> {

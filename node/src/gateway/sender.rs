@@ -256,7 +256,7 @@ impl Sender {
         })
     }
 
-    /// In memory alone: what could not be looked at has not been tried.
+    /// Has an entry wait that could not be tried: no attempt, but its age counts and its sender is told.
     fn put_off(&mut self, entry: &LegacyEntry, why: &str) {
         let now = self.shared.clock.now();
         let results = composing::put_off(&self.shared.store, &self.shared.schedule, entry, why, TROUBLE_MS, now);

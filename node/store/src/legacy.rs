@@ -176,16 +176,7 @@ impl Store {
 }
 
 impl Transaction<'_> {
-    /// Adds an entry (its `id` is ignored and given). Its mail must be in the store.
-    ///
-    /// # Errors
-    /// `NotFound` when the mail is not there.
-    pub fn enqueue_legacy(&mut self, entry: &LegacyEntry) -> Result<EntryId, StoreError> {
-        self.mention_stored(&entry.blob.0)?;
-        self.insert_legacy(entry)
-    }
-
-    /// Adds an entry whose mail is staged.
+    /// Adds an entry (its `id` is ignored and given), whose mail is staged.
     ///
     /// # Errors
     /// [`StoreError`] from below.

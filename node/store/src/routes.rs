@@ -339,7 +339,7 @@ impl Transaction<'_> {
         found.map(|(bytes, at_ms)| Ok(Suggestion { email: email.to_owned(), address: key(bytes)?, at_ms })).transpose()
     }
 
-    /// Remembers something for the gateway; `None` forgets it.
+    /// Remembers something for the gateway; `None` forgets it. A kind that begins with `<account>/` goes with that account.
     ///
     /// # Errors
     /// `Invalid` for a row beyond 16 KiB, or a new one where there are [`ROWS_MAX`].
@@ -365,6 +365,9 @@ impl Transaction<'_> {
         self.table(CLEAR_RULES)?.retain_in(names_of(id), |_, _| false)?;
         self.table(SUGGESTIONS)?.retain_in(names_of(id), |_, _| false)?;
         self.table(GATEWAY_PEOPLE)?.retain_in((id.0, [0; 32])..=(id.0, [255; 32]), |_, _| false)?;
+        // `0` is what follows `/`.
+        let (first, end) = (format!("{}/", id.0), format!("{}0", id.0));
+        self.table(GATEWAY_ROWS)?.retain_in((first.as_str(), "")..(end.as_str(), ""), |_, _| false)?;
         self.table(ROUTES)?
             .retain(|_, bytes| row::decode::<Route>(bytes, ROUTE).is_ok_and(|route| route.address != account.address))?;
         Ok(())
@@ -399,7 +402,14 @@ mod tests {
         store.write(move |transaction| transaction.put_gateway_sharing(anna, &address(2), both)).unwrap();
         assert_eq!(store.gateway_people(anna).unwrap(), [(address(2), both)]);
         check(&store);
+        let own = format!("{}/told", anna.0);
+        let (kind, next) = (own.clone(), format!("{}0/told", anna.0));
+        store.write(move |transaction| transaction.put_gateway_row(&kind, "carol@b.c", Some(b""))).unwrap();
+        let kind = next.clone();
+        store.write(move |transaction| transaction.put_gateway_row(&kind, "carol@b.c", Some(b""))).unwrap();
         store.remove_account(anna).unwrap();
+        let told = [own, next].map(|kind| store.gateway_rows(&kind).unwrap().len());
+        assert_eq!(told, [0, 1], "whom it wrote to is nobody's business any more");
         let left: Vec<String> = store.routes().unwrap().into_iter().map(|(pattern, _)| pattern).collect();
         assert_eq!(left, ["bob@b.c"]);
         assert_eq!(store.gateway_people(anna).unwrap(), []);
