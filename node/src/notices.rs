@@ -291,6 +291,22 @@ pub fn compose(report: &Report<'_>) -> Vec<u8> {
         .unwrap_or_else(|_| plain_words(report).into_bytes())
 }
 
+/// A short mail of the node's own to one of its people, by the name of the account; `unique` makes its Message-ID.
+pub fn word(name: &str, subject: &str, text: &str, wall: Wall, unique: u128) -> Vec<u8> {
+    let text = format!("{}\r\n-- \r\nYour Kith node\r\n", text.trim_start());
+    MessageBuilder::new()
+        .from(MailAddress::new_address(Some("Kith"), "postmaster@kith.alt"))
+        .to(MailAddress::new_address(None::<&str>, format!("{name}@kith.alt")))
+        .subject(subject)
+        .date(Date { date: wall.0.div_euclid(1000) })
+        .message_id(format!("{unique:032x}@kith.alt"))
+        .header("Auto-Submitted", Raw::new("auto-generated"))
+        .text_body(text.as_str())
+        .write_to_vec()
+        // As above.
+        .unwrap_or_else(|_| text.into_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use kith_protocol::address::Address;

@@ -351,12 +351,7 @@ impl Desk {
             std::io::ErrorKind::StorageFull => StoreError::DiskFull,
             _ => StoreError::Broken(error.to_string()),
         })?;
-        let filing = Filing {
-            blob: stage.finish()?,
-            flags: kith_store::folder::Flags::default(),
-            internal_date: now.wall.0.div_euclid(1000),
-            internal_zone: 0,
-        };
+        let filing = Filing::fresh(stage.finish()?, now.wall);
         steps.push(Step::Deliver(entry.account, filing));
         Ok(())
     }

@@ -9,7 +9,6 @@ use kith_protocol::ids::{EntryId, MailId};
 use kith_smtp::policy::{AcceptedMail, AcceptedRecipient, CommitRefusal, Policy, Refusal, Route};
 use kith_store::account::Account;
 use kith_store::blob::Staged;
-use kith_store::folder::Flags;
 use kith_store::legacy::LegacyRecipient;
 use kith_store::mailbox::Filing;
 use kith_store::queue::{Form, Notify, QueueEntry, QueuedRecipient, Submission};
@@ -69,7 +68,7 @@ impl Desk {
                 }
                 Route::Household(account) => {
                     let blob = delivered::for_household(&self.store, &mail.account, &mail.mail, now.wall)?;
-                    household.push((account, filing(blob, now)));
+                    household.push((account, Filing::fresh(blob, now.wall)));
                     if notify.success {
                         let recipient = self.store.account(account)?.address;
                         reports.push(QueueEntry {
@@ -177,17 +176,12 @@ impl Desk {
         };
         let mut stage = self.store.stage()?;
         std::io::Write::write_all(&mut stage, &notices::compose(&report)).map_err(delivered::disk)?;
-        Ok(filing(stage.finish()?, now))
+        Ok(Filing::fresh(stage.finish()?, now.wall))
     }
 }
 
-/// A mail that comes in now.
-fn filing(blob: Staged, now: Now) -> Filing {
-    Filing { blob, flags: Flags::default(), internal_date: now.wall.0.div_euclid(1000), internal_zone: 0 }
-}
-
 /// A sentence for the wire: ASCII, one line.
-fn wire(text: &str) -> Cow<'static, str> {
+pub(crate) fn wire(text: &str) -> Cow<'static, str> {
     text.chars().map(|letter| if (' '..='~').contains(&letter) { letter } else { '?' }).collect::<String>().into()
 }
 

@@ -41,8 +41,6 @@ pub struct Mail<'a> {
 pub struct House<'a> {
     /// Our own domains, lower case.
     pub domains: &'a [String],
-    /// What our outgoing mails carry in `X-Kith-Gateway`.
-    pub mark: &'a str,
 }
 
 /// Why a mail is put with the junk.
@@ -110,7 +108,7 @@ pub fn judge(settings: &Settings, house: &House<'_>, mail: &Mail<'_>) -> Judgeme
 }
 
 fn refusal(settings: &Settings, house: &House<'_>, mail: &Mail<'_>) -> Option<Refused> {
-    if let Err(circle) = trace::check(mail.header, house.mark, mail.recipients) {
+    if let Err(circle) = trace::check(mail.header, mail.recipients) {
         return Some(Refused::Loop(circle));
     }
     let verdict = mail.verdict;

@@ -175,7 +175,16 @@ impl Gate {
                 destinations.remove(&other);
             }
         }
-        destinations.entry(key.clone()).or_default().ask(now, &self.limits)
+        destinations.entry(key.clone()).or_default().ask(now, &self.limits(key))
+    }
+
+    fn limits(&self, key: &Whole) -> Limits {
+        match key {
+            Whole::Smarthost(Smarthost { mails_per_minute: Some(mails_per_minute), .. }) => {
+                Limits { mails_per_minute: *mails_per_minute, ..self.limits }
+            }
+            Whole::Smarthost(_) | Whole::Place(_) => self.limits,
+        }
     }
 
     fn now_ms(&self) -> u64 {

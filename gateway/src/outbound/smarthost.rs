@@ -31,6 +31,9 @@ pub struct Smarthost {
     /// Whether mail, and the password with it, may cross a network in clear. Never needed for this machine itself.
     #[serde(default)]
     pub allow_clear: bool,
+    /// Mails a minute that it is given, instead of what every destination is; 0 for no bound.
+    #[serde(default)]
+    pub mails_per_minute: Option<u32>,
 }
 
 /// How the connection to a smarthost is protected.
@@ -119,6 +122,7 @@ mod tests {
             password: None,
             token: None,
             allow_clear: false,
+            mails_per_minute: None,
         }
     }
 

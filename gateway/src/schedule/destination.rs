@@ -10,7 +10,7 @@ use serde::Deserialize;
 pub struct Limits {
     /// Connections at once.
     pub connections: u32,
-    /// Mails (transactions) a minute.
+    /// Mails (transactions) a minute; 0 for no bound.
     pub mails_per_minute: u32,
     /// The rest after the first trouble, in milliseconds; doubled by each further one.
     pub rest_first_ms: u64,
@@ -97,7 +97,7 @@ impl Destination {
             self.minute_start = now_ms;
             self.minute_mails = 0;
         }
-        if self.minute_mails >= limits.mails_per_minute.max(1) {
+        if limits.mails_per_minute > 0 && self.minute_mails >= limits.mails_per_minute {
             let passed = now_ms.saturating_sub(self.minute_start);
             return Permit::Rest { in_ms: 60_000u64.saturating_sub(passed).max(1), why: Rest::Rate };
         }
@@ -107,7 +107,7 @@ impl Destination {
             return Permit::Busy;
         }
         self.open += 1;
-        self.minute_mails += 1;
+        self.minute_mails = self.minute_mails.saturating_add(1);
         Permit::Go
     }
 
@@ -177,6 +177,18 @@ mod tests {
         destination.end(6, &LIMITS, Ended::Well, 0);
         assert_eq!(destination.ask(10, &LIMITS), Permit::Rest { in_ms: 59_990, why: Rest::Rate });
         assert_eq!(destination.ask(60_000, &LIMITS), Permit::Go);
+    }
+
+    #[test]
+    fn without_a_bound_only_connections_are_counted() {
+        let limits = Limits { mails_per_minute: 0, ..LIMITS };
+        let mut destination = Destination::default();
+        for _ in 0..1_000 {
+            assert_eq!(destination.ask(0, &limits), Permit::Go);
+            destination.end(0, &limits, Ended::Well, 0);
+        }
+        assert_eq!((destination.ask(0, &limits), destination.ask(0, &limits)), (Permit::Go, Permit::Go));
+        assert_eq!(destination.ask(0, &limits), Permit::Busy);
     }
 
     #[test]

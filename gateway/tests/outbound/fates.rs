@@ -19,6 +19,7 @@ pub(crate) fn smarthost(host: &Host) -> Smarthost {
         password: None,
         token: None,
         allow_clear: false,
+        mails_per_minute: None,
     }
 }
 

@@ -206,6 +206,7 @@ fn settings_never_show_what_a_person_wrote_for_a_password() {
         password: Some(SecretSource::Shell("echo geheim".into())),
         token: None,
         allow_clear: false,
+        mails_per_minute: None,
     };
     assert!(!format!("{hop:?}").contains("geheim"));
 }

@@ -291,6 +291,7 @@ async fn postfix_as_a_smarthost_takes_mail_for_the_world_from_who_is_logged_in()
         password: Some(SecretSource::Command(vec!["echo".into(), password.into()])),
         token: None,
         allow_clear: false,
+        mails_per_minute: None,
     };
     let outbound = sender(postfix.settings(), &no_dns(), postfix.authority.roots());
     let outcome = outbound.send(Hop::Smarthost(&hop("falsch")), &mail(&["x@world.test"])).await;
@@ -335,6 +336,7 @@ async fn throughput_beside_postfix() {
         password: None,
         token: None,
         allow_clear: false,
+        mails_per_minute: None,
     };
     let mail = Mail {
         content: content(&"0123456789012345678901234567890123456789012345678901234567\r\n".repeat(66)),

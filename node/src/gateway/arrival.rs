@@ -8,7 +8,7 @@ use kith_protocol::event::{EntryKind, Now, Progress};
 use kith_protocol::forward::Inward;
 use kith_protocol::ids::{AccountId, EntryId, MailId};
 use kith_store::blob::{BlobHash, Staged};
-use kith_store::folder::{Flags, Use};
+use kith_store::folder::Use;
 use kith_store::mailbox::Filing;
 use kith_store::queue::{Form, Notify, QueueEntry};
 use kith_store::routes::Suggestion;
@@ -102,12 +102,7 @@ pub fn prepare(
                 keep_results: arrival.keep_results,
             };
             delivered::write_found(store.blob(arrival.mail)?, &found, now.wall, &mut stage).map_err(delivered::disk)?;
-            let filing = Filing {
-                blob: stage.finish()?,
-                flags: Flags::default(),
-                internal_date: now.wall.0.div_euclid(1000),
-                internal_zone: 0,
-            };
+            let filing = Filing::fresh(stage.finish()?, now.wall);
             let folder = if arrival.junk { Use::Junk } else { Use::Inbox };
             let suggestion = match &arrival.suggestion {
                 Some(suggestion) => wanted(store, *account, suggestion)?,

@@ -5,18 +5,14 @@ use std::io::{Read as _, Write as _};
 use kith_protocol::event::Now;
 use kith_protocol::ids::AccountId;
 use kith_smtp::policy::AcceptedMail;
-use kith_store::folder::{Flags, Use};
+use kith_store::folder::Use;
 use kith_store::legacy::LegacyRecipient;
 use kith_store::mailbox::Filing;
 use kith_store::{Store, StoreError, Transaction};
-use mail_builder::MessageBuilder;
-use mail_builder::headers::address::Address as MailAddress;
-use mail_builder::headers::date::Date;
-use mail_builder::headers::raw::Raw;
 
 use super::{Gateway, WayOut};
 use crate::config::gateway::Told as When;
-use crate::delivered;
+use crate::{delivered, notices};
 
 /// How much of a mail is looked at for its Message-ID and subject.
 const HEADER_BYTES_MAX: u64 = 64 * 1024;
@@ -32,6 +28,8 @@ pub struct Told {
     notice: Option<Filing>,
     /// Recipients that are named for the first time.
     first: Vec<String>,
+    /// Recipients to whom the account writes for the first time, with nothing to wait for.
+    written: Vec<String>,
 }
 
 impl Told {
@@ -43,13 +41,11 @@ impl Told {
         if let Some((message_id, wall_ms, words)) = &self.sent {
             transaction.remember_clear(self.account, message_id, *wall_ms, words)?;
         }
-        for email in &self.first {
-            match transaction.put_gateway_row(&rows_of(self.account), email, Some(b"")) {
-                // Whoever writes to so many is told once more.
-                Err(StoreError::Invalid(_)) => {}
-                other => other?,
-            }
-        }
+        // Whoever writes to so many that there are no rows left is told once more, and is asked once more.
+        self.first
+            .iter()
+            .try_for_each(|email| if_there_is_room(transaction.put_gateway_row(&told_rows(self.account), email, Some(b""))))?;
+        self.written.iter().try_for_each(|email| write_to(transaction, self.account, email))?;
         if let Some(filing) = &self.notice {
             transaction.deliver(self.account, Use::Inbox, filing)?;
         }
@@ -58,16 +54,36 @@ impl Told {
 }
 
 /// The kind of rows that say about whom an account was told, by address.
-fn rows_of(account: AccountId) -> String {
+fn told_rows(account: AccountId) -> String {
     format!("{}/told", account.0)
 }
 
-/// Whether an account has written to an ordinary address (lower case) before.
+/// The kind of rows that say to whom an account has written, by address.
+fn written_rows(account: AccountId) -> String {
+    format!("{}/written", account.0)
+}
+
+fn if_there_is_room(put: Result<(), StoreError>) -> Result<(), StoreError> {
+    match put {
+        Err(StoreError::Invalid(_)) => Ok(()),
+        other => other,
+    }
+}
+
+/// Remembers that an account writes to an ordinary address (lower case).
+///
+/// # Errors
+/// [`StoreError`] from below.
+pub fn write_to(transaction: &mut Transaction<'_>, account: AccountId, email: &str) -> Result<(), StoreError> {
+    if_there_is_room(transaction.put_gateway_row(&written_rows(account), email, Some(b"")))
+}
+
+/// Whether an account has written to an ordinary address (lower case) before, and the mail did not wait for a word that never came.
 ///
 /// # Errors
 /// [`StoreError`] from below.
 pub fn has_written_to(store: &Store, account: AccountId, email: &str) -> Result<bool, StoreError> {
-    Ok(store.gateway_row(&rows_of(account), email)?.is_some())
+    Ok(store.gateway_row(&written_rows(account), email)?.is_some())
 }
 
 /// What there is to tell about a mail, part of which (`legacy`) leaves in the clear; nothing where none does.
@@ -82,7 +98,7 @@ pub fn told(
     now: Now,
 ) -> Result<Told, StoreError> {
     let account = &mail.account;
-    let mut told = Told { account: account.id, sent: None, notice: None, first: Vec::new() };
+    let mut told = Told { account: account.id, sent: None, notice: None, first: Vec::new(), written: Vec::new() };
     if legacy.is_empty() {
         return Ok(told);
     }
@@ -104,7 +120,10 @@ pub fn told(
     told.sent = message_id.map(|id| (id.to_owned(), now.wall.0, words(legacy, &way)));
     for recipient in legacy {
         let email = recipient.address.to_lowercase();
-        if store.gateway_row(&rows_of(account.id), &email)?.is_none() && !told.first.contains(&email) {
+        if !recipient.held && !has_written_to(store, account.id, &email)? && !told.written.contains(&email) {
+            told.written.push(email.clone());
+        }
+        if store.gateway_row(&told_rows(account.id), &email)?.is_none() && !told.first.contains(&email) {
             told.first.push(email);
         }
     }
@@ -119,12 +138,7 @@ pub fn told(
         let subject = parsed.as_ref().and_then(|parsed| parsed.subject()).unwrap_or("(no subject)");
         let mut stage = store.stage()?;
         stage.write_all(&notice(&account.name, subject, legacy, &way, now)).map_err(delivered::disk)?;
-        told.notice = Some(Filing {
-            blob: stage.finish()?,
-            flags: Flags::default(),
-            internal_date: now.wall.0.div_euclid(1000),
-            internal_zone: 0,
-        });
+        told.notice = Some(Filing::fresh(stage.finish()?, now.wall));
     }
     Ok(told)
 }
@@ -158,17 +172,7 @@ fn notice(name: &str, subject: &str, legacy: &[LegacyRecipient], way: &str, now:
         ));
     }
     let heading = if waits.is_empty() { "Sent in the clear" } else { "Waits for your word" };
-    let body = format!("{}\r\n-- \r\nYour Kith node\r\n", text.trim_start());
-    MessageBuilder::new()
-        .from(MailAddress::new_address(Some("Kith"), "postmaster@kith.alt"))
-        .to(MailAddress::new_address(None::<&str>, format!("{name}@kith.alt")))
-        .subject(format!("{heading}: {subject}"))
-        .date(Date { date: now.wall.0.div_euclid(1000) })
-        .message_id(format!("{:032x}@kith.alt", rand::random::<u128>()))
-        .header("Auto-Submitted", Raw::new("auto-generated"))
-        .text_body(body.as_str())
-        .write_to_vec()
-        .unwrap_or_else(|_| body.into_bytes())
+    notices::word(name, &format!("{heading}: {subject}"), &text, now.wall, rand::random())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use kith_gateway::sign::Signer;
 use kith_protocol::event::Now;
 use kith_protocol::ids::{AccountId, EntryId};
 use kith_store::blob::Staged;
-use kith_store::folder::{Flags, Use};
+use kith_store::folder::Use;
 use kith_store::legacy::{LegacyEntry, LegacyProgress};
 use kith_store::mailbox::Filing;
 use kith_store::queue::QueueEntry;
@@ -325,12 +325,7 @@ impl Results {
         };
         let mut stage = store.stage()?;
         stage.write_all(&notices::compose(&report)).map_err(delivered::disk)?;
-        let filing = Filing {
-            blob: stage.finish()?,
-            flags: Flags::default(),
-            internal_date: now.wall.0.div_euclid(1000),
-            internal_zone: 0,
-        };
+        let filing = Filing::fresh(stage.finish()?, now.wall);
         self.reports.push((entry.account, filing));
         Ok(())
     }

@@ -25,6 +25,7 @@ use super::Gateway;
 use super::arrival::{self, Arrival, Target};
 use super::outgoing::OFFER;
 use crate::engine::Clock;
+use crate::submission::wire;
 
 /// The kind of rows that the greylist is kept in.
 const GREYLIST_ROWS: &str = "greylist";
@@ -54,9 +55,7 @@ fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn refusal(code: u16, enhanced: &'static str, text: impl Into<String>) -> Refusal {
-    let text: String = text.into();
-    let text = text.chars().map(|letter| if (' '..='~').contains(&letter) { letter } else { '?' }).collect::<String>();
-    Refusal { code, enhanced, text: text.into() }
+    Refusal { code, enhanced, text: wire(&text.into()) }
 }
 
 fn failed(error: &StoreError) -> Refusal {
@@ -110,15 +109,9 @@ impl Door {
     /// Whether the recipient has written to this sender, or has them as a contact: they need not come again.
     fn knows(&self, target: &Address, reverse_path: &str) -> Result<bool, StoreError> {
         let email = reverse_path.to_lowercase();
-        for account in self.store.accounts()? {
-            if account.address == *target
-                && (self.store.contact_by_email(account.id, &email)?.is_some()
-                    || super::clear::has_written_to(&self.store, account.id, &email)?)
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let Some(account) = self.store.account_by_address(target)? else { return Ok(false) };
+        Ok(self.store.contact_by_email(account.id, &email)?.is_some()
+            || super::clear::has_written_to(&self.store, account.id, &email)?)
     }
 
     /// Writes down what the greylist has learned; losing it costs somebody another attempt.
@@ -176,27 +169,27 @@ impl Door {
         let found = field.split_once(": ").map_or("", |(_, value)| value.trim_end());
         let now = self.clock.now();
         let mut arrivals = Vec::new();
+        let offered = suggestion(&header, &verdict, &mail.reverse_path);
         for recipient in &mail.recipients {
-            let (target, address) = match &recipient.route {
-                Route::Household(account) => (Target::Household(*account), self.store.account(*account).map_err(broken)?.address),
-                Route::Overlay(address) => (Target::Elsewhere(*address), *address),
-                Route::Legacy { .. } => continue,
-            };
-            let suggestion = suggestion(&header, &verdict, &mail.reverse_path)
-                .filter(|(_, offered)| *offered != address)
-                .map(|(email, address)| Suggestion { email, address, at_ms: now.wall.0 });
-            // Somebody who looks like one whom the recipient knows.
-            let imitates = match &recipient.route {
+            let (target, address, imitates) = match &recipient.route {
                 Route::Household(account) => {
                     let account = self.store.account(*account).map_err(broken)?;
-                    let authors = verdict.author.domains().iter();
-                    authors
-                        .map(|domain| self.gateway.imitates(&self.store, &account, domain))
-                        .try_fold(false, |any, one| one.map(|one| any || one))
+                    // Somebody who looks like one whom the recipient knows.
+                    let mut imitates = false;
+                    for domain in verdict.author.domains() {
+                        imitates |= self.gateway.imitates(&self.store, &account, domain).map_err(broken)?;
+                    }
+                    (Target::Household(account.id), account.address, imitates)
                 }
-                Route::Overlay(_) | Route::Legacy { .. } => Ok(false),
+                Route::Overlay(address) => (Target::Elsewhere(*address), *address, false),
+                Route::Legacy { .. } => continue,
             };
-            let junk = doubtful || imitates.map_err(broken)?;
+            let suggestion = offered.clone().filter(|(_, offered)| *offered != address).map(|(email, address)| Suggestion {
+                email,
+                address,
+                at_ms: now.wall.0,
+            });
+            let junk = doubtful || imitates;
             let arrival = Arrival {
                 mail: &mail.mail.hash,
                 from: &mail.reverse_path,
@@ -229,7 +222,7 @@ impl Door {
         let verdict = self.runtime.block_on(self.verifier.verify(sent, &envelope));
         let header = fields::header(sent).to_vec();
         let recipients: Vec<&str> = mail.recipients.iter().map(|recipient| recipient.typed.as_str()).collect();
-        let house = House { domains: &self.gateway.config().domains, mark: "" };
+        let house = House { domains: &self.gateway.config().domains };
         let looked_at =
             judge::Mail { header: &header, reverse_path: &mail.reverse_path, recipients: &recipients, verdict: &verdict };
         let judgement = judge::judge(&judge::Settings::default(), &house, &looked_at);

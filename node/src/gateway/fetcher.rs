@@ -14,22 +14,20 @@ use kith_gateway::fetch::keeper::{Keeper, imap_round, pop3_round};
 use kith_gateway::fetch::{Account as Elsewhere, Afterwards, Begin, FetchError, Login, Protocol, Security};
 use kith_gateway::fetch::{imap, pop3};
 use kith_gateway::secret::SecretSource;
-use kith_protocol::ids::{AccountId, MailId};
+use kith_protocol::ids::MailId;
 use kith_store::account::Account;
 use kith_store::blob::Stage;
+use kith_store::folder::Use;
+use kith_store::mailbox::Filing;
 use kith_store::{Store, StoreError, Transaction};
-use mail_builder::MessageBuilder;
-use mail_builder::headers::address::Address as MailAddress;
-use mail_builder::headers::date::Date;
-use mail_builder::headers::raw::Raw;
 use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::Gateway;
 use super::arrival::{self, Arrival, Target};
 use crate::config::gateway::{FetchBy, FetchThen, Provider, TlsWord};
-use crate::delivered;
 use crate::engine::Clock;
+use crate::{delivered, notices};
 
 /// What stands in the row of a POP3 mail that is here, and of one that was passed over.
 const HERE: &[u8] = b"h";
@@ -227,40 +225,19 @@ impl Fetcher {
 
     /// Tells the person that a mail is too large to be fetched, and stays where it is.
     fn too_large(&self, bytes: u64) {
-        if let Err(error) = file_notice(&self.store, self.account.id, &self.words_too_large(bytes)) {
+        let (account, wall) = (self.account.id, self.clock.now().wall);
+        let (mebibytes, host) = (bytes.div_ceil(1 << 20), &self.elsewhere.host);
+        let text = format!("A mail of {mebibytes} MiB at {host} is too large to be fetched, and stays there.\r\n");
+        let mail = notices::word(&self.account.name, "A mail was not fetched: it is too large", &text, wall, rand::random());
+        let filed = self.store.stage().and_then(|mut stage| {
+            stage.write_all(&mail).map_err(delivered::disk)?;
+            let filing = Filing::fresh(stage.finish()?, wall);
+            self.store.write(move |transaction| transaction.deliver(account, Use::Inbox, &filing).map(drop))
+        });
+        if let Err(error) = filed {
             tracing::warn!(%error, "a notice could not be filed");
         }
     }
-
-    fn words_too_large(&self, bytes: u64) -> Vec<u8> {
-        let text = format!(
-            "A mail of {} MiB at {} is too large to be fetched, and stays there.\r\n\r\n-- \r\nYour Kith node\r\n",
-            bytes.div_ceil(1 << 20),
-            self.elsewhere.host
-        );
-        MessageBuilder::new()
-            .from(MailAddress::new_address(Some("Kith"), "postmaster@kith.alt"))
-            .to(MailAddress::new_address(None::<&str>, format!("{}@kith.alt", self.account.name)))
-            .subject("A mail was not fetched: it is too large")
-            .date(Date { date: self.clock.now().wall.0.div_euclid(1000) })
-            .message_id(format!("{:032x}@kith.alt", rand::random::<u128>()))
-            .header("Auto-Submitted", Raw::new("auto-generated"))
-            .text_body(text.as_str())
-            .write_to_vec()
-            .unwrap_or_else(|_| text.into_bytes())
-    }
-}
-
-fn file_notice(store: &Store, account: AccountId, mail: &[u8]) -> Result<(), StoreError> {
-    let mut stage = store.stage()?;
-    stage.write_all(mail).map_err(delivered::disk)?;
-    let filing = kith_store::mailbox::Filing {
-        blob: stage.finish()?,
-        flags: kith_store::folder::Flags::default(),
-        internal_date: Clock::start().now().wall.0.div_euclid(1000),
-        internal_zone: 0,
-    };
-    store.write(move |transaction| transaction.deliver(account, kith_store::folder::Use::Inbox, &filing).map(drop))
 }
 
 /// The store's failure as the round knows it.

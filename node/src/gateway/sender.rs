@@ -39,6 +39,8 @@ const READ_EVERY: Duration = Duration::from_millis(250);
 const LOOKED_AT_MAX: usize = 1_000;
 /// The longest sleep.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
+/// How long attempts that are in the middle may still take when the node stops: most end within it, and need not be made again.
+const STOP_GRACE: Duration = Duration::from_secs(1);
 /// How long an entry waits that could not even be looked at.
 const TROUBLE_MS: u64 = 60_000;
 
@@ -50,6 +52,8 @@ pub struct Sender {
     on_the_way: BTreeSet<EntryId>,
     bytes: u64,
     jobs: JoinSet<Done>,
+    /// Whether what is due waits for an attempt to end.
+    full: bool,
     forgiven: u64,
 }
 
@@ -120,11 +124,12 @@ impl Sender {
             on_the_way: BTreeSet::new(),
             bytes: 0,
             jobs: JoinSet::new(),
+            full: false,
             forgiven: 0,
         }
     }
 
-    /// Sends until it is told to stop; attempts that are in the middle are given up then, and made again after the next start.
+    /// Sends until it is told to stop; attempts that are in the middle have a moment to end then. What does not is made again after the next start.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut read_at: Option<Instant> = None;
         let mut stale = true;
@@ -155,6 +160,7 @@ impl Sender {
                 changed = stop.changed() => if changed.is_err() { break },
             }
         }
+        let _in_time = tokio::time::timeout(STOP_GRACE, async { while self.jobs.join_next().await.is_some() {} }).await;
         self.jobs.shutdown().await;
         self.shared.outbound.close().await;
     }
@@ -193,7 +199,7 @@ impl Sender {
     }
 
     fn until_due(&self) -> Duration {
-        if self.jobs.len() >= JOBS_MAX {
+        if self.full {
             return SLEEP_MAX;
         }
         let now = self.shared.clock.now().wall.0;
@@ -204,13 +210,21 @@ impl Sender {
 
     async fn start_due(&mut self) {
         let now = self.shared.clock.now().wall;
-        if self.jobs.len() >= JOBS_MAX {
+        self.full = self.jobs.len() >= JOBS_MAX;
+        if self.full {
             return;
         }
+        let free = JOBS_MAX - self.jobs.len();
         let due = self.pending.values().filter(|entry| self.is_due(entry, now)).take(LOOKED_AT_MAX);
-        let due: Vec<LegacyEntry> = due.cloned().collect();
+        let due: Vec<EntryId> = due.map(|entry| entry.id).collect();
         let mut groups: BTreeMap<Group, (Next, Vec<LegacyEntry>)> = BTreeMap::new();
-        for entry in due {
+        let mut last = None;
+        for id in due {
+            let Some(entry) = self.pending.get(&id).cloned() else { continue };
+            // The entries of one mail stand together: when there is work for every place, the next mail need not be looked at yet.
+            if last.replace(entry.blob.0) != Some(entry.blob.0) && groups.len() >= free {
+                break;
+            }
             match self.next(&entry) {
                 Ok(Some(Way::Hop(next))) => {
                     let key = (next.name(), entry.blob.0.0, entry.from.clone(), entry.account.0);
@@ -220,8 +234,8 @@ impl Sender {
                     }
                 }
                 Ok(Some(Way::Letter(to))) => self.hand_over(entry, to).await,
-                Ok(None) => self.put_off(&entry, "this node has no way to ordinary addresses any more"),
-                Err(error) => self.put_off(&entry, &error.to_string()),
+                Ok(None) => self.put_off(entry, "this node has no way to ordinary addresses any more".into()).await,
+                Err(error) => self.put_off(entry, error.to_string()).await,
             }
         }
         // The oldest first, whatever its key.
@@ -229,7 +243,8 @@ impl Sender {
         groups.sort_by_key(|(_, group)| group.first().map(|entry| entry.id));
         for (next, entries) in groups {
             let bytes = entries.first().map_or(0, |entry| entry.blob.1);
-            if self.jobs.len() >= JOBS_MAX || (self.bytes + bytes > BYTES_MAX && !self.jobs.is_empty()) {
+            self.full = self.jobs.len() >= JOBS_MAX || (self.bytes + bytes > BYTES_MAX && !self.jobs.is_empty());
+            if self.full {
                 break;
             }
             self.bytes += bytes;
@@ -257,21 +272,25 @@ impl Sender {
     }
 
     /// Has an entry wait that could not be tried: no attempt, but its age counts and its sender is told.
-    fn put_off(&mut self, entry: &LegacyEntry, why: &str) {
-        let now = self.shared.clock.now();
-        let results = composing::put_off(&self.shared.store, &self.shared.schedule, entry, why, TROUBLE_MS, now);
-        let written = results.and_then(|results| {
+    async fn put_off(&mut self, entry: LegacyEntry, why: String) {
+        let (shared, now, id) = (self.shared.clone(), self.shared.clock.now(), entry.id);
+        let written = tokio::task::spawn_blocking(move || {
+            let results = composing::put_off(&shared.store, &shared.schedule, &entry, &why, TROUBLE_MS, now)?;
             let progress = results.progress().to_vec();
-            self.shared.store.write(move |transaction| results.perform(transaction)).map(|()| progress)
+            shared.store.write(move |transaction| results.perform(transaction)).map(|()| progress)
         });
-        match written {
-            Ok(progress) => self.settled(&[entry.id], progress),
-            Err(error) => {
-                tracing::error!(%error, "a mail for the gateway could not be put off");
-                if let Some(entry) = self.pending.get_mut(&entry.id) {
-                    entry.progress.next_ms = now.wall.0.saturating_add(TROUBLE_MS.cast_signed());
-                }
-            }
+        match written.await {
+            Ok(Ok(progress)) => return self.settled(&[id], progress),
+            Ok(Err(error)) => tracing::error!(%error, "a mail for the gateway could not be put off"),
+            Err(error) => tracing::error!(%error, "putting off ended by a fault of ours"),
+        }
+        self.rest(id, now.wall);
+    }
+
+    /// Leaves an entry alone for a while without a word in the store.
+    fn rest(&mut self, id: EntryId, now: Wall) {
+        if let Some(entry) = self.pending.get_mut(&id) {
+            entry.progress.next_ms = now.0.saturating_add(TROUBLE_MS.cast_signed());
         }
     }
 
@@ -288,15 +307,12 @@ impl Sender {
         match written.await {
             Ok(Ok(())) => {
                 self.pending.remove(&id);
+                return;
             }
-            Ok(Err(error)) => {
-                tracing::error!(%error, "a mail could not be handed to a contact's gateway");
-                if let Some(entry) = self.pending.get_mut(&id) {
-                    entry.progress.next_ms = now.wall.0.saturating_add(TROUBLE_MS.cast_signed());
-                }
-            }
+            Ok(Err(error)) => tracing::error!(%error, "a mail could not be handed to a contact's gateway"),
             Err(error) => tracing::error!(%error, "handing over ended by a fault of ours"),
         }
+        self.rest(id, now.wall);
     }
 
     fn finished(&mut self, done: Done) {
@@ -307,11 +323,9 @@ impl Sender {
         if let Some(progress) = done.progress {
             return self.settled(&done.entries, progress);
         }
-        let next_ms = self.shared.clock.now().wall.0.saturating_add(TROUBLE_MS.cast_signed());
-        for id in &done.entries {
-            if let Some(entry) = self.pending.get_mut(id) {
-                entry.progress.next_ms = next_ms;
-            }
+        let now = self.shared.clock.now().wall;
+        for id in done.entries {
+            self.rest(id, now);
         }
     }
 

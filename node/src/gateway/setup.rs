@@ -10,6 +10,7 @@ use kith_gateway::outbound::smarthost::{Security, Smarthost};
 use kith_gateway::outbound::sts::Policies;
 use kith_gateway::outbound::trust::Roots;
 use kith_gateway::outbound::{LocalAddresses, Outbound, OutboundSettings};
+use kith_gateway::schedule::destination::Limits;
 use kith_gateway::secret::SecretSource;
 use kith_gateway::sign::{Algorithm, Key, Signer};
 use kith_store::Store;
@@ -93,6 +94,7 @@ fn smarthost(home: &Path, provider: &Provider) -> Result<Option<Smarthost>, Stri
         password,
         token,
         allow_clear: false,
+        mails_per_minute: Some(provider.mails_per_minute),
     };
     smarthost.checked().map(Some).map_err(|error| error.to_string())
 }
@@ -119,7 +121,9 @@ pub fn sender(home: &Path, store: &Store, gateway: &std::sync::Arc<Gateway>, clo
     let mut own = vec![hello.clone()];
     own.extend(config.domains.iter().filter_map(|domain| Domain::parse(domain).ok()));
     let local = if config.mx_port == SMTP_PORT { LocalAddresses::Refused } else { LocalAddresses::Allowed };
-    let settings = OutboundSettings { own, port: config.mx_port, local, ..OutboundSettings::new(Place::Domain(hello)) };
+    let usual = OutboundSettings::new(Place::Domain(hello));
+    let limits = Limits { mails_per_minute: config.mails_per_minute, ..usual.limits };
+    let settings = OutboundSettings { own, port: config.mx_port, local, limits, ..usual };
     let mut smarthosts = BTreeMap::new();
     for (name, provider) in &config.provider {
         if let Some(smarthost) = smarthost(home, provider).map_err(|error| format!("gateway.provider.{name}: {error}"))? {

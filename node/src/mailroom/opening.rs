@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use kith_protocol::correspondent::Proof as MacProof;
-use kith_protocol::event::{Letter, LetterKind, OpenProblem, Wall};
+use kith_protocol::event::{Letter, LetterKind, OpenProblem};
 use kith_protocol::forward::{ForwardError, Inward, Outward};
 use kith_protocol::ids::{AccountId, Token};
 use kith_protocol::letter::Kind;
@@ -14,7 +14,6 @@ use kith_protocol::seal::{self, DeviceStanding, OpenKeys, OpenedLetter};
 use kith_protocol::talk::Talk;
 use kith_store::blob::Staged;
 use kith_store::contact::Grade;
-use kith_store::folder::Flags;
 use kith_store::mailbox::Filing;
 
 use super::Room;
@@ -74,10 +73,6 @@ impl Write for Content {
     }
 }
 
-fn filing(blob: Staged, wall: Wall) -> Filing {
-    Filing { blob, flags: Flags::default(), internal_date: wall.0.div_euclid(1000), internal_zone: 0 }
-}
-
 fn forward(error: ForwardError) -> OpenProblem {
     match error {
         ForwardError::Read(_) => OpenProblem::Temporary,
@@ -123,7 +118,7 @@ impl Room {
         };
         let proof = self.proof(account, &opened, grade.device, grade.proof);
         let mail = match opened.kind {
-            Kind::Mail => Some(TakenMail::Filing(filing(self.stage(&mut content, &proof)?, now.wall))),
+            Kind::Mail => Some(TakenMail::Filing(Filing::fresh(self.stage(&mut content, &proof)?, now.wall))),
             Kind::Incoming => Some(TakenMail::Filing(self.incoming(account, &mut content, &proof)?)),
             Kind::Outgoing => {
                 let mut reader = content.reader().map_err(temporary)?;
@@ -190,6 +185,6 @@ impl Room {
         } else {
             delivered::write(reader, proof, wall, &mut stage).map_err(temporary)?;
         }
-        Ok(filing(stage.finish().map_err(|_| OpenProblem::Temporary)?, wall))
+        Ok(Filing::fresh(stage.finish().map_err(|_| OpenProblem::Temporary)?, wall))
     }
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{Context, named, somebody};
 use crate::control::Refusal;
-use crate::gateway::{WayOut, setup, table};
+use crate::gateway::{WayOut, clear, setup, table};
 
 /// Rows of an imported table at most.
 const ROWS_MAX: usize = kith_store::routes::ROUTES_MAX;
@@ -315,7 +315,13 @@ pub(super) fn entry(context: &Context, id: u64) -> Result<Option<LegacyEntry>, R
 /// Has an entry tried at once; one that waited for a word does so no longer.
 fn hurry(context: &Context, entry: &LegacyEntry) -> Result<(), Refusal> {
     let (id, progress) = (entry.id, LegacyProgress { held: false, next_ms: 0, ..entry.progress.clone() });
-    Ok(context.store.write(move |transaction| transaction.put_legacy_progress(id, &progress, true))?)
+    let released = entry.progress.held.then(|| (entry.account, entry.recipient.to_lowercase()));
+    Ok(context.store.write(move |transaction| {
+        if let Some((account, email)) = &released {
+            clear::write_to(transaction, *account, email)?;
+        }
+        transaction.put_legacy_progress(id, &progress, true)
+    })?)
 }
 
 /// Tries one entry now, or all that do not wait for a word.

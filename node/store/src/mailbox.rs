@@ -10,6 +10,7 @@ mod history;
 mod keywords;
 mod letters;
 
+use kith_protocol::event::Wall;
 use kith_protocol::ids::AccountId;
 
 use crate::blob::Staged;
@@ -47,6 +48,13 @@ pub struct Filing {
     pub internal_date: i64,
     /// Minutes from UTC.
     pub internal_zone: i16,
+}
+
+impl Filing {
+    /// A mail that comes in at a moment: without flags, dated in UTC.
+    pub fn fresh(blob: Staged, at: Wall) -> Self {
+        Self { blob, flags: Flags::default(), internal_date: at.0.div_euclid(1000), internal_zone: 0 }
+    }
 }
 
 /// The outcome of a conditional STORE (RFC 7162 §3.1.3).
