@@ -351,6 +351,11 @@ pub fn devices(card: &KnownCard) -> Option<(Vec<Device>, (u32, u64))> {
     Some((card.devices(), card.order()))
 }
 
+/// Whether a card names that node as one that keeps the mailbox's mail.
+pub fn is_kept_at(card: &KnownCard, peer: &PeerId) -> bool {
+    verified(card).is_some_and(|card| card.places().iter().any(|place| place.kind == PlaceKind::Relay && place.peer == *peer))
+}
+
 /// The card inside a letter, verified under the address that the letter claims. Its dates are not looked at: a letter may have waited for weeks, and
 /// a card that has run out loses to a newer one anyway.
 pub fn enclosed_card(from: &Address, bytes: &[u8], wall: Wall) -> Option<KnownCard> {

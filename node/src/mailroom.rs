@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use kith_protocol::address::Address;
 use kith_protocol::card::Strangers;
-use kith_protocol::event::{CardInfo, Entry, Event, Ladder, Mono, OwnAccount, Snapshot, UsedRelay, Wall};
+use kith_protocol::event::{CardInfo, Entry, EntryKind, Event, Ladder, Mono, OwnAccount, Snapshot, UsedRelay, Wall};
 use kith_protocol::ids::{AccountId, EntryId, EnvelopeId, Op, PeerId, QueueName, Token};
 use kith_protocol::stamp::Stamp;
-use kith_store::queue::QueueEntry;
+use kith_store::queue::{Form, QueueEntry};
 use kith_store::{Store, StoreError};
 use tokio::sync::mpsc;
 
@@ -323,7 +323,12 @@ pub fn core_entry(entry: &QueueEntry) -> Entry {
         recipient: entry.recipient,
         mid: entry.mid,
         kind: entry.kind,
-        size: entry.blob.as_ref().map_or(0, |(_, size)| *size),
+        size: match (&entry.blob, &entry.progress.sealed) {
+            (Some((_, size)), _) => *size,
+            (None, Some(sealed)) if entry.kind == EntryKind::Mail => sealed.size,
+            (None, _) => 0,
+        },
+        fleeting: entry.form == Form::Incoming,
         progress: entry.progress.clone(),
     }
 }

@@ -605,7 +605,7 @@ impl World {
         let mid = names::mail_id(names::Content::Mail(mail), self.serial.get());
         let progress = Progress { aged_at: self.time(from).wall, ..Progress::default() };
         let (id, kind, recipient) = (EntryId(0), EntryKind::Mail, self.address(to));
-        let entry = Entry { id, account: ACCOUNT, recipient, mid, kind, size: bytes, progress };
+        let entry = Entry { id, account: ACCOUNT, recipient, mid, kind, size: bytes, fleeting: false, progress };
         match self.nodes[from as usize].home.enqueue(entry) {
             Ok(entry) => {
                 self.mails[mail as usize].accepted = true;

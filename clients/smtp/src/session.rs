@@ -397,7 +397,13 @@ impl<M: Mode> Session<M> {
     fn complete(&mut self, incoming: Incoming) -> Reply {
         let Some(Transaction { from, recipients, .. }) = self.transaction.take() else { return incoming::broken() };
         match incoming.finish(&mut |fields| self.mode.header(&self.caller, &from, &recipients, fields)) {
-            Ok(mail) => self.mode.commit(&self.caller, from, recipients, mail),
+            Ok(mail) => {
+                let bytes = mail.clone();
+                let reply = self.mode.commit(&self.caller, from, recipients, mail);
+                // What was refused, or filed in another form, is not left lying here.
+                bytes.forget();
+                reply
+            }
             Err(reply) => reply,
         }
     }

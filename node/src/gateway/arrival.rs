@@ -1,5 +1,5 @@
 //! An ordinary mail that is here, for one recipient: into a mailbox of the household, or into the queue for a key, from which it leaves sealed.
-//! As every mail in the queue it is kept as it came until the recipient confirms it, since it may have to be sealed anew.
+//! For somebody else's key it is sealed as soon as their card is known, and its own bytes are here no longer than until a node has the envelope.
 
 use std::io::{self, Write as _};
 
@@ -115,7 +115,7 @@ pub fn prepare(
             let front = inward.front().map_err(|error| StoreError::Invalid(error.to_string()))?;
             stage.write_all(&front).map_err(delivered::disk)?;
             io::copy(&mut store.blob(arrival.mail)?, &mut stage).map_err(delivered::disk)?;
-            let content = stage.finish()?;
+            let content = stage.finish_apart()?;
             let entry = QueueEntry {
                 id: EntryId(0),
                 account: sealer(store, address)?,

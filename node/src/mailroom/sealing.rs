@@ -103,13 +103,22 @@ impl Room {
             self.answer(Answered::Event(Event::StampsChanged(entry.account)));
         }
         let sealed = sealed.inspect_err(|_| remove(&path))?;
+        // What it was sealed from may go before the receipt comes.
+        let fleeting = entry.form == Form::Incoming;
+        if fleeting {
+            out.sync_all().map_err(of_disk)?;
+        }
         std::fs::rename(&path, self.outgoing.join(hex::encode(sealed.envelope.as_bytes()))).map_err(of_disk)?;
+        if fleeting {
+            File::open(&self.outgoing).and_then(|folder| folder.sync_all()).map_err(of_disk)?;
+        }
         Ok(Sealed {
             envelope: sealed.envelope,
             size: sealed.size,
             ladder: sealed.ladder,
             card: order,
             at_age_ms: entry.progress.age_ms,
+            kept_here: fleeting && identity::is_kept_at(&known, &self.network.peer_id()),
         })
     }
 }

@@ -345,7 +345,7 @@ impl Transaction<'_> {
         Ok(EntryId(id))
     }
 
-    /// Replaces an entry's progress.
+    /// Replaces an entry's progress. Where it says that the envelope is the only one, the bytes that it was sealed from go.
     ///
     /// # Errors
     /// `NotFound` when the entry is gone.
@@ -353,9 +353,21 @@ impl Transaction<'_> {
         if self.view(PROGRESS)?.get(id.0)?.is_none() {
             return Err(StoreError::NotFound("the queue entry"));
         }
+        if progress.only {
+            self.drop_content(id)?;
+        }
         let bytes = codec::encode(progress).map_err(|_| StoreError::Invalid("the progress cannot be written".into()))?;
         self.table(PROGRESS)?.insert(id.0, bytes.as_slice())?;
         Ok(())
+    }
+
+    fn drop_content(&mut self, id: EntryId) -> Result<(), StoreError> {
+        let Some(row) = self.view(QUEUE)?.get(id.0)?.map(|row| row.value().to_vec()) else { return Ok(()) };
+        let mut row: EntryRow = codec::decode(&row, ROW_BYTES_MAX).map_err(|_| StoreError::damaged("the queue"))?;
+        let Some((hash, _)) = row.blob.take() else { return Ok(()) };
+        let bytes = codec::encode(&row).map_err(|_| StoreError::Invalid("the entry cannot be written".into()))?;
+        self.table(QUEUE)?.insert(id.0, bytes.as_slice())?;
+        self.unmention(&BlobHash(hash.into_array()))
     }
 
     /// Removes an entry; its blob goes with it when nothing else mentions it. Returns what it was.

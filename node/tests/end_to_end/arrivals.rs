@@ -4,6 +4,7 @@ use crate::clients::{Imap, Lines, body, by_pop3, header, inbox, mail, send};
 use crate::names::Names;
 use crate::node::{Node, befriend, eventually};
 use crate::postfix::{Postfix, free_port};
+use crate::relays::{holds, relay};
 
 /// Who may send from this machine, and what becomes of what others claim.
 const TEXTS: &[(&str, &str)] = &[
@@ -184,6 +185,62 @@ fn an_answer_to_all_reaches_both_worlds() {
     for node in [&anna, &bob] {
         eventually("nothing waits", || (node.waiting() == 0).then_some(()));
     }
+}
+
+/// A mail that came in for a contact, who is away, is sealed; when a node that keeps their mail has the envelope, nothing of it is left in the clear.
+#[test]
+fn a_mail_for_a_contact_is_not_kept_in_the_clear_once_it_is_handed_over() {
+    let (mut anna, mx) = anna("greylist_seconds = 0");
+    let mut carol = Node::with_accounts(&["carol"]);
+    carol.knows(&anna);
+    carol.start();
+    comes_and_is_not_kept(&mut anna, mx, Some(&carol));
+}
+
+/// The same where the gateway is itself the node that keeps it.
+#[test]
+fn a_mail_for_a_contact_is_not_kept_in_the_clear_where_it_waits() {
+    let (mut anna, mx) = anna("greylist_seconds = 0");
+    comes_and_is_not_kept(&mut anna, mx, None);
+}
+
+/// For bob, by anna's gateway; `carol` keeps his mail, or else anna.
+fn comes_and_is_not_kept(anna: &mut Node, mx: u16, carol: Option<&Node>) {
+    let mut bob = Node::with_accounts(&["bob"]);
+    bob.knows(anna);
+    bob.start();
+    befriend(anna, "anna", &bob, "bob");
+    anna.ask(&["gateway", "map", "bob@near.test", "bob"]);
+    bob.ask(&["gateway", "use", "anna"]);
+    match carol {
+        Some(carol) => {
+            befriend(carol, "carol", &bob, "bob");
+            relay(&bob, carol, "bob", "carol");
+        }
+        None => relay(&bob, anna, "bob", "anna"),
+    }
+    // His next letter brings the card that names the relay.
+    send(&bob, "bob", &["anna@kith.alt"], &mail("bob", "hello", b"hello\r\n"));
+    inbox(anna, "anna", 1);
+    eventually("Bob's receipt", || (bob.waiting() == 0).then_some(()));
+    bob.stop();
+    for (subject, size) in [("a small secret", 1), ("a large secret", 9_000)] {
+        let line = "the word is nightingale, and nobody else shall read it\r\n";
+        let mail = format!("{}{}", from("carol@far.test", subject), line.repeat(size));
+        assert!(bring(mx, "carol@far.test", "bob@near.test", &mail).starts_with("250 "));
+    }
+    let lies_open = |node: &Node| ["nightingale", "a small secret"].iter().any(|word| holds(node.home(), word.as_bytes()));
+    eventually("the bytes are gone", || (!lies_open(anna)).then_some(()));
+    assert_eq!(anna.waiting(), 2);
+    anna.kill();
+    anna.start();
+    assert!(!lies_open(anna) && carol.is_none_or(|carol| !lies_open(carol)));
+    bob.knows(anna);
+    bob.start();
+    let got = inbox(&bob, "bob", 2);
+    assert!(got.iter().all(|mail| text(mail).contains("nightingale")));
+    eventually("nothing waits", || (anna.waiting() == 0).then_some(()));
+    assert!(!lies_open(anna));
 }
 
 /// P1 across the gateway: what the other server heard `250` for is there, once, however often the node is killed.

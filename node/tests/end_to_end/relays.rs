@@ -21,7 +21,7 @@ fn household(names: [&str; 3]) -> [Node; 3] {
 }
 
 /// Asks for a relay and has it allowed, over the overlay; waits until it stands in the card.
-fn relay(node: &Node, relay: &Node, owner: &str, keeper: &str) {
+pub(crate) fn relay(node: &Node, relay: &Node, owner: &str, keeper: &str) {
     node.ask(&["relay", "ask", keeper, "--quota", "64MiB"]);
     eventually("the request arrives", || {
         let list = relay.json(&["relay", "list"]);
@@ -65,7 +65,7 @@ fn mail_and_receipt_cross_between_people_who_are_never_online_together() {
 }
 
 /// Whether this text, or the key behind an address, stands anywhere in a home.
-fn holds(folder: &std::path::Path, needle: &[u8]) -> bool {
+pub(crate) fn holds(folder: &std::path::Path, needle: &[u8]) -> bool {
     std::fs::read_dir(folder).unwrap().flatten().any(|entry| {
         let path = entry.path();
         if path.is_dir() {

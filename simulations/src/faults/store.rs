@@ -141,6 +141,7 @@ impl StoreHome {
             mid: entry.mid,
             kind: entry.kind,
             size: entry.blob.map_or(0, |(_, size)| size),
+            fleeting: entry.form == Form::Incoming,
             progress: entry.progress,
         }
     }

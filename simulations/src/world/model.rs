@@ -123,7 +123,16 @@ pub(crate) fn receipt_for(to: Address, of: MailId, moment: &Moment<'_>) -> Entry
     moment.serial.set(moment.serial.get() + 1);
     let mid = names::mail_id(Content::Receipt(names::mail_of(&of)), moment.serial.get());
     let progress = Progress { aged_at: moment.wall, ..Progress::default() };
-    Entry { id: EntryId(0), account: ACCOUNT, recipient: to, mid, kind: EntryKind::Receipt(of), size: 0, progress }
+    Entry {
+        id: EntryId(0),
+        account: ACCOUNT,
+        recipient: to,
+        mid,
+        kind: EntryKind::Receipt(of),
+        size: 0,
+        fleeting: false,
+        progress,
+    }
 }
 
 impl Home for Model {

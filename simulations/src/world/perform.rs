@@ -165,7 +165,7 @@ impl World {
         let size = sealed_bytes(entry.size);
         let serial = self.next_serial();
         let envelope = self.envelopes.seal(&names::Sealed { from: node, to, mid, content }, serial, size);
-        Ok(Sealed { envelope, size, ladder, card: (1, 1), at_age_ms: 0 })
+        Ok(Sealed { envelope, size, ladder, card: (1, 1), at_age_ms: 0, kept_here: false })
     }
 
     fn ask(&mut self, node: u32, op: Op, peer: &PeerId, queue: QueueName, what: OwnerAsk) {

@@ -74,6 +74,15 @@ impl Staged {
         self.held.bytes.as_deref()
     }
 
+    /// Done with it: where this is the last clone and nothing mentions the bytes, their file goes now and not with the next sweep.
+    pub fn forget(self) {
+        let (core, hash, has_file) = (Arc::clone(&self.held.core), self.hash, self.held.bytes.is_none());
+        drop(self);
+        if has_file {
+            core.remove_unmentioned(&hash);
+        }
+    }
+
     /// What is kept of its header.
     pub(crate) fn excerpt(&self) -> &Excerpt {
         &self.held.excerpt
@@ -181,9 +190,21 @@ impl Stage {
     ///
     /// # Errors
     /// [`StoreError::DiskFull`]; [`StoreError::Broken`] where the file cannot be written or synced.
-    pub fn finish(mut self) -> Result<Staged, StoreError> {
+    pub fn finish(self) -> Result<Staged, StoreError> {
+        self.complete(INLINE_BYTES_MAX)
+    }
+
+    /// As [`Stage::finish`], but in a file of their own however few they are: nothing of them stays behind in the database when they go.
+    ///
+    /// # Errors
+    /// As [`Stage::finish`].
+    pub fn finish_apart(self) -> Result<Staged, StoreError> {
+        self.complete(0)
+    }
+
+    fn complete(mut self, inline_max: u64) -> Result<Staged, StoreError> {
         let hash = self.hash();
-        if self.size <= INLINE_BYTES_MAX && self.file.is_none() {
+        if self.size <= inline_max && self.file.is_none() {
             let bytes = Arc::<[u8]>::from(std::mem::take(&mut self.buffer));
             return Ok(self.hold(hash, Some(bytes)));
         }

@@ -174,6 +174,56 @@ fn home_on_a_real_disk_is_private_locked_and_reopens() {
 }
 
 #[test]
+fn what_an_only_envelope_was_sealed_from_goes_with_that_word() {
+    let (disk, store) = store();
+    let twice = [b"small".to_vec(), vec![3; 100_000]].map(|bytes| {
+        let ids = [store.submit(submission_of(&store, &bytes)).unwrap()[0], store.submit(submission_of(&store, &bytes)).unwrap()[0]];
+        for (id, left) in ids.into_iter().zip([1, 0]) {
+            let only = Progress { only: true, ..Progress::default() };
+            store.write(move |transaction| transaction.put_progress(id, &only)).unwrap();
+            // A second word changes nothing.
+            let only = Progress { only: true, attempts: 2, ..Progress::default() };
+            store.write(move |transaction| transaction.put_progress(id, &only)).unwrap();
+            let others = store.queue().unwrap().iter().filter(|entry| ids.contains(&entry.id) && entry.blob.is_some()).count();
+            assert_eq!(others, left);
+        }
+        ids
+    });
+    check(&store);
+    store.close();
+    assert!(disk.paths().iter().all(|path| !path.starts_with("blobs/")));
+    let store = open(&disk);
+    let queue = store.queue().unwrap();
+    assert!(queue.len() == 4 && queue.iter().all(|entry| entry.blob.is_none() && entry.progress.attempts == 2));
+    for id in twice.into_iter().flatten() {
+        store.write(move |transaction| transaction.remove_entry(id).map(drop)).unwrap();
+    }
+    check(&store);
+}
+
+#[test]
+fn forgotten_bytes_go_at_once_unless_somebody_holds_or_mentions_them() {
+    let (disk, store) = store();
+    let inbox = store.folder_by_name(ALICE, "INBOX").unwrap().unwrap().id;
+    let files = || disk.paths().iter().filter(|path| path.starts_with("blobs/") && path.len() > 20).count();
+    filing_of(&store, &[1; 100_000]).blob.forget();
+    assert_eq!(files(), 0);
+    let held = filing_of(&store, &[2; 100_000]);
+    held.blob.clone().forget();
+    assert_eq!(files(), 1);
+    store.file(ALICE, inbox, vec![held.clone()]).unwrap();
+    held.blob.forget();
+    assert_eq!((files(), store.sweep().unwrap()), (1, 0));
+    // However few they are, they may have a file of their own.
+    let mut stage = store.stage().unwrap();
+    std::io::Write::write_all(&mut stage, b"few").unwrap();
+    let few = stage.finish_apart().unwrap();
+    assert_eq!(files(), 2);
+    few.forget();
+    assert_eq!(files(), 1);
+}
+
+#[test]
 fn abandoned_large_mail_is_swept_and_a_waiting_one_is_not() {
     let (disk, store) = store();
     let inbox = store.folder_by_name(ALICE, "INBOX").unwrap().unwrap().id;

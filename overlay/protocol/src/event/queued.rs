@@ -98,6 +98,9 @@ pub struct Progress {
     /// Where copies of the sealed envelope wait for the recipient.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub copies: Vec<Copy>,
+    /// What was sealed is not kept any more ([`Entry::fleeting`]): this envelope is the only one that there will be.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only: bool,
 }
 
 /// A sealed envelope in the outgoing spool.
@@ -113,6 +116,9 @@ pub struct Sealed {
     pub card: (u32, u64),
     /// The entry's age when it was sealed, in ms.
     pub at_age_ms: u64,
+    /// This node is one of those that keep the recipient's mail: it waits here as it would there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kept_here: bool,
 }
 
 /// Which key a letter is sealed to.
@@ -187,6 +193,8 @@ pub struct Entry {
     pub kind: EntryKind,
     /// Bytes of MIME, for choosing routes; 0 for node-written letters.
     pub size: u64,
+    /// Its bytes are somebody else's, and are kept no longer than until a node that keeps the recipient's mail has the envelope: it is not sealed anew then.
+    pub fleeting: bool,
     /// Where it stands.
     pub progress: Progress,
 }

@@ -110,6 +110,29 @@ fn a_recipient_whose_disk_lied_is_given_again_what_it_had_acknowledged() {
     }
 }
 
+/// What lay with a node is the only envelope from then on: it is not sealed anew, neither for want of a receipt nor since the relay has lost it.
+#[test]
+fn a_fleeting_mail_is_sealed_once_and_arrives_though_the_relay_lost_it() {
+    let mut world = with_relays(1, 11);
+    let before = world.nodes[2].disk.clone();
+    world.crash(BOB);
+    let entry = world.submit_fleeting(ANNA, BOB);
+    let sealed = |world: &World| world.nodes[ANNA].disk.entries[&entry].progress.sealed.clone().unwrap();
+    world.run(10 * SECOND);
+    assert!(world.nodes[ANNA].disk.entries[&entry].progress.only);
+    let first = sealed(&world);
+    world.crash(ANNA);
+    world.boot(ANNA);
+    world.crash(2);
+    world.nodes[2].disk = before;
+    world.boot(2);
+    world.run(3 * DAY);
+    assert_eq!(sealed(&world), first);
+    world.boot(BOB);
+    world.run(30 * HOUR);
+    world.check_all_delivered();
+}
+
 #[test]
 fn a_relay_restored_from_an_older_disk_loses_nothing_for_good() {
     let mut world = with_relays(2, 10);

@@ -419,12 +419,16 @@ impl World {
     }
 
     pub(super) fn enqueue(&mut self, node: usize, to: Address, mid: MailId, kind: EntryKind) -> Entry {
+        self.enqueue_as(node, to, mid, kind, false)
+    }
+
+    fn enqueue_as(&mut self, node: usize, to: Address, mid: MailId, kind: EntryKind, fleeting: bool) -> Entry {
         let wall = self.wall(node);
         let disk = &mut self.nodes[node].disk;
         let id = EntryId(disk.next_entry);
         disk.next_entry += 1;
         let progress = Progress { aged_at: Wall(wall), ..Progress::default() };
-        let entry = Entry { id, account: ACCOUNT, recipient: to, mid, kind, size: 1000, progress };
+        let entry = Entry { id, account: ACCOUNT, recipient: to, mid, kind, size: 1000, fleeting, progress };
         disk.entries.insert(id, entry.clone());
         self.tell(node, 0, Event::Queued(entry.clone()));
         entry
@@ -434,6 +438,14 @@ impl World {
     pub(crate) fn submit(&mut self, from: usize, to: usize) -> EntryId {
         let mid = MailId(self.rng.random());
         let entry = self.enqueue(from, address(to), mid, EntryKind::Mail).id;
+        self.mails.push(Submission { from, to, entry, mid });
+        entry
+    }
+
+    /// A mail is submitted whose bytes are kept no longer than until a node has it.
+    pub(crate) fn submit_fleeting(&mut self, from: usize, to: usize) -> EntryId {
+        let mid = MailId(self.rng.random());
+        let entry = self.enqueue_as(from, address(to), mid, EntryKind::Mail, true).id;
         self.mails.push(Submission { from, to, entry, mid });
         entry
     }
@@ -617,7 +629,7 @@ impl World {
             EntryKind::Relay(talk) => LetterKind::Relay(talk),
         };
         let envelope = self.forge(Content { from: node, to, mid: entry.mid, kind, opens: Ok(()) });
-        Ok(Sealed { envelope, size: 16_000, ladder, card, at_age_ms: 0 })
+        Ok(Sealed { envelope, size: 16_000, ladder, card, at_age_ms: 0, kept_here: false })
     }
 
     fn find(&self, of: PeerId) -> usize {

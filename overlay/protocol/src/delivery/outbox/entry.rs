@@ -45,6 +45,8 @@ pub(super) struct Item {
     pub(super) recipient: Address,
     pub(super) mid: MailId,
     pub(super) kind: EntryKind,
+    /// Its bytes go as soon as a node has the envelope.
+    fleeting: bool,
     pub(super) progress: Progress,
     /// The time passed when `progress.age_ms` was right.
     aged: u64,
@@ -97,6 +99,7 @@ impl Item {
             recipient: entry.recipient,
             mid: entry.mid,
             kind: entry.kind,
+            fleeting: entry.fleeting,
             progress: entry.progress,
             aged: passed,
             state: State::Idle,
@@ -139,6 +142,7 @@ impl Item {
 
     /// The envelope is what is offered from now on.
     pub(super) fn keep(&mut self, sealed: Sealed) {
+        self.progress.only = self.is_only(&sealed);
         self.progress.sealed = Some(sealed);
         self.progress.handed_at_age_ms = None;
         self.progress.copies.clear();
@@ -207,8 +211,22 @@ impl Item {
         self.progress.handed_at_age_ms.is_some()
     }
 
+    /// Whether there will be no other envelope than this one, which was just sealed.
+    pub(super) fn is_only(&self, sealed: &Sealed) -> bool {
+        self.fleeting && sealed.kept_here
+    }
+
+    /// A node has it from now on.
+    pub(super) fn hand(&mut self, age_ms: u64) {
+        self.progress.handed_at_age_ms.get_or_insert(age_ms);
+        self.progress.only |= self.fleeting;
+    }
+
     /// The age at which it is sealed anew although a node has it.
     pub(super) fn reseal_due(&self, config: &Config) -> Option<u64> {
+        if self.progress.only {
+            return None;
+        }
         let handed = self.progress.handed_at_age_ms?;
         let sealed = self.progress.sealed.as_ref()?;
         // A relay that shows every day that it has the letter is no reason to send it again.

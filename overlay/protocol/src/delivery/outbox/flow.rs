@@ -86,7 +86,7 @@ impl Outbox {
         let again = item.reseal_due(cx.config).is_some_and(|due| age >= due);
         let must_seal = item.progress.sealed.as_ref().is_none_or(|sealed| {
             let old = !item.is_handed() && age.saturating_sub(sealed.at_age_ms) > cx.config.envelope_life_ms;
-            sealed.card.0 < generation || old || again
+            !item.progress.only && (sealed.card.0 < generation || old || again)
         });
         if item.is_handed() && !must_seal {
             if !item.is_spread(cx.config) && item.retry_at == Mono(u64::MAX) {
@@ -187,8 +187,9 @@ impl Outbox {
             item.state = State::Saving;
             item.grow(&self.aging);
             let old = item.progress.sealed.as_ref().map(|old| Effect::Discard(old.envelope));
+            let (only, sealed_now) = (item.is_only(&sealed), Some((*sealed).clone()));
             let progress =
-                Progress { sealed: Some((*sealed).clone()), handed_at_age_ms: None, copies: Vec::new(), ..item.progress.clone() };
+                Progress { sealed: sealed_now, handed_at_age_ms: None, copies: Vec::new(), only, ..item.progress.clone() };
             (Batch::Sealed(id, sealed), vec![Write::Progress { entry: id, progress }], old.into_iter().collect())
         } else if delay {
             item.grow(&self.aging);

@@ -352,7 +352,7 @@ impl Outbox {
             // There may be a second one.
             item.carried = false;
         } else {
-            item.progress.handed_at_age_ms.get_or_insert(age);
+            item.hand(age);
             let home = item.copies(PlaceKind::Home) > 0;
             item.note(if home { Problem::NoReceipt } else { Problem::Waiting });
         }
