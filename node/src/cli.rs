@@ -21,6 +21,7 @@ mod sendmail;
 mod settings;
 mod status;
 mod store;
+mod table;
 
 pub use output::Failure;
 pub(crate) use store::report as verify_report;

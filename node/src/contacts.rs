@@ -1,9 +1,11 @@
 //! Contacts in and out: vCard 3 and 4, and CSV with a head line. What cannot be taken is named, and the rest is taken.
 
 mod table;
-mod vcard;
+pub(crate) mod vcard;
 
 use kith_store::contact::Contact;
+
+pub(crate) use self::vcard::Cards;
 
 /// Somebody that a file names.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -187,8 +187,8 @@ pub fn perform(context: &Context, request: Request, body: &[u8]) -> Result<Value
         Request::GatewayMap { account, pattern, who, note } => gateway::map(context, account.as_deref(), &pattern, &who, &note),
         Request::GatewayUnmap { pattern } => gateway::unmap(context, &pattern),
         Request::GatewayList => gateway::list(context),
-        Request::GatewayImport { account } => gateway::import(context, account.as_deref(), body),
-        Request::GatewayExport => gateway::export(context),
+        Request::GatewayImport { account, format } => gateway::import(context, account.as_deref(), &format, body),
+        Request::GatewayExport { format } => gateway::export(context, &format),
         Request::GatewayRule { account, rule, who } => {
             gateway::rule(context, account.as_deref(), rule.as_deref(), who.as_deref())
         }

@@ -1,11 +1,11 @@
 //! `kith contact`: the lookup table of names and legacy addresses to keys.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Subcommand, ValueEnum};
 
 use super::output::{self, Failure};
+use super::table::{self, Format, Whose};
 use crate::control::Request;
 
 #[derive(Debug, Subcommand)]
@@ -99,13 +99,6 @@ pub(super) enum ContactCommand {
     },
 }
 
-#[derive(Debug, Args)]
-pub(super) struct Whose {
-    /// Whose contacts; the only account's where there is one.
-    #[arg(long, value_name = "NAME")]
-    account: Option<String>,
-}
-
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum Way {
     /// Face to face.
@@ -117,26 +110,6 @@ pub(super) enum Way {
     /// Not compared: take the mark back.
     Unknown,
 }
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum Format {
-    /// vCard 3 or 4.
-    Vcard,
-    /// Comma-separated, with a head line.
-    Csv,
-}
-
-impl Format {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Vcard => "vcard",
-            Self::Csv => "csv",
-        }
-    }
-}
-
-/// The largest file taken for import, in bytes.
-const IMPORT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 pub(super) fn perform(home: &Path, command: ContactCommand) -> Result<(), Failure> {
     match command {
@@ -205,33 +178,17 @@ pub(super) fn perform(home: &Path, command: ContactCommand) -> Result<(), Failur
             }
             output::print(&output::table(&["MAILS", "FROM"], &rows))
         }
-        ContactCommand::Import { file, format, whose } => import(home, &file, format, whose),
+        ContactCommand::Import { file, format, whose } => {
+            let format = format.or(Format::by_ending(&file)).unwrap_or(Format::Vcard).name();
+            let request = Request::ContactImport { account: whose.account, format };
+            table::say_imported(&output::ask(home, &request, &table::read(&file)?)?);
+            Ok(())
+        }
         ContactCommand::Export { format, whose } => {
-            let answer =
-                output::ask(home, &Request::ContactExport { account: whose.account, format: format.name().into() }, &[])?;
+            let answer = output::ask(home, &Request::ContactExport { account: whose.account, format: format.name() }, &[])?;
             output::print(output::text(&answer, "text"))
         }
     }
-}
-
-fn import(home: &Path, file: &Path, format: Option<Format>, whose: Whose) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::new(format!("{}: {error}", file.display()), "");
-    let mut text = Vec::new();
-    if file == Path::new("-") {
-        std::io::stdin().take(IMPORT_BYTES_MAX).read_to_end(&mut text).map_err(failed)?;
-    } else {
-        std::fs::File::open(file).map_err(failed)?.take(IMPORT_BYTES_MAX).read_to_end(&mut text).map_err(failed)?;
-    }
-    let by_ending =
-        if file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")) { Format::Csv } else { Format::Vcard };
-    let request = Request::ContactImport { account: whose.account, format: format.unwrap_or(by_ending).name().into() };
-    let answer = output::ask(home, &request, &text)?;
-    for problem in output::items(&answer, "problems") {
-        output::say(problem.as_str().unwrap_or_default());
-    }
-    let imported = answer.get("imported").and_then(serde_json::Value::as_u64).unwrap_or(0);
-    output::say(&format!("{imported} imported, {} left out", output::items(&answer, "problems").len()));
-    Ok(())
 }
 
 fn listed(answer: &serde_json::Value) -> String {

@@ -1,12 +1,12 @@
 //! `kith gateway`: ordinary e-mail: whose an address is, what may leave in the clear, what waits for a word, what the DNS needs.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Subcommand, ValueEnum};
 use serde_json::Value;
 
 use super::output::{self, Failure};
+use super::table::{self, Format, Whose};
 use crate::control::Request;
 
 #[derive(Debug, Subcommand)]
@@ -34,15 +34,22 @@ pub(super) enum GatewayCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Read the table from a CSV file with the columns address, who and note (- for standard input).
+    /// Read rows from a file (- for standard input): CSV with the columns address, who and note, or vCards with a Kith address.
     Import {
         /// The file.
         file: PathBuf,
+        /// What it is; by its ending where not said, CSV where that says nothing.
+        #[arg(long, value_enum)]
+        format: Option<Format>,
         #[command(flatten)]
         whose: Whose,
     },
-    /// Write the table to standard output, as CSV.
-    Export,
+    /// Write the table to standard output.
+    Export {
+        /// As what.
+        #[arg(long, value_enum, default_value_t = Format::Csv)]
+        format: Format,
+    },
     /// Whether mail may leave in the clear: to an address, a domain, a contact's addresses, or in general.
     Rule {
         /// What is to happen; `default` takes a rule back. Without, the rules are listed.
@@ -126,13 +133,6 @@ pub(super) enum GatewayCommand {
     },
 }
 
-#[derive(Debug, Args)]
-pub(super) struct Whose {
-    /// Whose; the only account's where there is one.
-    #[arg(long, value_name = "NAME")]
-    account: Option<String>,
-}
-
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum Word {
     /// It is refused while you send.
@@ -156,9 +156,6 @@ impl Word {
     }
 }
 
-/// The largest table taken for import, in bytes.
-const IMPORT_BYTES_MAX: u64 = 16 * 1024 * 1024;
-
 pub(super) fn perform(home: &Path, command: GatewayCommand) -> Result<(), Failure> {
     match command {
         GatewayCommand::Map { address, who, note, whose } => {
@@ -176,9 +173,14 @@ pub(super) fn perform(home: &Path, command: GatewayCommand) -> Result<(), Failur
             let answer = output::ask(home, &Request::GatewayList, &[])?;
             if json { output::print_json(&answer) } else { output::print(&listed(&answer)) }
         }
-        GatewayCommand::Import { file, whose } => import(home, &file, whose),
-        GatewayCommand::Export => {
-            let answer = output::ask(home, &Request::GatewayExport, &[])?;
+        GatewayCommand::Import { file, format, whose } => {
+            let format = format.or(Format::by_ending(&file)).unwrap_or(Format::Csv).name();
+            let request = Request::GatewayImport { account: whose.account, format };
+            table::say_imported(&output::ask(home, &request, &table::read(&file)?)?);
+            Ok(())
+        }
+        GatewayCommand::Export { format } => {
+            let answer = output::ask(home, &Request::GatewayExport { format: format.name() }, &[])?;
             output::print(output::text(&answer, "text"))
         }
         GatewayCommand::Rule { rule: Some(word), who, whose, .. } => {
@@ -248,22 +250,6 @@ pub(super) fn perform(home: &Path, command: GatewayCommand) -> Result<(), Failur
             Ok(())
         }
     }
-}
-
-fn import(home: &Path, file: &Path, whose: Whose) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::new(format!("{}: {error}", file.display()), "");
-    let mut text = Vec::new();
-    if file == Path::new("-") {
-        std::io::stdin().take(IMPORT_BYTES_MAX).read_to_end(&mut text).map_err(failed)?;
-    } else {
-        std::fs::File::open(file).map_err(failed)?.take(IMPORT_BYTES_MAX).read_to_end(&mut text).map_err(failed)?;
-    }
-    let answer = output::ask(home, &Request::GatewayImport { account: whose.account }, &text)?;
-    let problems = output::items(&answer, "problems");
-    problems.iter().for_each(|problem| output::say(problem.as_str().unwrap_or_default()));
-    let imported = answer.get("imported").and_then(Value::as_u64).unwrap_or(0);
-    output::say(&format!("{imported} imported, {} left out", problems.len()));
-    Ok(())
 }
 
 fn listed(answer: &Value) -> String {

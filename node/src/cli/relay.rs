@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde_json::Value;
 
 use super::output::{self, Failure};
 use super::queue::size;
+use super::table::Whose;
 use crate::control::Request;
 
 #[derive(Debug, Subcommand)]
@@ -53,13 +54,6 @@ pub(super) enum RelayCommand {
         #[command(flatten)]
         whose: Whose,
     },
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Whose {
-    /// Whose; the only account's where there is one.
-    #[arg(long, value_name = "NAME")]
-    account: Option<String>,
 }
 
 /// Reads `256MiB`, `1 GiB`, `500M` or a number of bytes.

@@ -1,4 +1,6 @@
-//! How an address is looked up in the gateway's table: which patterns it matches, the closest first; and the table as CSV.
+//! How an address is looked up in the gateway's table: which patterns it matches, the closest first; and the table as CSV and as vCards.
+
+mod vcard;
 
 /// An address without its `+tag`: `anna+shop@example.org` becomes `anna@example.org`.
 pub fn without_tag(email: &str) -> String {
@@ -71,11 +73,43 @@ pub struct Read {
     pub problems: Vec<String>,
 }
 
+impl Read {
+    fn problem(&mut self, text: String) {
+        if self.problems.len() < crate::contacts::PROBLEMS_MAX {
+            self.problems.push(text);
+        }
+    }
+}
+
+/// Reads a table in a format: `vcard` or `csv`.
+///
+/// # Errors
+/// The format is not known, or nothing in the file can be understood.
+pub fn read(format: &str, text: &str) -> Result<Read, String> {
+    match format {
+        "vcard" => Ok(vcard::read(text)),
+        "csv" => read_csv(text),
+        _ => Err(format!("`{format}` is no format: vcard, csv")),
+    }
+}
+
+/// Writes a table in a format: `vcard` or `csv`.
+///
+/// # Errors
+/// The format is not known, or it cannot be written.
+pub fn write(format: &str, rows: impl Iterator<Item = Row>) -> Result<String, String> {
+    match format {
+        "vcard" => Ok(vcard::write(rows)),
+        "csv" => write_csv(rows),
+        _ => Err(format!("`{format}` is no format: vcard, csv")),
+    }
+}
+
 /// Reads a table in CSV, whose head line names the columns `address`, `who` and, if wanted, `note`.
 ///
 /// # Errors
 /// A sentence, where the head line is another one.
-pub fn read(text: &str) -> Result<Read, String> {
+fn read_csv(text: &str) -> Result<Read, String> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(text.as_bytes());
     let head = reader.headers().map_err(|error| format!("the head line cannot be read: {error}"))?.clone();
     let column = |name: &str| head.iter().position(|field| field.trim_start_matches('\u{feff}').eq_ignore_ascii_case(name));
@@ -90,20 +124,17 @@ pub fn read(text: &str) -> Result<Read, String> {
                 let field = |at: usize| record.get(at).unwrap_or_default().to_owned();
                 read.rows.push(Row { pattern: field(pattern), who: field(who), note: note.map(field).unwrap_or_default() });
             }
-            Err(error) if read.problems.len() < crate::contacts::PROBLEMS_MAX => {
-                read.problems.push(format!("line {}: {error}", number + 2));
-            }
-            Err(_) => {}
+            Err(error) => read.problem(format!("line {}: {error}", number + 2)),
         }
     }
     Ok(read)
 }
 
-/// Writes a table as [`read`] takes it.
+/// Writes a table as [`read_csv`] takes it.
 ///
 /// # Errors
 /// A sentence, where it cannot be written.
-pub fn write(rows: impl Iterator<Item = Row>) -> Result<String, String> {
+fn write_csv(rows: impl Iterator<Item = Row>) -> Result<String, String> {
     let failed = |error: String| format!("the table cannot be written: {error}");
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(["address", "who", "note"]).map_err(|error| failed(error.to_string()))?;
@@ -141,8 +172,8 @@ mod tests {
     fn a_table_reads_back_as_it_was_written() {
         let rows = [("anna@b.c", "kith", ""), ("@b.c", "anna", "everything, else"), ("shop", "anna", "\"x\"\nline")];
         let rows = rows.map(|(pattern, who, note)| Row { pattern: pattern.into(), who: who.into(), note: note.into() });
-        let text = write(rows.iter().cloned()).unwrap();
-        assert_eq!(read(&text).unwrap(), Read { rows: rows.to_vec(), problems: Vec::new() });
-        assert!(read("name,key\na,b\n").is_err());
+        let text = write("csv", rows.iter().cloned()).unwrap();
+        assert_eq!(read("csv", &text).unwrap(), Read { rows: rows.to_vec(), problems: Vec::new() });
+        assert!(read("csv", "name,key\na,b\n").is_err() && read("xml", "").is_err() && write("xml", rows.into_iter()).is_err());
     }
 }

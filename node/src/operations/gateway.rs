@@ -62,10 +62,10 @@ pub(super) fn list(context: &Context) -> Result<Value, Refusal> {
     Ok(json!({ "rows": rows, "domains": context.gateway.config().domains }))
 }
 
-/// Reads a table in CSV: what can be taken is taken, the rest is named.
-pub(super) fn import(context: &Context, account: Option<&str>, body: &[u8]) -> Result<Value, Refusal> {
+/// Reads a table: what can be taken is taken, the rest is named.
+pub(super) fn import(context: &Context, account: Option<&str>, format: &str, body: &[u8]) -> Result<Value, Refusal> {
     let text = std::str::from_utf8(body).map_err(|_| Refusal::new("the file is not UTF-8 text", "export it again as UTF-8"))?;
-    let read = table::read(text).map_err(|cause| Refusal::new(cause, ""))?;
+    let read = table::read(format, text).map_err(|cause| Refusal::new(cause, ""))?;
     let mut problems = read.problems;
     let mut imported = 0_usize;
     for row in read.rows.into_iter().take(ROWS_MAX) {
@@ -77,10 +77,10 @@ pub(super) fn import(context: &Context, account: Option<&str>, body: &[u8]) -> R
     Ok(json!({ "imported": imported, "problems": problems }))
 }
 
-pub(super) fn export(context: &Context) -> Result<Value, Refusal> {
+pub(super) fn export(context: &Context, format: &str) -> Result<Value, Refusal> {
     let rows = context.store.routes()?.into_iter();
     let rows = rows.map(|(pattern, route)| table::Row { pattern, who: route.address.mail(), note: route.note });
-    Ok(json!({ "text": table::write(rows).map_err(|cause| Refusal::new(cause, ""))? }))
+    Ok(json!({ "text": table::write(format, rows).map_err(|cause| Refusal::new(cause, ""))? }))
 }
 
 fn word(rule: Clear) -> &'static str {

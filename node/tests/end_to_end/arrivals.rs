@@ -273,12 +273,19 @@ fn an_address_that_is_given_to_somebody_leads_to_them_until_it_is_taken_away() {
     }
     inbox(&anna, "anna", 2);
     let table = anna.ask(&["gateway", "export"]);
+    let cards = anna.ask(&["gateway", "export", "--format", "vcard"]);
+    assert!(cards.contains("EMAIL:shop@near.test") && cards.contains("X-KITH-PATTERN:@near.test"), "{cards}");
     assert!(table.contains("the shop") && table.contains("@near.test"), "{table}");
     for pattern in ["shop@near.test", "@near.test"] {
         anna.ask(&["gateway", "unmap", pattern]);
     }
     let reply = bring(port, "carol@far.test", "shop@near.test", &from("carol@far.test", "x"));
     assert!(reply.starts_with("550 5.1.1"), "{reply}");
+    anna.ask_with(&cards, &["gateway", "import", "-", "--format", "vcard"]);
+    assert_eq!(anna.ask(&["gateway", "export"]), table);
+    for pattern in ["shop@near.test", "@near.test"] {
+        anna.ask(&["gateway", "unmap", pattern]);
+    }
     anna.ask_with(&table, &["gateway", "import", "-"]);
     assert!(bring(port, "carol@far.test", "shop@near.test", &from("carol@far.test", "x")).starts_with("250 "));
     // One may write as what one was given.

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use event_listener::Listener;
+use kith_protocol::event::Progress;
 use kith_store::disk::{Crash, Fault, FaultKind, SimulatedDisk};
 use kith_store::feed::Topic;
 use kith_store::folder::{Uid, Use};
 use kith_store::{OpenError, Store, StoreError};
 
-use crate::common::{ALICE, check, filing_of, open, open_disk};
+use crate::common::{ALICE, check, filing_of, open, open_disk, submission_of};
 
 fn store() -> (SimulatedDisk, Store) {
     let disk = SimulatedDisk::new();
@@ -177,7 +178,8 @@ fn home_on_a_real_disk_is_private_locked_and_reopens() {
 fn what_an_only_envelope_was_sealed_from_goes_with_that_word() {
     let (disk, store) = store();
     let twice = [b"small".to_vec(), vec![3; 100_000]].map(|bytes| {
-        let ids = [store.submit(submission_of(&store, &bytes)).unwrap()[0], store.submit(submission_of(&store, &bytes)).unwrap()[0]];
+        let ids =
+            [store.submit(submission_of(&store, &bytes)).unwrap()[0], store.submit(submission_of(&store, &bytes)).unwrap()[0]];
         for (id, left) in ids.into_iter().zip([1, 0]) {
             let only = Progress { only: true, ..Progress::default() };
             store.write(move |transaction| transaction.put_progress(id, &only)).unwrap();
