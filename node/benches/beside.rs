@@ -1,6 +1,6 @@
 //! The rows about mail programs beside Dovecot and Postfix, in one run on one disk: `cargo bench -p kithmail --bench beside`.
 //!
-//! `-- folders sync pop3 import` measures these parts only, of: submission, notice, nodes, memory, folders, sync, pop3, import. The peers are
+//! `-- folders sync pop3 import` measures these parts only, of: submission, notice, nodes, gateway, memory, folders, sync, pop3, import. The peers are
 //! those of the machine's packages, started as root on free ports of the loopback in temporary folders below `TMPDIR`; one that is not installed
 //! is left out, with a word. Dovecot keeps Maildirs, Postfix delivers into them. Prints figures, asserts none: machines are shared and noisy, so
 //! both sides take turns, and medians stand beside each other.
@@ -21,16 +21,19 @@ mod mails;
 mod node;
 #[path = "beside/peers.rs"]
 mod peers;
+#[path = "beside/relaying.rs"]
+mod relaying;
 #[path = "beside/sending.rs"]
 mod sending;
 #[path = "beside/talk.rs"]
 mod talk;
 
 /// The parts, in the order in which they run.
-const PARTS: [(&str, fn()); 8] = [
+const PARTS: [(&str, fn()); 9] = [
     ("submission", sending::submissions),
     ("notice", sending::notices),
     ("nodes", sending::nodes),
+    ("gateway", relaying::relaying),
     ("memory", sending::memory),
     ("import", folders::import),
     ("folders", folders::folders),

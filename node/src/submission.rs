@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use kith_protocol::address::Address;
-use kith_protocol::event::{EntryKind, Now, Progress};
-use kith_protocol::ids::{EntryId, MailId};
+use kith_protocol::event::{EntryKind, Now};
+use kith_protocol::ids::MailId;
 use kith_smtp::policy::{AcceptedMail, AcceptedRecipient, CommitRefusal, Policy, Refusal, Route};
 use kith_store::account::Account;
 use kith_store::blob::Staged;
@@ -20,6 +20,7 @@ use crate::engine::Clock;
 use crate::gateway::{Gateway, WayOut, clear, sharing};
 use crate::notices;
 use crate::route::{self, Road, Unroutable};
+use crate::scribe::own_letter;
 
 /// RFC 3461 §4.1: what a client that says nothing is told. Failures and delays.
 pub const NOTIFY_DEFAULT: Notify = Notify { success: false, failure: true, delay: true };
@@ -72,20 +73,14 @@ impl Desk {
                     if notify.success {
                         let recipient = self.store.account(account)?.address;
                         reports.push(QueueEntry {
-                            id: EntryId(0),
-                            account: mail.account.id,
-                            kind: EntryKind::Mail,
-                            form: Form::Mail,
                             mid,
-                            recipient,
                             typed,
                             blob: Some((mail.mail.hash, mail.mail.size)),
-                            submitted_ms: now.wall.0,
                             notify,
                             orcpt,
                             envid: mail.envid.clone(),
                             ret_full: mail.ret_full,
-                            progress: Progress::default(),
+                            ..own_letter(mail.account.id, recipient, EntryKind::Mail, now)
                         });
                     }
                 }
@@ -128,20 +123,11 @@ impl Desk {
             return Ok((Vec::new(), legacy.to_vec()));
         };
         let entry = QueueEntry {
-            id: EntryId(0),
-            account: mail.account.id,
-            kind: EntryKind::Mail,
             form: Form::Outgoing,
             mid,
-            recipient: gateway,
-            typed: String::new(),
-            blob: None,
-            submitted_ms: now.wall.0,
-            notify: NOTIFY_NEVER,
-            orcpt: None,
             envid: mail.envid.clone(),
             ret_full: mail.ret_full,
-            progress: Progress { aged_at: now.wall, ..Progress::default() },
+            ..own_letter(mail.account.id, gateway, EntryKind::Mail, now)
         };
         let (held, free): (Vec<_>, Vec<_>) = legacy.iter().cloned().partition(|recipient| recipient.held);
         let letters = free.iter().map(|recipient| sharing::letter(&self.store, &entry, recipient, &mail.mail.hash));

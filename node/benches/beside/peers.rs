@@ -133,6 +133,8 @@ pub(crate) enum Towards<'a> {
     Maildirs(&'a Path),
     /// Hands it to another one.
     Other(&'a Postfix),
+    /// Hands what is for ordinary addresses to a sink.
+    Sink(&'a Sink),
 }
 
 /// A running Postfix.
@@ -176,6 +178,7 @@ impl Postfix {
                 mail.display()
             ),
             Towards::Other(other) => format!("relay_domains = kith.alt\nrelayhost = [127.0.0.1]:{}\n", other.smtp),
+            Towards::Sink(sink) => format!("relayhost = [127.0.0.1]:{}\n", sink.port),
         };
         let boxes: String = PEOPLE.iter().map(|name| format!("{name}@kith.alt {name}/\n")).collect();
         std::fs::write(path("etc/boxes"), boxes).unwrap();
@@ -223,6 +226,43 @@ impl Postfix {
 }
 
 impl Drop for Postfix {
+    fn drop(&mut self) {
+        end(&mut self.child);
+    }
+}
+
+/// Postfix's `smtp-sink`: takes every mail, and keeps each in a file.
+pub(crate) struct Sink {
+    folder: TempDir,
+    child: Child,
+    port: u16,
+}
+
+impl Sink {
+    /// `None` where there is none on this machine.
+    pub(crate) fn started() -> Option<Self> {
+        if !there("/usr/sbin/smtp-sink") {
+            return None;
+        }
+        let (folder, port) = (folder(), free_port());
+        let mut sink = Command::new("/usr/sbin/smtp-sink");
+        sink.current_dir(folder.path()).args(["-u", "root", "-d", "mail.", &format!("127.0.0.1:{port}"), "200"]);
+        let child = sink.stdout(Stdio::null()).spawn().unwrap();
+        answers(port);
+        Some(Self { folder, child, port })
+    }
+
+    pub(crate) fn smtp(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Files begun so far: one for each mail.
+    pub(crate) fn mails(&self) -> usize {
+        std::fs::read_dir(self.folder.path()).unwrap().count()
+    }
+}
+
+impl Drop for Sink {
     fn drop(&mut self) {
         end(&mut self.child);
     }

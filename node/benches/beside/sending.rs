@@ -11,7 +11,7 @@ use crate::talk::Talk;
 use crate::{median, milliseconds, row};
 
 /// Bytes of a usual mail.
-const MAIL_BYTES: usize = 4096;
+pub(crate) const MAIL_BYTES: usize = 4096;
 /// How long a turn of submissions takes.
 const TURN: Duration = Duration::from_secs(3);
 /// Mails of one measurement of latency, and how long it takes at most.
@@ -22,13 +22,18 @@ const LARGE_CLIENTS: usize = 100;
 const LARGE_BYTES: usize = 10 * 1024 * 1024;
 
 fn text(bytes: usize) -> Vec<u8> {
+    text_from("anna@kith.alt", bytes)
+}
+
+/// A mail of that many bytes, by its author.
+pub(crate) fn text_from(author: &str, bytes: usize) -> Vec<u8> {
     let line = b"0123456789012345678901234567890123456789012345678901234567890123456789012345\r\n";
     let body: Vec<u8> = line.iter().copied().cycle().take(bytes / line.len() * line.len()).collect();
-    mail("anna", "figure", &body)
+    String::from_utf8(mail("anna", "figure", &body)).unwrap().replace("anna@kith.alt", author).into_bytes()
 }
 
 /// A submission session with a Postfix, which lets in whoever is on this machine.
-fn postfix(address: &str) -> Lines {
+pub(crate) fn postfix(address: &str) -> Lines {
     let mut smtp = Lines::connect(address);
     assert!(smtp.reply().starts_with("220 "));
     assert!(smtp.talk("EHLO [127.0.0.1]").starts_with("250"));

@@ -4,9 +4,9 @@
 use std::io::{self, Write as _};
 
 use kith_protocol::address::Address;
-use kith_protocol::event::{EntryKind, Now, Progress};
+use kith_protocol::event::{EntryKind, Now};
 use kith_protocol::forward::Inward;
-use kith_protocol::ids::{AccountId, EntryId, MailId};
+use kith_protocol::ids::AccountId;
 use kith_store::blob::{BlobHash, Staged};
 use kith_store::folder::Use;
 use kith_store::mailbox::Filing;
@@ -16,6 +16,7 @@ use kith_store::{Store, StoreError, Transaction};
 
 use super::Gateway;
 use crate::delivered::{self, Found};
+use crate::scribe::own_letter;
 
 /// Verdicts longer than this are cut: a hundred signatures tell nobody anything.
 const VERDICT_BYTES_MAX: usize = 1_500;
@@ -117,21 +118,12 @@ pub fn prepare(
             io::copy(&mut store.blob(arrival.mail)?, &mut stage).map_err(delivered::disk)?;
             let content = stage.finish_apart()?;
             let entry = QueueEntry {
-                id: EntryId(0),
-                account: sealer(store, address)?,
-                kind: EntryKind::Mail,
                 form: Form::Incoming,
-                mid: MailId(rand::random()),
-                recipient: *address,
                 typed: arrival.to.to_owned(),
                 blob: Some((content.hash, content.size)),
-                submitted_ms: now.wall.0,
                 // The sender was told `250`; whoever runs the gateway is told what did not arrive.
                 notify: Notify { success: false, failure: !arrival.from.is_empty(), delay: false },
-                orcpt: None,
-                envid: None,
-                ret_full: false,
-                progress: Progress { aged_at: now.wall, ..Progress::default() },
+                ..own_letter(sealer(store, address)?, *address, EntryKind::Mail, now)
             };
             Ok(Prepared { what: What::Letter(Box::new(entry), content), suggestion: None })
         }

@@ -14,11 +14,11 @@ use kith_gateway::outbound::smarthost::Smarthost;
 use kith_gateway::outbound::{Hop, Outbound};
 use kith_gateway::schedule::Schedule;
 use kith_gateway::sign::Signer;
-use kith_protocol::event::{EntryKind, Progress, Wall};
+use kith_protocol::event::{EntryKind, Now, Wall};
 use kith_protocol::ids::EntryId;
 use kith_store::feed::Topic;
 use kith_store::legacy::{LegacyEntry, LegacyProgress, LegacyRecipient};
-use kith_store::queue::{Form, Notify, QueueEntry};
+use kith_store::queue::{Form, QueueEntry};
 use kith_store::{Store, StoreError};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -26,6 +26,7 @@ use tokio::task::JoinSet;
 use super::composing::{self, Results, Unsendable};
 use super::{Gateway, WayOut, sharing};
 use crate::engine::Clock;
+use crate::scribe::own_letter;
 
 /// Mails on their way at once.
 const JOBS_MAX: usize = 16;
@@ -298,7 +299,7 @@ impl Sender {
     async fn hand_over(&mut self, entry: LegacyEntry, to: kith_protocol::address::Address) {
         let (store, now, id) = (self.shared.store.clone(), self.shared.clock.now(), entry.id);
         let written = tokio::task::spawn_blocking(move || {
-            let (letter, content) = letter_of(&store, &entry, to, now.wall)?;
+            let (letter, content) = letter_of(&store, &entry, to, now)?;
             store.write(move |transaction| {
                 transaction.enqueue_staged(&letter, &content)?;
                 transaction.remove_legacy(entry.id).map(drop)
@@ -355,23 +356,16 @@ fn letter_of(
     store: &Store,
     entry: &LegacyEntry,
     to: kith_protocol::address::Address,
-    wall: Wall,
+    now: Now,
 ) -> Result<(QueueEntry, kith_store::blob::Staged), StoreError> {
     let letter = QueueEntry {
-        id: EntryId(0),
-        account: entry.account,
-        kind: EntryKind::Mail,
         form: Form::Outgoing,
         mid: entry.mid,
-        recipient: to,
         typed: entry.typed.clone(),
-        blob: None,
         submitted_ms: entry.submitted_ms,
-        notify: Notify { success: false, failure: false, delay: false },
-        orcpt: None,
         envid: entry.envid.clone(),
         ret_full: entry.ret_full,
-        progress: Progress { aged_at: wall, ..Progress::default() },
+        ..own_letter(entry.account, to, EntryKind::Mail, now)
     };
     let recipient = LegacyRecipient {
         address: entry.recipient.clone(),

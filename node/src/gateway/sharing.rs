@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 
 use kith_protocol::address::Address;
-use kith_protocol::event::{EntryKind, Now, Progress};
+use kith_protocol::event::{EntryKind, Now};
 use kith_protocol::forward::Outward;
 use kith_protocol::ids::{AccountId, EntryId, MailId};
 use kith_store::blob::{BlobHash, Staged};
@@ -14,6 +14,7 @@ use kith_store::{Store, StoreError, Transaction};
 use super::{Gateway, WayOut};
 use crate::delivered;
 use crate::notices::{self, Notice, Report};
+use crate::scribe::own_letter;
 
 /// The letter that asks a contact's gateway to send a mail on to one recipient.
 ///
@@ -162,21 +163,10 @@ pub fn report(
     stage.write_all(&notices::compose(&report)).map_err(delivered::disk)?;
     let content = stage.finish()?;
     let entry = QueueEntry {
-        id: EntryId(0),
-        account: entry.account,
-        kind: EntryKind::Mail,
-        form: Form::Mail,
-        mid: MailId(rand::random()),
-        recipient: *to,
         typed: to.mail(),
         blob: Some((content.hash, content.size)),
-        submitted_ms: now.wall.0,
-        // Reports answering reports never end.
-        notify: Notify { success: false, failure: false, delay: false },
-        orcpt: None,
-        envid: None,
-        ret_full: false,
-        progress: Progress { aged_at: now.wall, ..Progress::default() },
+        // Of which nobody is told: reports answering reports never end.
+        ..own_letter(entry.account, *to, EntryKind::Mail, now)
     };
     Ok((entry, content))
 }

@@ -21,7 +21,7 @@ const done = arguments[arguments.length - 1];
   const { setTimeout } = ChromeUtils.importESModule("resource://gre/modules/Timer.sys.mjs");
   const server = key => MailServices.accounts.getIncomingServer(key);
   const until = async (what, test) => {
-    for (let i = 0; i < 300; i++) {
+    for (let i = 0; i < 900; i++) {
       const got = await test();
       if (got) return got;
       await new Promise(resolve => setTimeout(resolve, 100));
@@ -187,12 +187,12 @@ impl Thunderbird {
             fs::read_to_string(profile.path().join("MarionetteActivePort")).ok()?.trim().parse().ok()
         });
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(2 * PATIENCE)).unwrap();
         let mut thunderbird = Self { child, stream: BufReader::new(stream), number: 0, _profile: profile };
         assert_eq!(thunderbird.hear()["applicationType"], "gecko");
         thunderbird.ask("WebDriver:NewSession", &json!({ "capabilities": {} }));
         thunderbird.ask("Marionette:SetContext", &json!({ "value": "chrome" }));
-        thunderbird.ask("WebDriver:SetTimeouts", &json!({ "script": 50_000 }));
+        thunderbird.ask("WebDriver:SetTimeouts", &json!({ "script": 100_000 }));
         thunderbird
     }
 
