@@ -1,9 +1,11 @@
 //! The node's own small certificate authority and the leaf that its ports show.
 //!
 //! The authority is made once and never again: people install it in their programs. It may only vouch for this machine and private networks.
-//! The leaf renews itself from it. Both lie under `<home>/tls/`, each with its key in one file, so that no crash separates them.
+//! The leaf renews itself from it. Both lie under `<home>/tls/`, each with its key in one file, so that no crash separates them. Beside them,
+//! in `certificate/given.rs`, is what the world's authorities gave for names of this node: it is shown to who asks for such a name.
 
 mod files;
+mod given;
 mod leaf;
 mod names;
 
@@ -21,6 +23,8 @@ use tracing::{info, warn};
 
 use crate::shutdown::Shutdown;
 use files::Pair;
+use given::Given;
+pub use given::{GIVEN_MAX, Validity};
 pub use names::{Names, announced_host, host_label, lan_addresses};
 
 /// How often the leaf is looked after: a laptop that comes to another network is soon known there.
@@ -127,6 +131,7 @@ pub struct Certificates {
     folder: PathBuf,
     authority: Pair,
     leaf: RwLock<Leaf>,
+    given: Given,
 }
 
 struct Leaf {
@@ -170,7 +175,8 @@ impl Certificates {
             older => leaf::renew(&path, &authority, older.as_ref(), names, now)?,
         };
         let key = leaf::certified(&pair, &authority)?;
-        Ok(Self { folder, authority, leaf: RwLock::new(Leaf { pair, key }) })
+        let given = Given::new(folder.join("given"));
+        Ok(Self { folder, authority, leaf: RwLock::new(Leaf { pair, key }), given })
     }
 
     /// Renews the leaf if its time comes or a name is missing; whether it did. Connections from then on see the new one.
@@ -212,6 +218,29 @@ impl Certificates {
         }
     }
 
+    /// Shows from now on what is kept for a host of the world, `<home>/tls/given/<name>.pem`, while it counts; `None` where nothing is.
+    ///
+    /// # Errors
+    /// The file cannot be read or understood; it is left as it is, and nothing of it is shown.
+    pub fn show_given(&self, name: &str) -> Result<Option<Validity>, CertificateError> {
+        self.given.load(name)
+    }
+
+    /// Keeps what an authority of the world gave for a host, its key and then the chain, PEM; it is shown from now on.
+    ///
+    /// # Errors
+    /// It does not fit together or is not for this host, or cannot be written: what was there before stays in use.
+    pub fn take_given(&self, name: &str, pem: &str) -> Result<Validity, CertificateError> {
+        self.given.take(name, pem)
+    }
+
+    /// What a client is shown that asks for this name: what was given for it, else the node's own leaf.
+    #[must_use]
+    pub fn choose(&self, name: Option<&str>, now: SystemTime) -> Arc<CertifiedKey> {
+        let given = name.and_then(|name| self.given.choose(name, seconds(now)));
+        given.unwrap_or_else(|| Arc::clone(&self.leaf.read().unwrap_or_else(PoisonError::into_inner).key))
+    }
+
     /// The authority's certificate, PEM: what people install.
     #[must_use]
     pub fn authority_pem(&self) -> &str {
@@ -236,26 +265,61 @@ impl Certificates {
         Fingerprint::of(&self.leaf.read().unwrap_or_else(PoisonError::into_inner).pair.certificate)
     }
 
-    /// What the ports need for TLS 1.2 and 1.3; it always shows the newest leaf.
+    /// What the ports need for TLS 1.2 and 1.3; it always shows the newest certificate of those that [`Certificates::choose`] has.
     ///
     /// # Errors
     /// The TLS library refuses its own defaults.
     pub fn server_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, CertificateError> {
-        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| CertificateError::Making(error.to_string()))?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::<Self>::clone(self));
-        // After STARTTLS a server has nothing to say. Tickets that arrive in that silence hang programs which read and write by two threads
-        // (imaplib2, so offlineimap: its reader takes them for an answer, and holds the connection while its writer waits to ask).
-        config.send_tls13_tickets = 0;
-        Ok(Arc::new(config))
+        server_config(Arc::<Self>::clone(self), &[])
+    }
+
+    /// The same for a port that the world reaches by this name: other mail servers ask for none, or for that of the domain whose mail they bring.
+    ///
+    /// # Errors
+    /// As [`Certificates::server_config`].
+    pub fn server_config_facing(self: &Arc<Self>, name: &str) -> Result<Arc<ServerConfig>, CertificateError> {
+        server_config(Arc::new(Facing { certificates: Arc::clone(self), name: name.to_owned() }), &[])
     }
 }
 
+/// TLS 1.2 and 1.3 for a server with these certificates that speaks these protocols (ALPN; none: whatever the client likes).
+///
+/// # Errors
+/// The TLS library refuses its own defaults.
+pub fn server_config(
+    certificates: Arc<dyn ResolvesServerCert>,
+    protocols: &[&[u8]],
+) -> Result<Arc<ServerConfig>, CertificateError> {
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(making)?
+        .with_no_client_auth()
+        .with_cert_resolver(certificates);
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    // After STARTTLS a server has nothing to say. Tickets that arrive in that silence hang programs which read and write by two threads
+    // (imaplib2, so offlineimap: its reader takes them for an answer, and holds the connection while its writer waits to ask).
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
 impl ResolvesServerCert for Certificates {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.leaf.read().unwrap_or_else(PoisonError::into_inner).key))
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.choose(hello.server_name(), SystemTime::now()))
+    }
+}
+
+/// The certificates of a node, for a port that is reached by one name.
+#[derive(Debug)]
+struct Facing {
+    certificates: Arc<Certificates>,
+    name: String,
+}
+
+impl ResolvesServerCert for Facing {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let now = SystemTime::now();
+        let asked = hello.server_name().and_then(|name| self.certificates.given.choose(name, seconds(now)));
+        Some(asked.unwrap_or_else(|| self.certificates.choose(Some(&self.name), now)))
     }
 }
 

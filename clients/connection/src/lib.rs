@@ -21,7 +21,10 @@ mod server;
 mod shutdown;
 
 pub use admission::{Admission, Limits, Ticket};
-pub use certificate::{Authority, CertificateError, Certificates, Fingerprint, Names, announced_host, host_label, lan_addresses};
+pub use certificate::{
+    Authority, CertificateError, Certificates, Fingerprint, GIVEN_MAX, Names, Validity, announced_host, host_label,
+    lan_addresses, server_config,
+};
 pub use connection::{Connection, ConnectionError};
 pub use driver::{Ending, News, Session, Step, drive};
 pub use gatekeeper::{Gatekeeper, LoginCounts, LoginRefusal};

@@ -45,15 +45,8 @@ impl Pair {
 
     /// Reads a pair; `None` where there is no file.
     pub(super) fn read(path: &Path) -> Result<Option<Self>, CertificateError> {
-        let failed = |error| CertificateError::File { path: path.to_owned(), error };
         let damaged = || CertificateError::Damaged { path: path.to_owned() };
-        match fs::metadata(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed(error)),
-            Ok(metadata) if metadata.len() > FILE_BYTES_MAX => return Err(damaged()),
-            Ok(_) => {}
-        }
-        let text = Zeroizing::new(fs::read_to_string(path).map_err(failed)?);
+        let Some(text) = read(path)? else { return Ok(None) };
         let certificate = CertificateDer::from_pem_slice(text.as_bytes()).map_err(|_| damaged())?;
         let key = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|_| damaged())?;
         x509_parser::parse_x509_certificate(&certificate).map_err(|_| damaged())?;
@@ -75,6 +68,18 @@ impl Pair {
     }
 }
 
+/// Reads a file with a key in it; `None` where there is none.
+pub(super) fn read(path: &Path) -> Result<Option<Zeroizing<String>>, CertificateError> {
+    let failed = |error| CertificateError::File { path: path.to_owned(), error };
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+        Ok(metadata) if metadata.len() > FILE_BYTES_MAX => return Err(CertificateError::Damaged { path: path.to_owned() }),
+        Ok(_) => {}
+    }
+    Ok(Some(Zeroizing::new(fs::read_to_string(path).map_err(failed)?)))
+}
+
 pub(super) fn make_folder(folder: &Path) -> Result<(), CertificateError> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
@@ -88,7 +93,7 @@ pub(super) fn write_public(path: &Path, bytes: &[u8]) -> Result<(), CertificateE
     if fs::read(path).is_ok_and(|there| there == bytes) { Ok(()) } else { write(path, bytes, 0o600) }
 }
 
-fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CertificateError> {
+pub(super) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CertificateError> {
     let written = || -> io::Result<()> {
         let temporary = path.with_extension("new");
         // A left-over of a crash would keep its own permissions.
