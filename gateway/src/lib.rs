@@ -1,5 +1,6 @@
-//! Ordinary e-mail, in and out: the only place that knows MX, SPF, DKIM and DMARC.
+//! Ordinary e-mail, in and out: the only place that knows MX, SPF, DKIM, DMARC and ACME.
 
+pub mod acme;
 pub mod check;
 pub mod dns;
 pub mod domain;
@@ -9,6 +10,7 @@ pub mod outbound;
 pub mod schedule;
 pub mod secret;
 pub mod sign;
+pub mod web;
 
 /// Text from outside as one line that can be shown and kept: no control characters, at most `bytes_max` bytes.
 pub(crate) fn printable(text: &str, bytes_max: usize) -> String {

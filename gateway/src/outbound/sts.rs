@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::domain::Domain;
 
@@ -14,7 +15,7 @@ pub const POLICY_BYTES_MAX: usize = 64 * 1024;
 /// Hosts and patterns of one policy that are read.
 const PATTERNS_MAX: usize = 64;
 /// The longest that a policy counts, in seconds (RFC 8461 §3.2).
-const MAX_AGE_S: u64 = 31_557_600;
+pub const MAX_AGE_S: u64 = 31_557_600;
 /// How soon a policy that could not be fetched is asked for again, in seconds (RFC 8461 §3.3).
 const AFTER_FAILURE_S: u64 = 300;
 /// Domains whose policies are remembered.
@@ -98,6 +99,22 @@ impl Policy {
         }
         let policy = Policy { mode: mode.ok_or(NoPolicy::Mode)?, mx, max_age_s: max_age_s.ok_or(NoPolicy::MaxAge)? };
         if policy.mode != Mode::None && policy.mx.is_empty() { Err(NoPolicy::NoHosts) } else { Ok(policy) }
+    }
+
+    /// As it is served (RFC 8461 §3.2).
+    pub fn text(&self) -> String {
+        let mode = match self.mode {
+            Mode::Enforce => "enforce",
+            Mode::Testing => "testing",
+            Mode::None => "none",
+        };
+        let hosts: String = self.mx.iter().map(|host| format!("mx: {host}\r\n")).collect();
+        format!("version: STSv1\r\nmode: {mode}\r\n{hosts}max_age: {}\r\n", self.max_age_s)
+    }
+
+    /// An id for the record (RFC 8461 §3.1) that is another one whenever the policy is.
+    pub fn own_id(&self) -> String {
+        Sha256::digest(self.text()).iter().take(10).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Whether it names a host (RFC 8461 §4.1): a star stands for one label and no more.
