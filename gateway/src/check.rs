@@ -16,6 +16,7 @@ pub use compare::compare;
 pub use lookup::{Live, Lookup, gather};
 
 use crate::inbound::verdict::Outcome;
+use crate::outbound::sts::Policy;
 
 /// A key that mails are signed with.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -47,6 +48,12 @@ pub struct Wanted {
     pub submission: Option<(String, u16)>,
     /// Where mail programs read, from outside; host and port.
     pub imap: Option<(String, u16)>,
+    /// Whether this node tells mail programs by `autoconfig.DOMAIN` how to reach it.
+    pub autoconfig: bool,
+    /// The MTA-STS policy that this node serves for the domain.
+    pub policy: Option<Policy>,
+    /// What the world must be able to reach: host and port.
+    pub ports: Vec<(String, u16)>,
 }
 
 /// What the DNS answered.
@@ -85,6 +92,8 @@ pub struct Published {
     pub srv: BTreeMap<String, Answer<Vec<(String, u16)>>>,
     /// The text of the MTA-STS policy.
     pub policy: Answer<String>,
+    /// Who answers at a host's port, asked from here; [`Answer::Later`] says why nobody does.
+    pub ports: BTreeMap<(String, u16), Answer<IpAddr>>,
     /// What SPF says of a mail from each of our addresses.
     pub spf: BTreeMap<IpAddr, Outcome>,
 }

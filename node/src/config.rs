@@ -6,8 +6,10 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+pub(crate) mod acme;
 pub(crate) mod gateway;
 
+pub use acme::AcmeConfig;
 pub use gateway::GatewayConfig;
 
 /// One key of the file: what [`commented_file`] writes.

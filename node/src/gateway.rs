@@ -1,6 +1,7 @@
 //! Ordinary e-mail beside the overlay: who has which ordinary address, whose an address is, and by which way mail leaves in the clear.
 
 pub mod arrival;
+pub(crate) mod certificates;
 pub mod clear;
 pub mod composing;
 pub mod door;
@@ -10,6 +11,7 @@ pub mod sender;
 pub mod setup;
 pub mod sharing;
 pub mod table;
+pub(crate) mod web;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -523,6 +523,11 @@ fn status(context: &Context) -> Result<Value, Refusal> {
         fields.insert("certificate".into(), json!(authority.fingerprint.to_string()));
         fields.insert("certificate_days".into(), json!(authority.days_left(SystemTime::now())));
     }
+    let now_s = context.clock.now().wall.0.div_euclid(1000);
+    let told = crate::gateway::certificates::told(&context.store, &context.gateway, context.running.is_some(), now_s)?;
+    if let (false, Some(fields)) = (told.is_empty(), status.as_object_mut()) {
+        fields.insert("given_certificates".into(), json!(told));
+    }
     if let (Some(running), Some(fields)) = (&context.running, status.as_object_mut()) {
         let network = running.network.status();
         let counters = &running.counters;

@@ -8,14 +8,16 @@ use std::time::{Duration, SystemTime};
 use kith_connection::{
     Admission, Certificates, Encryption, Gatekeeper, Host, Limits, Names, Port, Server, ShutdownTrigger, shutdown,
 };
+use kith_gateway::acme::Challenges;
 use kith_store::Store;
 use tokio::task::JoinSet;
 
 use crate::cli::Failure;
 use crate::config::Config;
 use crate::engine::Clock;
-use crate::gateway::Gateway;
+use crate::gateway::certificates::Keeper;
 use crate::gateway::door::Door;
+use crate::gateway::{Gateway, web};
 use crate::submission::Desk;
 
 /// The open ports of a running node.
@@ -89,7 +91,7 @@ impl Ports {
         let gatekeeper = Arc::clone(&host.gatekeeper);
         let mut ports =
             Self { addresses: Vec::new(), certificates: Arc::clone(&certificates), gatekeeper, trigger, tasks: JoinSet::new() };
-        ports.tasks.spawn(certificates.keep_renewed(names, SystemTime::now, stop));
+        ports.tasks.spawn(certificates.keep_renewed(names, SystemTime::now, stop.clone()));
         let desk = Arc::new(Desk::new(store.clone(), clock, Arc::clone(gateway), config.size_limit_mib * 1024 * 1024));
         let without = kith_imap::Without::parse(config.imap_without.iter().map(String::as_str))
             .map_err(|error| Failure::new(format!("imap_without: {error}"), "mend kith.toml"))?;
@@ -98,8 +100,31 @@ impl Ports {
             let encryption = if name.ends_with('s') { Encryption::Implicit } else { Encryption::Offered };
             ports.serve((name, address, encryption), &host, store, &desk, &without).await?;
         }
+        let challenges = Arc::<Challenges>::default();
+        let keeper = {
+            let (home, store, gateway) = (home.to_owned(), store.clone(), Arc::clone(gateway));
+            let (certificates, challenges) = (Arc::clone(&ports.certificates), Arc::clone(&challenges));
+            tokio::task::spawn_blocking(move || Keeper::open(&home, &store, clock, &gateway, &certificates, &challenges)).await
+        };
+        let mend = |error: String| Failure::new(error, "mend the section [gateway.acme] in kith.toml");
+        let keeper = keeper.map_err(|error| mend(error.to_string()))?.map_err(mend)?;
         ports.open_mx(config, &host, store, gateway, clock).await?;
+        ports.open_web(&host, gateway, &challenges).await?;
+        // What the authority looks at is served by now.
+        if let Some(keeper) = keeper {
+            ports.tasks.spawn(keeper.run(stop));
+        }
         Ok(ports)
+    }
+
+    /// Opens the ports that the world's certificates, policies and settings need, where the configuration names them.
+    async fn open_web(&mut self, host: &Host, gateway: &Arc<Gateway>, challenges: &Arc<Challenges>) -> Result<(), Failure> {
+        let site = Arc::new(web::site(gateway, &self.addresses, challenges));
+        for bound in web::bind(gateway, host, &self.certificates, challenges).await? {
+            self.addresses.push((bound.name.to_owned(), bound.server.local_addr().to_string()));
+            self.tasks.spawn(bound.serve(Arc::clone(&site)));
+        }
+        Ok(())
     }
 
     /// Opens the port that the world's mail comes in by, where there is one. It has places of its own: strangers take none from the household.
@@ -117,7 +142,8 @@ impl Ports {
         let size_limit = config.size_limit_mib * 1024 * 1024;
         let door = Door::new(store.clone(), clock, Arc::clone(gateway), verifier, size_limit)
             .map_err(|error| mend(error.to_string()))?;
-        let host = Host { admission: Admission::new(kith_smtp::server::MX_LIMITS), ..host.clone() };
+        let tls = self.certificates.server_config_facing(&gateway.hello()).map_err(|error| mend(error.to_string()))?;
+        let host = Host { admission: Admission::new(kith_smtp::server::MX_LIMITS), tls: Some(tls), ..host.clone() };
         let server = Server::bind(address, kith_smtp::server::mx_port(), host.clone()).await.map_err(|error| {
             Failure::new(error.to_string(), "name another address in gateway.mx, or let this program use ports below 1024")
         })?;

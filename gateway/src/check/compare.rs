@@ -1,12 +1,12 @@
 //! What is published against what is wanted. Pure.
 
+mod tls;
+
 use std::net::IpAddr;
 
 use super::opinions::opinions;
 use super::{Answer, Item, Key, Published, Report, State, Wanted};
-use crate::domain::Domain;
 use crate::inbound::verdict::Outcome;
-use crate::outbound::sts::{Mode, Policy, id};
 
 /// Compares everything.
 #[must_use]
@@ -17,12 +17,17 @@ pub fn compare(wanted: &Wanted, published: &Published) -> Report {
     if wanted.direct {
         items.extend(wanted.addresses.iter().map(|ip| name(wanted, *ip, published)));
     }
-    items.extend([sts(wanted, published), policy(wanted, published), tls_reports(wanted, published)]);
+    items.push(tls::sts(wanted, published));
+    if wanted.policy.is_some() {
+        items.push(tls::policy_host(wanted, published));
+    }
+    items.extend([tls::policy(wanted, published), tls::reports(wanted, published)]);
     let services = [("_submissions._tcp", &wanted.submission), ("_imaps._tcp", &wanted.imap)];
     items.extend(services.iter().filter_map(|(label, target)| srv(wanted, label, target.as_ref()?, published)));
-    if wanted.submission.is_some() || wanted.imap.is_some() {
+    if wanted.autoconfig {
         items.push(autoconfig(wanted, published));
     }
+    items.extend(wanted.ports.iter().map(|(host, port)| reached(host, *port, published)));
     let opinions = opinions(wanted, published, &items);
     Report { domain: wanted.domain.clone(), items, opinions }
 }
@@ -46,6 +51,15 @@ struct Draft<'a> {
 }
 
 impl Draft<'_> {
+    /// Whether its name leads to this machine, and what that means.
+    fn leads_here(self, wanted: &Wanted, published: &Published, here: &str, elsewhere: &str) -> Item {
+        let show = |all: &Vec<IpAddr>| all.iter().map(ToString::to_string).collect();
+        let answer = published.addresses.get(&self.name.to_lowercase());
+        self.judge(answer, show, |all| {
+            if all.iter().any(|ip| wanted.addresses.contains(ip)) { Ok(here.to_owned()) } else { Err(elsewhere.to_owned()) }
+        })
+    }
+
     /// What is there, judged: `Ok` and `Err` are sentences.
     fn judge<T>(
         self,
@@ -254,65 +268,36 @@ fn name(wanted: &Wanted, ip: IpAddr, published: &Published) -> Item {
     })
 }
 
-fn sts(wanted: &Wanted, published: &Published) -> Item {
-    let (name, answer) = texts(wanted, "_mta-sts", published);
+/// Whether a port can be reached, as far as that can be told from inside.
+fn reached(host: &str, port: u16, published: &Published) -> Item {
+    let what = match port {
+        25 => "port 25",
+        80 => "port 80",
+        443 => "port 443",
+        _ => "port",
+    };
     let draft = Draft {
-        what: "MTA-STS",
-        name: name.clone(),
+        what,
+        name: format!("{host}:{port}"),
         needed: false,
-        enter: vec![txt_line(&name, "v=STSv1; id=1")],
-        missing: "Senders are not told to insist on TLS. The id must change whenever the policy does.",
+        enter: Vec::new(),
+        missing: "The name has no address, so nobody can connect.",
     };
-    draft.judge(of_kind(answer, "v=STSv1").as_ref(), Clone::clone, |all| match all.as_slice() {
-        [_] if id(all).is_some() => Ok("Senders are told that there is a policy.".to_owned()),
-        [_] => Err("It lacks an id of 1 to 32 letters and digits.".to_owned()),
-        _ => Err("There are several records, which counts as none; leave one.".to_owned()),
-    })
-}
-
-fn policy(wanted: &Wanted, published: &Published) -> Item {
-    let Wanted { domain, host, .. } = wanted;
-    let file = ["version: STSv1".to_owned(), "mode: enforce".to_owned(), format!("mx: {host}"), "max_age: 604800".to_owned()];
-    let draft = Draft {
-        what: "MTA-STS policy",
-        name: format!("https://mta-sts.{domain}/.well-known/mta-sts.txt"),
-        needed: false,
-        enter: file.to_vec(),
-        missing: "There is no policy.",
-    };
-    let show = |text: &String| {
-        text.lines().take(20).map(|line| line.chars().filter(|letter| !letter.is_control()).take(120).collect()).collect()
-    };
-    draft.judge(Some(&published.policy), show, |text| {
-        let policy = Policy::read(text).map_err(|why| format!("It counts as none: {why}."))?;
-        let named = Domain::parse(host).is_ok_and(|host| policy.names(host.as_str()));
-        match policy.mode {
-            Mode::None => Err("Its mode is none: it asks for nothing.".to_owned()),
-            Mode::Testing | Mode::Enforce if !named => {
-                Err(format!("It does not name {host}: senders that insist on it bring no mail."))
-            }
-            Mode::Testing => Ok("Senders would insist on TLS with this machine; mode: testing only has them report.".to_owned()),
-            Mode::Enforce => Ok("Senders insist on TLS with this machine.".to_owned()),
-        }
-    })
-}
-
-fn tls_reports(wanted: &Wanted, published: &Published) -> Item {
-    let (name, answer) = texts(wanted, "_smtp._tls", published);
-    let to = wanted.reports_to.clone().unwrap_or_else(|| format!("postmaster@{}", wanted.domain));
-    let draft = Draft {
-        what: "TLS-RPT",
-        name: name.clone(),
-        needed: false,
-        enter: vec![txt_line(&name, &format!("v=TLSRPTv1; rua=mailto:{to}"))],
-        missing: "Nobody tells you when senders find no TLS here.",
-    };
-    draft.judge(of_kind(answer, "v=TLSRPTv1").as_ref(), Clone::clone, |all| match all.as_slice() {
-        [text] if tag(text, "rua").is_some_and(|rua| rua.starts_with("mailto:") || rua.starts_with("https:")) => {
-            Ok("Senders report when they find no TLS.".to_owned())
-        }
-        _ => Err("It must be one record, with an address for the reports.".to_owned()),
-    })
+    let mut item = draft.judge(
+        published.ports.get(&(host.to_owned(), port)),
+        |ip| vec![ip.to_string()],
+        |ip| {
+            Ok(format!(
+                "It answers at {ip}, asked from this machine. Whether it does from everywhere, only somebody elsewhere can tell."
+            ))
+        },
+    );
+    if let Some(Answer::Later(why)) = published.ports.get(&(host.to_owned(), port)) {
+        item.sentence = format!(
+            "From this machine it cannot be reached: {why}. It must be open, and forwarded where a router stands between; some routers show it to the world and not to those behind them, so ask from outside."
+        );
+    }
+    item
 }
 
 fn srv(wanted: &Wanted, label: &str, target: &(String, u16), published: &Published) -> Option<Item> {
@@ -344,14 +329,12 @@ fn autoconfig(wanted: &Wanted, published: &Published) -> Item {
         enter: vec![format!("{name}. IN CNAME {}.", wanted.host)],
         missing: "Thunderbird does not find this machine's settings by itself.",
     };
-    let show = |all: &Vec<IpAddr>| all.iter().map(ToString::to_string).collect();
-    draft.judge(published.addresses.get(&name.to_lowercase()), show, |all| {
-        if all.iter().any(|ip| wanted.addresses.contains(ip)) {
-            Ok("Thunderbird asks this machine for its settings.".to_owned())
-        } else {
-            Err("Thunderbird asks another machine for the settings.".to_owned())
-        }
-    })
+    draft.leads_here(
+        wanted,
+        published,
+        "Thunderbird asks this machine for its settings.",
+        "Thunderbird asks another machine for the settings.",
+    )
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use std::time::Duration;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::rr::{RData, RecordType};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{Answer, Published, Wanted};
@@ -21,6 +23,10 @@ use crate::outbound::trust::Roots;
 const PATIENCE: Duration = Duration::from_secs(15);
 /// The policy's host, all of its addresses: a person waits.
 const POLICY_PATIENCE: Duration = Duration::from_secs(20);
+/// One address, to be reached and to say its first word.
+const REACH_PATIENCE: Duration = Duration::from_secs(8);
+/// The port of mail servers.
+const SMTP_PORT: u16 = 25;
 /// The port of HTTPS.
 const HTTPS_PORT: u16 = 443;
 /// Records of one kind that are looked at.
@@ -40,6 +46,8 @@ pub trait Lookup: Sync {
     fn srv(&self, name: &str) -> impl Future<Output = Answer<Vec<(String, u16)>>> + Send;
     /// The MTA-STS policy of a domain.
     fn policy(&self, domain: &str) -> impl Future<Output = Answer<String>> + Send;
+    /// Who answers at a port; [`Answer::Later`] where nobody does.
+    fn reach(&self, host: &str, port: u16) -> impl Future<Output = Answer<IpAddr>> + Send;
     /// What SPF says of a mail from this address.
     fn spf(&self, ip: IpAddr, helo: &str, reverse_path: &str) -> impl Future<Output = Outcome> + Send;
 }
@@ -71,8 +79,12 @@ pub async fn gather(lookup: &impl Lookup, wanted: &Wanted) -> Published {
         spf.insert(*ip, lookup.spf(*ip, host, &format!("postmaster@{domain}")).await);
     }
     let is_announced = matches!(txt.get(&format!("_mta-sts.{}", domain.to_lowercase())), Some(Answer::Found(_)));
-    let policy = if is_announced { lookup.policy(domain).await } else { Answer::Nothing };
-    Published { mx: lookup.mx(domain).await, txt, addresses, names, srv, policy, spf }
+    let mut ports = BTreeMap::new();
+    for (host, port) in &wanted.ports {
+        ports.insert((host.clone(), *port), lookup.reach(host, *port).await);
+    }
+    let policy = if is_announced || wanted.policy.is_some() { lookup.policy(domain).await } else { Answer::Nothing };
+    Published { mx: lookup.mx(domain).await, txt, addresses, names, srv, policy, ports, spf }
 }
 
 /// The real one.
@@ -80,13 +92,21 @@ pub async fn gather(lookup: &impl Lookup, wanted: &Wanted) -> Published {
 pub struct Live {
     resolver: TokioResolver,
     verifier: Verifier,
+    roots: Roots,
 }
 
 impl Live {
     /// Asks by this resolver; `host` is what this machine is called.
     #[must_use]
     pub fn new(resolver: TokioResolver, host: &str) -> Self {
-        Self { verifier: Verifier::new(resolver.clone(), host, PATIENCE), resolver }
+        // The authorities that the world believes, whatever is believed here besides.
+        Self { verifier: Verifier::new(resolver.clone(), host, PATIENCE), resolver, roots: Roots::web() }
+    }
+
+    /// By these authorities, where the domain's own certificates are a private one's.
+    #[must_use]
+    pub fn believing(self, roots: Roots) -> Self {
+        Self { roots, ..self }
     }
 
     async fn ask<T>(&self, name: &str, kind: RecordType, read: impl Fn(&RData) -> Option<T>) -> Answer<Vec<T>> {
@@ -99,6 +119,23 @@ impl Live {
         let all: Vec<T> = answer.answers().iter().filter_map(|record| read(&record.data)).take(RECORDS_MAX).collect();
         if all.is_empty() { Answer::Nothing } else { Answer::Found(all) }
     }
+}
+
+/// Connects; at port 25 waits for a mail server's first word too, since what stands between may take a connection and say nothing.
+async fn greeted(address: SocketAddr) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
+    if address.port() == SMTP_PORT {
+        let mut word = [0; 4];
+        stream.read_exact(&mut word).await?;
+        if !word.starts_with(b"220") {
+            let said = String::from_utf8_lossy(word.get(..3).unwrap_or_default()).into_owned();
+            return Err(std::io::Error::other(format!(
+                "it greets with `{}`, not as a mail server that takes mail",
+                said.escape_debug()
+            )));
+        }
+    }
+    Ok(())
 }
 
 trait Harmless {
@@ -176,13 +213,29 @@ impl Lookup for Live {
             Answer::Found(addresses) => {
                 let addresses: Vec<SocketAddr> =
                     addresses.iter().take(ADDRESSES_MAX).map(|ip| SocketAddr::new(*ip, HTTPS_PORT)).collect();
-                // The authorities that the world believes, whatever is believed here besides.
-                match fetch::fetch(&domain, &addresses, &Roots::web(), POLICY_PATIENCE).await {
+                match fetch::fetch(&domain, &addresses, &self.roots, POLICY_PATIENCE).await {
                     Ok(text) => Answer::Found(text),
                     Err(error) => Answer::Later(error.to_string()),
                 }
             }
         }
+    }
+
+    async fn reach(&self, host: &str, port: u16) -> Answer<IpAddr> {
+        let addresses = match self.addresses(host).await {
+            Answer::Found(addresses) => addresses,
+            Answer::Nothing => return Answer::Nothing,
+            Answer::Later(why) => return Answer::Later(why),
+        };
+        let mut last = Answer::Nothing;
+        for ip in addresses.into_iter().take(ADDRESSES_MAX) {
+            last = match timeout(REACH_PATIENCE, greeted(SocketAddr::new(ip, port))).await {
+                Ok(Ok(())) => return Answer::Found(ip),
+                Ok(Err(error)) => Answer::Later(format!("{ip}: {error}")),
+                Err(_) => Answer::Later(format!("{ip}: no answer in time")),
+            };
+        }
+        last
     }
 
     async fn spf(&self, ip: IpAddr, helo: &str, reverse_path: &str) -> Outcome {

@@ -25,6 +25,9 @@ fn wanted() -> Wanted {
         reports_to: None,
         submission: Some(("mx.kith.test".into(), 465)),
         imap: None,
+        autoconfig: true,
+        policy: None,
+        ports: Vec::new(),
     }
 }
 

@@ -68,6 +68,34 @@ fn ending(home: &Path, days: Option<i64>) -> Option<String> {
     ))
 }
 
+/// A day, as calendars have it.
+fn day(seconds: i64) -> String {
+    mail_parser::DateTime::from_timestamp(seconds).to_rfc3339().chars().take(10).collect()
+}
+
+/// How it is with the certificates that the world believes: what counts, until when, and what there is to mend.
+fn given(status: &Value, now_s: i64) -> Vec<String> {
+    let mut lines = Vec::new();
+    for one in output::items(status, "given_certificates") {
+        let number = |field: &str| one.get(field).and_then(Value::as_i64);
+        let name = output::text(one, "name");
+        let ends = number("ends").filter(|_| one.get("good").and_then(Value::as_bool) == Some(true));
+        lines.push(match (ends, number("ends")) {
+            (Some(ends), _) => format!("certificate   of {name}, good until {}", day(ends)),
+            (None, Some(ended)) => format!("certificate   of {name}, over since {}: the node's own is shown", day(ended)),
+            (None, None) => format!("certificate   of {name}, not there yet: the node's own is shown"),
+        });
+        let said = output::text(one, "said");
+        if !said.is_empty() {
+            let wait_ms = u64::try_from(number("next").unwrap_or(0).saturating_sub(now_s)).unwrap_or(0).saturating_mul(1000);
+            let again =
+                if wait_ms == 0 { "about to be tried again".to_owned() } else { format!("tried again in {}", age(wait_ms)) };
+            lines.push(format!("to mend       {name}: {said}; {again}, or soon after `kith queue retry`"));
+        }
+    }
+    lines
+}
+
 fn described(home: &Path, status: &Value) -> String {
     let number = |field: &str| status.get(field).and_then(Value::as_u64).unwrap_or(0);
     let running = status.get("running").and_then(Value::as_bool).unwrap_or(false);
@@ -99,6 +127,8 @@ fn described(home: &Path, status: &Value) -> String {
         lines.push(format!("certificate   of the node's own authority, SHA-256 {certificate}"));
         lines.extend(ending(home, status.get("certificate_days").and_then(Value::as_i64)));
     }
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    lines.extend(given(status, i64::try_from(now).unwrap_or(i64::MAX)));
     for (account, trouble) in status.get("gateway_troubles").and_then(Value::as_object).into_iter().flatten() {
         lines.push(format!("to mend       {account}: {}", trouble.as_str().unwrap_or_default()));
     }
@@ -127,5 +157,24 @@ mod tests {
         assert!(line.contains("end in 179 days") && line.contains("move /h/tls away"), "{line}");
         assert!(told(Some(0)).unwrap().contains("within a day"));
         assert!(told(Some(-1)).unwrap().contains("are over"));
+    }
+
+    #[test]
+    fn each_certificate_is_told_with_its_end_and_what_keeps_the_next_one_away() {
+        let status = json!({ "given_certificates": [
+            { "name": "a.test", "good": true, "ends": 1_800_000_000, "said": null, "next": 1_790_000_000 },
+            { "name": "b.test", "good": false, "ends": 1_700_000_000, "said": "ca.test cannot be reached", "next": 1_750_000_060 },
+            { "name": "c.test", "good": false, "ends": null, "said": null, "next": 1_750_000_000 },
+        ] });
+        let lines = given(&status, 1_750_000_000);
+        assert_eq!(
+            lines,
+            [
+                "certificate   of a.test, good until 2027-01-15",
+                "certificate   of b.test, over since 2023-11-14: the node's own is shown",
+                "to mend       b.test: ca.test cannot be reached; tried again in 1 min, or soon after `kith queue retry`",
+                "certificate   of c.test, not there yet: the node's own is shown",
+            ]
+        );
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use kith_store::routes::Clear;
 use serde::Deserialize;
 
+use super::acme::{self, AcmeConfig};
 use super::{ConfigError, Setting};
 
 /// Every key of the section; those of a provider's are in [`PROVIDER`].
@@ -86,6 +87,31 @@ pub(super) const SETTINGS: &[Setting] = &[
         default: r#""""#,
         meaning: "A file with certificate authorities to trust besides the usual ones (PEM), as of a provider with its own.",
     },
+    Setting {
+        key: "https",
+        default: r#""off""#,
+        meaning: "Where the world's port 443 comes in: \"0.0.0.0:443\", or what a router forwards it to. For certificates (below), sts and autoconfig; nothing else is there.",
+    },
+    Setting {
+        key: "http",
+        default: r#""off""#,
+        meaning: "The same for port 80: certificates where 443 cannot be had, and the way to https.",
+    },
+    Setting {
+        key: "sts",
+        default: r#""off""#,
+        meaning: "Tell the world's mail servers to insist on TLS (MTA-STS): \"testing\" has them report only, \"enforce\", \"off\". Needs https, and a certificate they believe.",
+    },
+    Setting {
+        key: "sts_seconds",
+        default: "604800",
+        meaning: "How long they keep to that without asking again, in seconds (a week).",
+    },
+    Setting {
+        key: "autoconfig",
+        default: "false",
+        meaning: "Tell Thunderbird at https://autoconfig.DOMAIN which ports of this node mail programs use. A router must forward those with the same numbers.",
+    },
 ];
 
 /// Every key of a section `[gateway.provider.NAME]`.
@@ -144,6 +170,13 @@ pub struct GatewayConfig {
     pub offer: bool,
     pub mx_port: u16,
     pub trust: String,
+    pub https: String,
+    pub http: String,
+    pub sts: Sts,
+    pub sts_seconds: u64,
+    pub autoconfig: bool,
+    /// Certificates.
+    pub acme: AcmeConfig,
     /// By account.
     pub provider: BTreeMap<String, Provider>,
 }
@@ -165,6 +198,15 @@ impl From<ClearWord> for Clear {
             ClearWord::Never => Self::Never,
         }
     }
+}
+
+/// What the world's mail servers are told of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sts {
+    Off,
+    Testing,
+    Enforce,
 }
 
 /// When the sender gets a mail about it.
@@ -242,6 +284,12 @@ impl Default for GatewayConfig {
             offer: true,
             mx_port: 25,
             trust: String::new(),
+            https: "off".into(),
+            http: "off".into(),
+            sts: Sts::Off,
+            sts_seconds: 7 * 24 * 3600,
+            autoconfig: false,
+            acme: AcmeConfig::default(),
             provider: BTreeMap::new(),
         }
     }
@@ -298,6 +346,21 @@ impl GatewayConfig {
         if self.retry_seconds == 0 || self.delay_notice_seconds == 0 || self.expiry_seconds == 0 {
             return wrong("gateway.retry_seconds, delay_notice_seconds, expiry_seconds", "at least 1".into());
         }
+        for (key, value) in [("gateway.https", &self.https), ("gateway.http", &self.http)] {
+            if value != "off" && value.parse::<std::net::SocketAddr>().is_err() {
+                return wrong(key, format!("`{value}` is not ADDRESS:PORT and not \"off\""));
+            }
+        }
+        if self.sts != Sts::Off && (self.https == "off" || self.mx == "off") {
+            return wrong("gateway.sts", "needs gateway.https, where it is told, and gateway.mx, which it is about".into());
+        }
+        if !(1..=kith_gateway::outbound::sts::MAX_AGE_S).contains(&self.sts_seconds) {
+            return wrong("gateway.sts_seconds", format!("1 to {}", kith_gateway::outbound::sts::MAX_AGE_S));
+        }
+        if self.autoconfig && (self.https == "off" || self.domains.is_empty()) {
+            return wrong("gateway.autoconfig", "needs gateway.https and gateway.domains".into());
+        }
+        self.acme.check(self)?;
         self.provider.iter().try_for_each(|(name, provider)| provider.check(name))
     }
 }
@@ -358,6 +421,10 @@ pub(super) fn commented() -> String {
     for setting in SETTINGS {
         setting.write(&mut text);
     }
+    text.push_str("\n# Certificates that the world believes, for port 25, https and the mail programs' ports (kith status says how long they last):\n# [gateway.acme]\n");
+    for setting in acme::SETTINGS {
+        setting.write(&mut text);
+    }
     text.push_str("\n# An account's mailbox somewhere else, to send by and to fetch from; NAME is the account's name:\n# [gateway.provider.NAME]\n");
     for setting in PROVIDER {
         setting.write(&mut text);
@@ -375,7 +442,11 @@ mod tests {
         let text: String = SETTINGS.iter().map(|setting| format!("{} = {}\n", setting.key, setting.default)).collect();
         assert_eq!(toml::from_str::<GatewayConfig>(&text).unwrap(), GatewayConfig::default());
         let shown = format!("{:?}", GatewayConfig::default());
-        assert_eq!(shown.matches(": ").count(), SETTINGS.len() + 1, "and `provider`");
+        let acme = format!("{:?}", AcmeConfig::default());
+        assert_eq!(shown.replace(&acme, "").matches(": ").count(), SETTINGS.len() + 2, "and `acme` and `provider`");
+        let text: String = acme::SETTINGS.iter().map(|setting| format!("{} = {}\n", setting.key, setting.default)).collect();
+        assert_eq!(toml::from_str::<AcmeConfig>(&text).unwrap(), AcmeConfig::default());
+        assert_eq!(acme.matches(": ").count(), acme::SETTINGS.len());
         let text: String = PROVIDER.iter().map(|setting| format!("{} = {}\n", setting.key, setting.default)).collect();
         let provider: Provider = toml::from_str(&text).unwrap();
         assert_eq!(format!("{provider:?}").matches(": ").count(), PROVIDER.len());
@@ -389,6 +460,17 @@ mod tests {
             ("mx = \"0.0.0.0:25\"", false),
             ("domains = [\"Example\"]", false),
             ("dns = [\"127.0.0.1\"]", false),
+            ("https = \"127.0.0.1\"", false),
+            ("domains = [\"a.b\"]\nautoconfig = true", false),
+            ("domains = [\"a.b\"]\nautoconfig = true\nhttps = \"0.0.0.0:443\"", true),
+            ("domains = [\"a.b\"]\nhttps = \"0.0.0.0:443\"\nsts = \"enforce\"", false),
+            ("domains = [\"a.b\"]\nmx = \"0.0.0.0:25\"\nhttps = \"0.0.0.0:443\"\nsts = \"enforce\"", true),
+            ("sts_seconds = 0", false),
+            ("domains = [\"a.b\"]\n[gateway.acme]\nterms_agreed = true", false),
+            ("domains = [\"a.b\"]\nhttp = \"0.0.0.0:80\"\n[gateway.acme]\nterms_agreed = true\ncontact = \"x@a.b\"", true),
+            ("http = \"0.0.0.0:80\"\n[gateway.acme]\nterms_agreed = true", false),
+            ("[gateway.acme]\ndirectory = \"http://ca.test/dir\"", false),
+            ("[gateway.acme]\ncontact = \"mailto:x\"", false),
             ("expiry_seconds = 0", false),
             ("[gateway.provider.anna]\naddress = \"anna@gmail.com\"\nsmtp = \"smtp.gmail.com:587\"", true),
             ("[gateway.provider.anna]\naddress = \"anna\"", false),

@@ -55,12 +55,14 @@ pub fn verifier(gateway: &Gateway) -> Result<Verifier, String> {
 
 /// The authorities that certificates of other servers are believed by.
 fn roots(config: &GatewayConfig) -> Result<Roots, String> {
+    if config.trust.is_empty() { Ok(Roots::web()) } else { roots_with("gateway.trust", Path::new(&config.trust)) }
+}
+
+/// The usual ones, and those in the file that this setting names.
+pub(super) fn roots_with(setting: &str, path: &Path) -> Result<Roots, String> {
     let mut roots = Roots::web();
-    if config.trust.is_empty() {
-        return Ok(roots);
-    }
-    let wrong = |error: &dyn std::fmt::Display| format!("gateway.trust: {}: {error}", config.trust);
-    let text = std::fs::read(&config.trust).map_err(|error| wrong(&error))?;
+    let wrong = |error: &dyn std::fmt::Display| format!("{setting}: {}: {error}", path.display());
+    let text = std::fs::read(path).map_err(|error| wrong(&error))?;
     for certificate in CertificateDer::pem_slice_iter(&text) {
         let certificate = certificate.map_err(|error| wrong(&error))?;
         roots = roots.with(certificate).map_err(|error| wrong(&error))?;

@@ -14,8 +14,10 @@ use kith_store::routes::{Clear, Route, Sharing};
 use serde_json::{Value, json};
 
 use super::{Context, named, somebody};
+use crate::config::GatewayConfig;
 use crate::control::Refusal;
-use crate::gateway::{WayOut, clear, setup, table};
+use crate::gateway::{WayOut, certificates, clear, setup, table, web};
+use crate::settings::{Protocol, Security};
 
 /// Rows of an imported table at most.
 const ROWS_MAX: usize = kith_store::routes::ROUTES_MAX;
@@ -267,26 +269,43 @@ pub(super) fn check(context: &Context, domain: &str, mut addresses: Vec<IpAddr>)
     }
     let keys = setup::keys(&context.store, config, &domain).map_err(broken)?;
     let hello = context.gateway.hello();
+    let own = context.gateway.is_own(domain.as_str());
+    let ports = context.running.as_ref().map(|running| running.ports.as_slice()).unwrap_or_default();
+    let servers = if own && config.autoconfig { web::servers(&context.gateway, ports) } else { Vec::new() };
+    let server = |protocol: Protocol| {
+        let found = servers.iter().find(|server| server.protocol == protocol && server.security == Security::Tls)?;
+        Some((found.host.clone(), found.port))
+    };
+    let roots = certificates::roots(context.store.home(), config).map_err(broken)?;
     let wanted = Wanted {
         domain: domain.as_str().to_owned(),
-        host: if context.gateway.is_own(domain.as_str()) { hello.clone() } else { format!("mail.{domain}") },
+        host: if own { hello.clone() } else { format!("mail.{domain}") },
         addresses,
         keys: keys.into_iter().map(|(selector, key)| Key { selector, record: key.record() }).collect(),
         spf: Vec::new(),
         direct: config.direct,
         reports_to: Some(format!("postmaster@{domain}")),
-        submission: None,
-        imap: None,
+        submission: server(Protocol::Smtp),
+        imap: server(Protocol::Imap),
+        autoconfig: own && config.autoconfig,
+        policy: if own { web::policy(&context.gateway) } else { None },
+        ports: if own { world_ports(config, &hello) } else { Vec::new() },
     };
     let servers: Vec<std::net::SocketAddr> = config.dns.iter().filter_map(|server| server.parse().ok()).collect();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| broken(error.to_string()))?;
     let published = runtime.block_on(async {
         let resolver = verify::resolver(&servers).map_err(|error| broken(format!("name servers: {error}")))?;
-        Ok::<_, Refusal>(gather(&Live::new(resolver, &hello), &wanted).await)
+        Ok::<_, Refusal>(gather(&Live::new(resolver, &hello).believing(roots), &wanted).await)
     })?;
     let report = compare(&wanted, &published);
     Ok(json!({ "ready": report.is_ready(), "text": report.text(), "report": report }))
+}
+
+/// What the world must reach of this node, by the settings.
+fn world_ports(config: &GatewayConfig, host: &str) -> Vec<(String, u16)> {
+    let ports = [(&config.mx, 25), (&config.http, 80), (&config.https, 443)];
+    ports.into_iter().filter(|(address, _)| *address != "off").map(|(_, port)| (host.to_owned(), port)).collect()
 }
 
 /// The address in a multiaddress, where it is one that the world can reach.

@@ -5,23 +5,29 @@ use super::{Place, Protocol, Security, Server, Settings, xml};
 
 /// The file, for programs at this place; those of the other place come after, to be tried last.
 pub fn config(settings: &Settings, place: Place) -> String {
-    let mut text = String::from(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<clientConfig version=\"1.1\">\n  <emailProvider id=\"kith.alt\">\n    <domain>kith.alt</domain>\n    <displayName>Kith</displayName>\n    <displayShortName>Kith</displayShortName>\n",
-    );
     let other = match place {
         Place::Here => Place::Home,
         Place::Home => Place::Here,
     };
-    for protocol in [Protocol::Imap, Protocol::Pop3, Protocol::Smtp] {
-        for place in [place, other] {
-            text.extend(settings.server(protocol, place).map(element));
-        }
-    }
-    text.push_str("  </emailProvider>\n</clientConfig>\n");
-    text
+    let protocols = [Protocol::Imap, Protocol::Pop3, Protocol::Smtp].into_iter();
+    let servers = protocols.flat_map(|protocol| [place, other].map(|place| settings.server(protocol, place)));
+    whole("kith.alt", servers.flatten(), "%EMAILADDRESS%")
 }
 
-fn element(server: &Server) -> String {
+/// The file for people with addresses in a domain of this node: these servers, and the name before the `@` to log in with.
+pub fn config_for(domain: &str, servers: &[Server]) -> String {
+    whole(domain, servers.iter(), "%EMAILLOCALPART%")
+}
+
+fn whole<'a>(domain: &str, servers: impl Iterator<Item = &'a Server>, user: &str) -> String {
+    let domain = xml(domain);
+    let elements: String = servers.map(|server| element(server, user)).collect();
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<clientConfig version=\"1.1\">\n  <emailProvider id=\"{domain}\">\n    <domain>{domain}</domain>\n    <displayName>Kith</displayName>\n    <displayShortName>Kith</displayShortName>\n{elements}  </emailProvider>\n</clientConfig>\n"
+    )
+}
+
+fn element(server: &Server, user: &str) -> String {
     let (element, kind) = match server.protocol {
         Protocol::Imap => ("incomingServer", "imap"),
         Protocol::Pop3 => ("incomingServer", "pop3"),
@@ -33,7 +39,7 @@ fn element(server: &Server) -> String {
         Security::Tls => "SSL",
     };
     format!(
-        "    <{element} type=\"{kind}\">\n      <hostname>{}</hostname>\n      <port>{}</port>\n      <socketType>{security}</socketType>\n      <authentication>password-cleartext</authentication>\n      <username>%EMAILADDRESS%</username>\n    </{element}>\n",
+        "    <{element} type=\"{kind}\">\n      <hostname>{}</hostname>\n      <port>{}</port>\n      <socketType>{security}</socketType>\n      <authentication>password-cleartext</authentication>\n      <username>{user}</username>\n    </{element}>\n",
         xml(&server.host),
         server.port
     )

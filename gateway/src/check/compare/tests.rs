@@ -17,6 +17,9 @@ fn wanted() -> Wanted {
         reports_to: Some("postmaster@kith.test".into()),
         submission: Some(("mx.kith.test".into(), 465)),
         imap: None,
+        autoconfig: true,
+        policy: None,
+        ports: Vec::new(),
     }
 }
 
@@ -40,6 +43,7 @@ fn published() -> Published {
         names: [(IP, Answer::Found(vec!["mx.kith.test".to_owned()]))].into(),
         srv: [("_submissions._tcp.kith.test".to_owned(), Answer::Found(vec![("mx.kith.test".to_owned(), 465)]))].into(),
         policy: Answer::Found("version: STSv1\r\nmode: enforce\r\nmx: *.kith.test\r\nmax_age: 86400\r\n".into()),
+        ports: BTreeMap::new(),
         spf: [(IP, Outcome::Pass)].into(),
     }
 }
@@ -70,6 +74,7 @@ fn a_domain_that_says_nothing_gets_every_line_to_enter() {
         names: [(IP, Answer::Nothing)].into(),
         srv: [("_submissions._tcp.kith.test".to_owned(), Answer::Nothing)].into(),
         policy: Answer::Nothing,
+        ports: BTreeMap::new(),
         spf: [(IP, Outcome::None)].into(),
     };
     let report = compare(&wanted(), &nothing);
@@ -149,4 +154,61 @@ fn long_keys_are_cut_as_zone_files_want_them_and_terminals_obey_nobody() {
     let mut published = published();
     published.txt.insert("_dmarc.kith.test".into(), Answer::Found(vec!["v=DMARC1; \u{1b}[2J".into()]));
     assert!(!compare(&wanted(), &published).text().contains('\u{1b}'));
+}
+
+#[test]
+fn the_policy_that_this_node_serves_is_what_must_be_found_and_its_id_is_told() {
+    let own = crate::outbound::sts::Policy {
+        mode: crate::outbound::sts::Mode::Testing,
+        mx: vec!["mx.kith.test".into()],
+        max_age_s: 604_800,
+    };
+    assert_eq!(crate::outbound::sts::Policy::read(&own.text()), Ok(own.clone()));
+    let wanted = Wanted { policy: Some(own.clone()), ..wanted() };
+    let report = compare(&wanted, &published());
+    // The record and the file are those of somebody else's policy; the host is not there.
+    assert_eq!(item(&report, "MTA-STS").enter, [format!("_mta-sts.kith.test. IN TXT \"v=STSv1; id={}\"", own.own_id())]);
+    assert!(
+        item(&report, "MTA-STS policy").sentence.contains("another policy") && item(&report, "MTA-STS policy").enter.is_empty()
+    );
+    assert_eq!(item(&report, "MTA-STS host").state, State::Unknown);
+    let mut published = published();
+    published.policy = Answer::Found(own.text());
+    let record = Answer::Found(vec![format!("v=STSv1; id={};", own.own_id())]);
+    published.txt.insert("_mta-sts.kith.test".into(), record);
+    published.addresses.insert("mta-sts.kith.test".into(), Answer::Found(vec![IP]));
+    let report = compare(&wanted, &published);
+    assert!(report.items.iter().all(|item| item.state == State::Ok), "{}", report.text());
+    assert_ne!(own.own_id(), crate::outbound::sts::Policy { max_age_s: 1, ..own.clone() }.own_id());
+    published.addresses.insert("mta-sts.kith.test".into(), Answer::Nothing);
+    assert_eq!(item(&compare(&wanted, &published), "MTA-STS host").enter, ["mta-sts.kith.test. IN CNAME mx.kith.test."]);
+}
+
+#[test]
+fn reports_of_tls_go_to_one_address_or_several_and_each_must_be_one() {
+    for (text, state) in [
+        ("v=TLSRPTv1;rua=mailto:a@b.example,https://c.example/x", State::Ok),
+        ("v=TLSRPTv1; rua=mailto:a@b.example, mailto:d@e.example", State::Ok),
+        ("v=TLSRPTv1; rua=mailto:a@b.example,http://c.example/x", State::Different),
+        ("v=TLSRPTv1; rua=a@b.example", State::Different),
+        ("v=TLSRPTv1; rua=mailto:a", State::Different),
+        ("v=TLSRPTv1; rua=https:///x", State::Different),
+        ("v=TLSRPTv1;", State::Different),
+        ("v=TLSRPTv2; rua=mailto:a@b.example", State::Missing),
+    ] {
+        let mut published = published();
+        published.txt.insert("_smtp._tls.kith.test".into(), Answer::Found(vec![text.to_owned()]));
+        assert_eq!(item(&compare(&wanted(), &published), "TLS-RPT").state, state, "{text}");
+    }
+}
+
+#[test]
+fn a_port_that_does_not_answer_from_here_is_not_called_closed() {
+    let wanted = Wanted { ports: vec![("mx.kith.test".into(), 25), ("mx.kith.test".into(), 443)], ..wanted() };
+    let mut published = published();
+    published.ports.insert(("mx.kith.test".into(), 25), Answer::Found(IP));
+    published.ports.insert(("mx.kith.test".into(), 443), Answer::Later("192.0.2.7: Connection refused".into()));
+    let report = compare(&wanted, &published);
+    assert_eq!((item(&report, "port 25").state, item(&report, "port 443").state), (State::Ok, State::Unknown));
+    assert!(item(&report, "port 443").sentence.contains("Connection refused") && report.is_ready(), "{}", report.text());
 }
