@@ -2,6 +2,7 @@
 //! rustls-acme's; when it is spoken, how long, and what its errors mean is decided here.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256};
@@ -82,10 +83,15 @@ pub async fn order(
     way: Way,
     challenges: &Challenges,
 ) -> Result<Zeroizing<String>, NotIssued> {
-    let talk = Talk { authority, name, way, challenges };
-    timeout(PATIENCE, talk.order(account_key)).await.unwrap_or_else(|_| {
+    let talk = Talk { authority, name, way, challenges, checked: AtomicBool::new(false) };
+    let outcome = timeout(PATIENCE, talk.order(account_key)).await.unwrap_or_else(|_| {
         let said = format!("{} did not come to an end within {} seconds", authority.host(), PATIENCE.as_secs());
         Err(NotIssued { cause: Cause::Unreachable, said })
+    });
+    outcome.map_err(|failure| match failure.cause {
+        // It may count as a check of the name over there.
+        Cause::Unreachable if talk.checked.load(Ordering::Relaxed) => NotIssued { cause: Cause::Interrupted, ..failure },
+        _ => failure,
     })
 }
 
@@ -94,6 +100,8 @@ struct Talk<'a> {
     name: &'a str,
     way: Way,
     challenges: &'a Challenges,
+    /// Whether the authority was told to look whether the name leads here.
+    checked: AtomicBool,
 }
 
 /// One step, repeated with another nonce where the authority wants that.
@@ -185,6 +193,7 @@ impl Talk<'_> {
                 (challenge, self.challenges.show_text(challenge.token.clone(), text))
             }
         };
+        self.checked.store(true, Ordering::Relaxed);
         step(|| account.challenge(tls, &challenge.url)).await.map_err(failed)?;
         for look in 0..LOOKS_MAX {
             sleep(Duration::from_secs(1 << look)).await;
@@ -264,7 +273,10 @@ impl Talk<'_> {
                 NotIssued { cause: Cause::Unreachable, said: format!("{host} does not answer as an ACME server does: {error}") }
             }
             AcmeError::Io(_) | AcmeError::HttpRequest(_) => {
-                NotIssued { cause: Cause::Unreachable, said: format!("{host} cannot be reached: {error}") }
+                let said = format!(
+                    "{host} cannot be reached; look at the network, and at directory and trust in [gateway.acme]: {error}"
+                );
+                NotIssued { cause: Cause::Unreachable, said }
             }
         }
     }

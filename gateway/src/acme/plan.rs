@@ -41,9 +41,9 @@ impl Life {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
-    /// The try was not ended: the node was stopped, or failed.
+    /// The try was not ended: the node was stopped, or failed, or the authority went away in the middle.
     Interrupted,
-    /// The authority cannot be reached, or says that it is out of order.
+    /// The authority cannot be reached, or says that it is out of order; nothing has come as far as a check of the name.
     Unreachable,
     /// It has heard too much from here.
     TooMuch,
