@@ -197,6 +197,7 @@ impl Transaction<'_> {
             excerpts.remove((account.0, *offset))?;
         }
         drop(excerpts);
+        self.forget_gists(account, &offsets)?;
         self.append(account, &Entry::Scrub(offsets))?;
         Ok(())
     }

@@ -2,8 +2,8 @@
 //!
 //! Format 1 had no tables for what is kept for others, for strangers' mails and for envelopes seen; format 2 adds them, empty. Format 3
 //! adds the table that says how much of what vanished from a folder is forgotten: nothing, at first. Format 4 adds the gateway's tables, empty,
-//! and excerpts of headers: none, at first; they are written when somebody asks for them. A store of a newer format is left alone: serving it
-//! could lose what it says.
+//! and excerpts of headers: none, at first; they are written when somebody asks for them. Format 5 adds gists of messages in the same way.
+//! A store of a newer format is left alone: serving it could lose what it says.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use crate::schema::{self, FORMAT, meta};
 /// The first format, which lacks everything in [`ADDED`].
 const FIRST: u64 = 1;
 /// Tables that came later, and with which format.
-const ADDED: [(u64, &[&str]); 3] = [
+const ADDED: [(u64, &[&str]); 4] = [
     (
         2,
         &[
@@ -49,6 +49,7 @@ const ADDED: [(u64, &[&str]); 3] = [
             "excerpts",
         ],
     ),
+    (5, &["gists"]),
 ];
 
 /// Refuses what cannot be served; `true` for a store that [`upgrade`] has to bring up first.

@@ -10,7 +10,7 @@ use crate::StoreError;
 use crate::store::guarded;
 
 /// The layout below. Grows by one with every change that an older Kith could not read; `migrate.rs` brings older stores up.
-pub(crate) const FORMAT: u64 = 4;
+pub(crate) const FORMAT: u64 = 5;
 
 /// The database file, and the name it has while it is being made.
 pub(crate) const DATABASE: &str = "store.redb";
@@ -130,6 +130,9 @@ tables! {
     /// (account, offset of a `Store` entry) → [`crate::header::Excerpt`] of the message. *View*; rows may be missing, and are written when they
     /// are asked for.
     EXCERPTS: (u32, u64) => &[u8] = "excerpts";
+    /// (account, [`crate::mailbox::Gist`], offset of a `Store` entry) → what a reader worked out of the message, in the reader's own format,
+    /// then the row's checksum. Rows may be missing; they are written some time after somebody asked, and `kith repair` forgets them.
+    GISTS: (u32, u8, u64) => &[u8] = "gists";
     /// (account, slot 0–255) → keyword as first spelled. The slot is its bit in placements. *View* up to the numbering.
     KEYWORDS: (u32, u8) => &str = "keywords";
 

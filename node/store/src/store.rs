@@ -171,6 +171,14 @@ impl Store {
         writer::submit(&jobs, work)
     }
 
+    /// As [`Store::write`], without waiting: what becomes of it nobody is told. Where too much waits already it is not done.
+    pub(crate) fn write_later(&self, work: impl FnMut(&mut Transaction<'_>) -> Result<(), StoreError> + Send + 'static) {
+        let jobs = self.handle.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(jobs) = jobs {
+            writer::submit_later(&jobs, work);
+        }
+    }
+
     /// Reads the last commit. Damage that makes the database library give up comes out as [`StoreError::Damaged`].
     pub(crate) fn read<T>(&self, work: impl FnOnce(&Reader) -> Result<T, StoreError>) -> Result<T, StoreError> {
         self.core().read(work)

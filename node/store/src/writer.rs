@@ -148,6 +148,14 @@ pub(crate) fn submit<T: Send + 'static>(
     answer.recv().map_err(|_| gone())?
 }
 
+/// Hands work to the writer and goes on. Where all places are taken it is dropped: nobody was promised anything.
+pub(crate) fn submit_later(jobs: &Jobs, work: impl FnMut(&mut Transaction<'_>) -> Result<(), StoreError> + Send + 'static) {
+    let (reply, _) = sync_channel(1);
+    if jobs.try_send(Box::new(Work { work, result: None, reply })).is_err() {
+        tracing::debug!("the writer has no time for what need not be written");
+    }
+}
+
 /// Starts the writer. It ends when the last sender is dropped and everything queued has been answered.
 pub(crate) fn start(core: Arc<Core>) -> io::Result<(Jobs, JoinHandle<()>)> {
     let (sender, receiver) = sync_channel(WAITING_JOBS_MAX);

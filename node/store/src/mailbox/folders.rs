@@ -231,6 +231,7 @@ impl Transaction<'_> {
         self.table(HISTORY)?.retain_in((id, 0)..=(id, u64::MAX), |_, _| false)?;
         self.table(COPIES)?.retain_in((id, 0)..=(id, u64::MAX), |_, _| false)?;
         self.table(EXCERPTS)?.retain_in((id, 0)..=(id, u64::MAX), |_, _| false)?;
+        self.clear_gists(account)?;
         self.table(KEYWORDS)?.retain_in((id, 0)..=(id, u8::MAX), |_, _| false)?;
         let until = id.checked_add(1);
         let from = (id, "");

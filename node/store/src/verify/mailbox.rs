@@ -8,8 +8,9 @@ use super::{Check, Place};
 use crate::StoreError;
 use crate::folder::{FolderRow, Placement};
 use crate::mailbox::excerpts::decode;
+use crate::mailbox::gists::is_sound;
 use crate::mailbox::{CHANGED, Keywords, VANISHED};
-use crate::schema::{CHANGES, COPIES, EXCERPTS, FOLDER_NAMES, FOLDERS, HISTORY, LOG, LOG_END, PLACEMENTS, SUBSCRIPTIONS};
+use crate::schema::{CHANGES, COPIES, EXCERPTS, FOLDER_NAMES, FOLDERS, GISTS, HISTORY, LOG, LOG_END, PLACEMENTS, SUBSCRIPTIONS};
 use crate::store::Reader;
 use crate::tags::{Fold, Mailbox, fold};
 
@@ -40,7 +41,8 @@ impl Check<'_> {
         self.placements(reader, account, &mailbox)?;
         self.changes(reader, account, &mailbox)?;
         self.copies(reader, account, &mailbox)?;
-        self.excerpts(reader, account, &mailbox)
+        self.excerpts(reader, account, &mailbox)?;
+        self.gists(reader, account, &mailbox)
     }
 
     /// Those that are there: each belongs to a message and can be read. What they say is compared when the message is.
@@ -61,6 +63,20 @@ impl Check<'_> {
         if wrong > 0 {
             let text = format!("account {account}: {wrong} excerpts are damaged, or of no message, or contradict each other");
             self.report.problem(Place::View, text);
+        }
+        Ok(())
+    }
+
+    /// Those that are there: each belongs to a message and can be read. What they say is for those who made them.
+    fn gists(&mut self, reader: &Reader, account: u32, mailbox: &Mailbox) -> Result<(), StoreError> {
+        let mut wrong = 0_u64;
+        for row in reader.table(GISTS)?.range((account, 0, 0)..=(account, u8::MAX, u64::MAX))? {
+            let (key, value) = row?;
+            let key = key.value();
+            wrong += u64::from(!mailbox.records.contains_key(&key.2) || !is_sound(key, value.value()));
+        }
+        if wrong > 0 {
+            self.report.problem(Place::View, format!("account {account}: {wrong} gists are damaged, or of no message"));
         }
         Ok(())
     }
