@@ -65,6 +65,13 @@ pub(crate) const SEARCH_TEXT_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Bytes of parsed structures that all sessions share.
 pub(crate) const STRUCTURE_CACHE_BYTES: usize = 8 * 1024 * 1024;
 
+/// Bytes of indexes of folders (see `index.rs`) that all sessions share.
+pub(crate) const INDEX_CACHE_BYTES: usize = 16 * 1024 * 1024;
+/// Changes of a folder up to which its index is brought up; after more it is made anew.
+pub(crate) const INDEX_CHANGES_MAX: usize = 1_000;
+/// What was worked out of so many messages is written together; less waits, at most [`PAGE_MESSAGES`] more.
+pub(crate) const GISTS_TOGETHER: usize = 64;
+
 /// Keywords that FLAGS and PERMANENTFLAGS name; others work and stay unnamed.
 pub(crate) const KEYWORDS_SHOWN_MAX: usize = 200;
 /// Bytes of a keyword.

@@ -23,6 +23,25 @@ pub(crate) fn formatted(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);
 }
 
+/// Digits of the greatest number.
+const DIGITS_MAX: usize = 20;
+
+/// A number, without what formatting costs: every message has several.
+pub(crate) fn number(out: &mut Vec<u8>, number: u64) {
+    let mut digits = [b'0'; DIGITS_MAX];
+    let (mut rest, mut used) = (number, 0);
+    for digit in digits.iter_mut().rev() {
+        // What is left of a division by ten is a digit.
+        *digit += u8::try_from(rest % 10).unwrap_or(0);
+        rest /= 10;
+        used += 1;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(DIGITS_MAX - used..).unwrap_or_default());
+}
+
 /// The outcome of a command, RFC 3501 §7.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Condition {
@@ -86,9 +105,16 @@ pub(crate) fn string(out: &mut Vec<u8>, text: &[u8]) {
     if quotable {
         quoted(out, text);
     } else {
-        put!(out, "{{{}}}\r\n", text.len());
+        literal_length(out, text.len() as u64);
         out.extend_from_slice(text);
     }
+}
+
+/// `{n}` and the line end behind it.
+pub(crate) fn literal_length(out: &mut Vec<u8>, bytes: u64) {
+    out.push(b'{');
+    number(out, bytes);
+    out.extend_from_slice(b"}\r\n");
 }
 
 /// A string, or NIL.
@@ -151,6 +177,15 @@ mod tests {
         assert_eq!(written(b"a\"b\\"), "\"a\\\"b\\\\\"");
         assert_eq!(written(b"a\r\nb"), "{4}\r\na\r\nb");
         assert_eq!(written("ü".as_bytes()), "{2}\r\nü");
+    }
+
+    #[test]
+    fn numbers_are_written_as_they_are_read() {
+        for given in [0, 1, 9, 10, 99, 100, 4_294_967_295, u64::MAX - 1, u64::MAX] {
+            let mut out = Vec::new();
+            number(&mut out, given);
+            assert_eq!(String::from_utf8(out).unwrap(), given.to_string());
+        }
     }
 
     #[test]

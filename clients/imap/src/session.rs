@@ -30,6 +30,8 @@ use crate::capability::{Names as Capabilities, Without};
 use crate::command::{self, AppendStart, Command, Tagged};
 use crate::compress::Compressor;
 use crate::frame::{Announced, Frame, Framer};
+use crate::gist::Waiting as WaitingGists;
+use crate::index::Indexes;
 use crate::limits::{BAD_COMMANDS_MAX, COMMAND_BYTES_BEFORE_LOGIN, DISCARD_BYTES_MAX, FAILED_LOGINS_MAX, OUTPUT_BYTES};
 use crate::response::{Completion, put};
 use crate::token::Cursor;
@@ -39,6 +41,8 @@ use crate::utf7::Names;
 pub struct Shared {
     pub(crate) store: Store,
     pub(crate) structures: Structures,
+    pub(crate) indexes: Indexes,
+    pub(crate) gists: WaitingGists,
     without: Without,
 }
 
@@ -46,7 +50,13 @@ impl Shared {
     /// Serves the mailboxes of this store, without some capabilities to some accounts.
     #[must_use]
     pub fn new(store: Store, without: Without) -> Arc<Self> {
-        Arc::new(Self { store, structures: Structures::default(), without })
+        Arc::new(Self {
+            store,
+            structures: Structures::default(),
+            indexes: Indexes::default(),
+            gists: WaitingGists::default(),
+            without,
+        })
     }
 }
 
@@ -407,10 +417,10 @@ impl Session {
             Command::Expunge(uids) => return self.expunge(tag, uids.as_ref()),
             Command::Search(numbering, search) => return self.search(tag, numbering, search, search::Purpose::Search),
             Command::Sort(numbering, criteria, search) => {
-                return self.search(tag, numbering, search, search::Purpose::Sort(criteria, Vec::new()));
+                return self.search(tag, numbering, search, search::Purpose::Sort(criteria));
             }
             Command::Thread(numbering, algorithm, search) => {
-                return self.search(tag, numbering, search, search::Purpose::Thread(algorithm, Box::default()));
+                return self.search(tag, numbering, search, search::Purpose::Thread(algorithm));
             }
             Command::Fetch(numbering, fetch) => return self.fetch(tag, numbering, fetch),
             Command::Store(numbering, store) => return self.store_flags(tag, numbering, store),

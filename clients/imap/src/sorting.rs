@@ -1,6 +1,6 @@
 //! SORT's order (RFC 5256 §3): criteria one after the other, then the place in the folder.
 
-use std::cmp::Ordering;
+use crate::index::Index;
 
 /// What messages are sorted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,9 @@ pub enum SortKey {
     To,
 }
 
+/// How many keys there are: more criteria change nothing, since they repeat one.
+const KEYS: usize = 7;
+
 /// A key, and which way round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Criterion {
@@ -30,46 +33,58 @@ pub struct Criterion {
     pub reverse: bool,
 }
 
-/// What a message has of a key.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Value {
-    Number(i64),
-    Text(String),
-}
-
-/// A message with the values of all criteria, in their order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Sorted {
-    pub(crate) uid: u32,
-    pub(crate) values: Vec<Value>,
-}
-
-/// Puts messages in order.
-pub(crate) fn sort(messages: &mut [Sorted], criteria: &[Criterion]) {
-    messages.sort_unstable_by(|a, b| {
-        let mut order = Ordering::Equal;
-        for ((criterion, a), b) in criteria.iter().zip(&a.values).zip(&b.values) {
-            order = if criterion.reverse { b.cmp(a) } else { a.cmp(b) };
-            if order != Ordering::Equal {
-                break;
-            }
+/// The UIDs of some messages of an index (by their places in it) in order.
+pub(crate) fn sorted(index: &Index, places: impl Iterator<Item = usize>, criteria: &[Criterion]) -> Vec<u32> {
+    let mut distinct: Vec<Criterion> = Vec::with_capacity(KEYS);
+    for criterion in criteria {
+        if distinct.len() < KEYS && distinct.iter().all(|known| known.key != criterion.key) {
+            distinct.push(*criterion);
         }
-        order.then(a.uid.cmp(&b.uid))
-    });
+    }
+    let ranks: Vec<_> = distinct.iter().map(|criterion| index.ranks(criterion.key)).collect();
+    let number = |place: usize, (criterion, ranks): (&Criterion, &&[u32])| {
+        let number = match criterion.key {
+            SortKey::Arrival => index.entry(place).received,
+            SortKey::Size => i64::try_from(index.entry(place).size).unwrap_or(i64::MAX),
+            SortKey::Date => index.sent(place),
+            SortKey::Cc | SortKey::From | SortKey::Subject | SortKey::To => ranks.get(place).copied().unwrap_or(0).into(),
+        };
+        // The complement has the opposite order, and exists of every number.
+        if criterion.reverse { !number } else { number }
+    };
+    if let ([only], [ranks]) = (&*distinct, &*ranks) {
+        let mut rows: Vec<_> = places.map(|place| (number(place, (only, ranks)), index.entry(place).uid)).collect();
+        rows.sort_unstable();
+        return rows.into_iter().map(|(_, uid)| uid).collect();
+    }
+    let row = |place| {
+        let mut numbers = [0; KEYS];
+        let criteria = distinct.iter().zip(&ranks);
+        numbers.iter_mut().zip(criteria).for_each(|(slot, criterion)| *slot = number(place, criterion));
+        (numbers, index.entry(place).uid)
+    };
+    let mut rows: Vec<_> = places.map(row).collect();
+    rows.sort_unstable();
+    rows.into_iter().map(|(_, uid)| uid).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keys::of_header;
 
     #[test]
     fn ties_go_by_the_place_in_the_folder_also_in_reverse() {
-        let message = |uid, number, text: &str| Sorted { uid, values: vec![Value::Number(number), Value::Text(text.into())] };
-        let mut messages = vec![message(3, 1, "b"), message(1, 2, "a"), message(2, 1, "b"), message(4, 1, "a")];
+        let mut index = Index::default();
+        for (uid, size, text) in [(1, 2, "a"), (2, 1, "b"), (3, 1, "b"), (4, 1, "a")] {
+            index.push(uid, (uid.into(), 0, size), Some(&of_header(format!("Subject: {text}\r\n").as_bytes())));
+        }
         let by = |key, reverse| Criterion { key, reverse };
-        sort(&mut messages, &[by(SortKey::Size, true), by(SortKey::Subject, false)]);
-        assert_eq!(messages.iter().map(|message| message.uid).collect::<Vec<_>>(), [1, 4, 2, 3]);
-        sort(&mut messages, &[by(SortKey::Size, false), by(SortKey::Subject, true)]);
-        assert_eq!(messages.iter().map(|message| message.uid).collect::<Vec<_>>(), [2, 3, 4, 1]);
+        let order = |criteria: &[Criterion]| sorted(&index, 0..4, criteria);
+        assert_eq!(order(&[by(SortKey::Size, true), by(SortKey::Subject, false)]), [1, 4, 2, 3]);
+        assert_eq!(order(&[by(SortKey::Size, false), by(SortKey::Subject, true)]), [2, 3, 4, 1]);
+        assert_eq!(order(&[by(SortKey::Subject, true)]), [2, 3, 1, 4]);
+        let repeated = [by(SortKey::Subject, false), by(SortKey::Subject, true), by(SortKey::Size, false)];
+        assert_eq!(order(&repeated), [4, 1, 2, 3]);
     }
 }

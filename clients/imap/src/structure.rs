@@ -12,7 +12,7 @@ mod scan;
 
 pub(crate) use address::{Entry, addresses};
 pub(crate) use content::Content;
-pub(crate) use describe::{Extension, describe};
+pub(crate) use describe::{Description, Extension, Kept};
 pub(crate) use envelope::envelope;
 pub(crate) use field::unfold;
 pub(crate) use kith_store::header::fields;
@@ -27,7 +27,8 @@ pub fn described(message: &[u8]) -> (Vec<u8>, Vec<u8>, usize) {
     let header = read_header(&mut &*message).map(|header| header.bytes).unwrap_or_default();
     envelope(&mut summary, &header);
     let Ok(structure) = scan(&mut rest) else { return (summary, tree, 0) };
-    describe(&mut tree, &structure, Extension::With);
+    let description = Description::of(&structure);
+    description.write(&mut tree, Extension::With);
     (summary, tree, structure.parts.len())
 }
 

@@ -6,7 +6,9 @@ mod forest;
 
 use std::collections::HashMap;
 
-use crate::subject::Base;
+use crate::index::Index;
+use crate::keys::Id;
+use crate::sorting::SortKey;
 pub(crate) use forest::Forest;
 
 /// How messages are gathered.
@@ -18,39 +20,13 @@ pub enum Algorithm {
     References,
 }
 
-/// References of one message that count: the last ones.
-pub(crate) const REFERENCES_MAX: usize = 200;
-
-/// Message-IDs by number, so that a folder's references fit into little memory.
-#[derive(Debug, Default)]
-pub(crate) struct MessageIds(HashMap<Box<[u8]>, u32>);
-
-impl MessageIds {
-    fn number(&mut self, id: &[u8]) -> u32 {
-        let next = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
-        *self.0.entry(id.into()).or_insert(next)
-    }
-
-    /// All message ids in a field, in order: whatever stands between `<` and `>`.
-    pub(crate) fn numbers(&mut self, field: &[u8]) -> Vec<u32> {
-        let mut numbers = Vec::new();
-        let mut rest = field;
-        while let Some(start) = memchr::memchr(b'<', rest) {
-            rest = rest.get(start + 1..).unwrap_or_default();
-            let Some(end) = memchr::memchr2(b'>', b'<', rest) else { break };
-            let (id, after) = rest.split_at(end);
-            rest = after;
-            // RFC 5256 §2.2: quotes that need not be there make no difference.
-            let plain: Vec<u8> =
-                id.iter().copied().filter(|byte| !matches!(byte, b'"' | b'\\') && !byte.is_ascii_whitespace()).collect();
-            if !plain.is_empty() && after.starts_with(b">") {
-                numbers.push(self.number(&plain));
-            }
-        }
-        let surplus = numbers.len().saturating_sub(REFERENCES_MAX);
-        numbers.drain(..surplus);
-        numbers
-    }
+/// A base subject, as far as threads go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Subject {
+    /// The same for the same text, in the order of the texts; 0 where there is none.
+    pub(crate) number: u32,
+    /// It marks a reply or a forward.
+    pub(crate) reply: bool,
 }
 
 /// What threading needs to know of a message.
@@ -59,15 +35,45 @@ pub(crate) struct Threaded {
     pub(crate) uid: u32,
     /// Sent: Unix seconds.
     pub(crate) date: i64,
-    pub(crate) subject: Base,
-    /// Its Message-ID.
+    pub(crate) subject: Subject,
+    /// Its Message-ID: ids are numbered from 0.
     pub(crate) id: Option<u32>,
     /// What it refers to, oldest first.
     pub(crate) references: Vec<u32>,
 }
 
+/// Ids by number.
+#[derive(Default)]
+struct Numbers<'a>(HashMap<&'a Id, u32>);
+
+impl<'a> Numbers<'a> {
+    fn of(&mut self, id: &'a Id) -> u32 {
+        let next = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
+        *self.0.entry(id).or_insert(next)
+    }
+}
+
+/// Makes threads of some messages of an index, by their places in it, which ascend.
+pub(crate) fn threads(index: &Index, places: impl Iterator<Item = usize>, algorithm: Algorithm) -> Forest {
+    let mut numbers = Numbers::default();
+    let ranks = index.ranks(SortKey::Subject);
+    let threaded = |place: usize| {
+        let keys = index.keys(place);
+        let named = keys.filter(|_| algorithm == Algorithm::References);
+        Threaded {
+            uid: index.entry(place).uid,
+            date: index.sent(place),
+            subject: Subject { number: ranks.get(place).copied().unwrap_or(0), reply: keys.is_some_and(|keys| keys.reply) },
+            id: named.and_then(|keys| keys.id).map(|id| numbers.of(id)),
+            references: named.map_or(&[][..], |keys| keys.references).iter().map(|id| numbers.of(id)).collect(),
+        }
+    };
+    let messages: Vec<_> = places.map(threaded).collect();
+    thread(&messages, algorithm)
+}
+
 /// Gathers messages, which come in the folder's order.
-pub(crate) fn thread(messages: &[Threaded], algorithm: Algorithm) -> Forest {
+fn thread(messages: &[Threaded], algorithm: Algorithm) -> Forest {
     match algorithm {
         Algorithm::OrderedSubject => ordered_subject(messages),
         Algorithm::References => references(messages),
@@ -77,9 +83,9 @@ pub(crate) fn thread(messages: &[Threaded], algorithm: Algorithm) -> Forest {
 /// RFC 5256 §3: by subject, then date; the first is the parent of all others.
 fn ordered_subject(messages: &[Threaded]) -> Forest {
     let mut order: Vec<&Threaded> = messages.iter().collect();
-    order.sort_by(|a, b| (&a.subject.text, a.date, a.uid).cmp(&(&b.subject.text, b.date, b.uid)));
+    order.sort_unstable_by_key(|message| (message.subject.number, message.date, message.uid));
     let mut forest = Forest::default();
-    for group in order.chunk_by(|a, b| a.subject.text == b.subject.text) {
+    for group in order.chunk_by(|a, b| a.subject.number == b.subject.number) {
         let mut root = None;
         for message in group {
             let node = forest.add(Some((message.uid, message.date)));
@@ -96,20 +102,25 @@ fn ordered_subject(messages: &[Threaded]) -> Forest {
 /// RFC 5256 §3, REFERENCES: steps 1 to 6.
 fn references(messages: &[Threaded]) -> Forest {
     let mut forest = Forest::default();
-    let mut nodes: HashMap<u32, usize> = HashMap::new();
-    let mut subjects: HashMap<usize, &Base> = HashMap::new();
+    let mut nodes = Nodes::default();
+    let mut subjects: Vec<Subject> = Vec::new();
     for message in messages {
-        let found = message.id.map(|id| *nodes.entry(id).or_insert_with(|| forest.add(None)));
+        let found = message.id.map(|id| nodes.of(id, &mut forest));
         // Two messages of one name: the second stands alone.
         let node = match found {
             Some(node) if forest.message(node).is_none() => node,
             _ => forest.add(None),
         };
         forest.fill(node, (message.uid, message.date));
-        subjects.insert(node, &message.subject);
+        if subjects.len() <= node {
+            subjects.resize(node + 1, Subject::default());
+        }
+        if let Some(slot) = subjects.get_mut(node) {
+            *slot = message.subject;
+        }
         let mut before = None;
         for reference in &message.references {
-            let next = *nodes.entry(*reference).or_insert_with(|| forest.add(None));
+            let next = nodes.of(*reference, &mut forest);
             if let Some(before) = before
                 && forest.parent(next).is_none()
             {
@@ -128,33 +139,50 @@ fn references(messages: &[Threaded]) -> Forest {
     forest
 }
 
+/// Nodes of the forest, by the number of the id.
+#[derive(Default)]
+struct Nodes(Vec<Option<usize>>);
+
+impl Nodes {
+    /// That of an id; a new one where there is none yet.
+    fn of(&mut self, id: u32, forest: &mut Forest) -> usize {
+        let place = usize::try_from(id).unwrap_or(usize::MAX);
+        if self.0.len() <= place {
+            self.0.resize(place + 1, None);
+        }
+        match self.0.get_mut(place) {
+            Some(slot) => *slot.get_or_insert_with(|| forest.add(None)),
+            None => forest.add(None),
+        }
+    }
+}
+
 /// Step 5: threads without a common ancestor and with the same subject become one.
-fn gather_by_subject(forest: &mut Forest, subjects: &HashMap<usize, &Base>) {
-    let nothing = Base::default();
+fn gather_by_subject(forest: &mut Forest, subjects: &[Subject]) {
     forest.sort_roots();
     let subject = |forest: &Forest, root: usize| {
         let speaker = if forest.message(root).is_some() { Some(root) } else { forest.first_child(root) };
-        speaker.and_then(|node| subjects.get(&node).copied()).unwrap_or(&nothing).clone()
+        speaker.and_then(|node| subjects.get(node).copied()).unwrap_or_default()
     };
-    let mut table: HashMap<String, usize> = HashMap::new();
+    let mut table: HashMap<u32, usize> = HashMap::new();
     for root in forest.roots() {
         let base = subject(forest, root);
-        if base.text.is_empty() {
+        if base.number == 0 {
             continue;
         }
-        let Some(&known) = table.get(&base.text) else {
-            table.insert(base.text, root);
+        let Some(&known) = table.get(&base.number) else {
+            table.insert(base.number, root);
             continue;
         };
         let better = forest.message(known).is_some() && forest.message(root).is_none()
             || forest.message(known).is_some() && subject(forest, known).reply && !base.reply;
         if better {
-            table.insert(base.text, root);
+            table.insert(base.number, root);
         }
     }
     for root in forest.roots() {
         let base = subject(forest, root);
-        let Some(&known) = table.get(&base.text).filter(|known| **known != root) else { continue };
+        let Some(&known) = table.get(&base.number).filter(|known| **known != root) else { continue };
         let empty = |forest: &Forest, node: usize| forest.message(node).is_none();
         if empty(forest, known) && empty(forest, root) {
             forest.move_children(root, known);
@@ -164,7 +192,7 @@ fn gather_by_subject(forest: &mut Forest, subjects: &HashMap<usize, &Base>) {
             let both = forest.add(None);
             forest.link(both, known);
             forest.link(both, root);
-            table.insert(base.text, both);
+            table.insert(base.number, both);
         }
     }
 }
@@ -172,22 +200,17 @@ fn gather_by_subject(forest: &mut Forest, subjects: &HashMap<usize, &Base>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::subject::base;
+    use crate::keys::of_header;
 
+    /// Of messages (UID, date, subject, Message-ID, References).
     fn threads(messages: &[(u32, i64, &str, &str, &str)], algorithm: Algorithm) -> String {
-        let mut ids = MessageIds::default();
-        let messages: Vec<_> = messages
-            .iter()
-            .map(|(uid, date, subject, id, references)| Threaded {
-                uid: *uid,
-                date: *date,
-                subject: base(subject),
-                id: ids.numbers(id.as_bytes()).first().copied(),
-                references: ids.numbers(references.as_bytes()),
-            })
-            .collect();
+        let mut index = Index::default();
+        for (uid, date, subject, id, references) in messages {
+            let header = format!("Subject: {subject}\r\nMessage-ID: {id}\r\nReferences: {references}\r\n");
+            index.push(*uid, (0, *date, 0), Some(&of_header(header.as_bytes())));
+        }
         let mut out = Vec::new();
-        thread(&messages, algorithm).write(&mut out, |uid| uid);
+        super::threads(&index, 0..messages.len(), algorithm).write(&mut out, |uid| uid);
         String::from_utf8(out).unwrap()
     }
 
@@ -235,7 +258,7 @@ mod tests {
                 .map(|uid| Threaded {
                     uid,
                     date: uid.into(),
-                    subject: Base::default(),
+                    subject: Subject::default(),
                     id: Some(uid),
                     references: id(uid - 1).into_iter().collect(),
                 })

@@ -45,6 +45,15 @@ impl View {
         u32::try_from(index + 1).ok()
     }
 
+    /// The number of a message, looked for first where `near` is; that moves on to the next one. For many messages in their order.
+    pub(crate) fn sequence_near(&self, uid: Uid, near: &mut usize) -> Option<u32> {
+        if self.uids.get(*near) != Some(&uid.0) {
+            *near = self.uids.binary_search(&uid.0).ok()?;
+        }
+        *near += 1;
+        u32::try_from(*near).ok()
+    }
+
     /// All UIDs, ascending.
     pub(crate) fn uids(&self) -> &[u32] {
         &self.uids
@@ -224,6 +233,15 @@ mod tests {
         assert_eq!(view.settle(), [2, 2, 3]);
         assert_eq!(view.uids(), [10, 40]);
         assert!(!view.has_losses());
+    }
+
+    #[test]
+    fn numbers_are_the_same_wherever_they_are_looked_for() {
+        let view = view(&[10, 20, 30, 40]);
+        let mut near = 0;
+        for uid in [10, 20, 25, 30, 10, 99, 40, 40, 0] {
+            assert_eq!(view.sequence_near(Uid(uid), &mut near), view.sequence(Uid(uid)), "{uid}");
+        }
     }
 
     #[test]

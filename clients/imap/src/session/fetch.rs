@@ -1,5 +1,6 @@
 //! FETCH (RFC 3501 §6.4.5): messages page by page, items one after the other, bodies in chunks from the disk.
 
+mod ahead;
 mod decoding;
 mod item;
 
@@ -8,15 +9,17 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 
 use kith_store::blob::BlobReader;
 use kith_store::folder::{FlagChange, Flags, Message, ModSeq, Uid};
-use kith_store::header::Excerpt;
+use kith_store::mailbox::NewGist;
 
-use self::item::Rest;
+use self::ahead::{Ahead, Known, Wanted};
+use self::item::{Asked, Rest};
 use super::change::{expunges_after, lost_in};
 use super::update::Then;
 use super::{Completion, Doing, Outcome, Refused, Session, refusal};
 use crate::command::{Access, Fetch, FetchItem, Numbering, Page};
-use crate::limits::{EXCERPT_MESSAGES, OUTPUT_BYTES, PAGE_MESSAGES};
-use crate::response::put;
+use crate::gist::Haste;
+use crate::limits::{EXCERPT_MESSAGES, GISTS_TOGETHER, OUTPUT_BYTES, PAGE_MESSAGES};
+use crate::response::{number, put};
 use crate::set::Ranges;
 
 /// Messages whose `\Seen` is set by one commit before they are sent.
@@ -28,12 +31,20 @@ const CHUNK_BYTES: u64 = 16 * 1024;
 pub(super) struct FetchJob {
     ending: Ending,
     numbering: Numbering,
-    items: Vec<FetchItem>,
+    items: Vec<Asked>,
+    /// What of it the store may have at hand.
+    wanted: Wanted,
     changed_since: Option<ModSeq>,
     /// Still to be read from the store.
     ranges: VecDeque<(Uid, Uid)>,
-    /// Read and not yet sent, with what the store keeps of their headers where that is of use.
-    page: VecDeque<(Message, Excerpt)>,
+    /// Read and not yet sent.
+    ahead: Ahead,
+    /// Where the view has the next one.
+    near: usize,
+    /// Worked out, to be kept.
+    new: Vec<NewGist>,
+    /// Messages of which something was worked out.
+    worked_out: usize,
     current: Option<Current>,
     sets_seen: bool,
     /// Those of the page whose `\Seen` was set by this command.
@@ -49,7 +60,7 @@ enum Ending {
     Bare(Then),
 }
 
-/// The message that is being sent.
+/// The message of the page that is being sent.
 struct Current {
     source: item::Source,
     /// Items that have been begun.
@@ -105,18 +116,9 @@ impl Session {
             let vanished = self.vanished_since(since, &asked, 0)?;
             self.tell_vanished_earlier(&vanished);
         }
-        let job = FetchJob {
-            ending: Ending::WithNews(tag.to_owned()),
-            numbering,
-            items,
-            changed_since,
-            ranges,
-            page: VecDeque::new(),
-            current: None,
-            sets_seen,
-            seen_now: Vec::new(),
-            completion,
-        };
+        let ending = Ending::WithNews(tag.to_owned());
+        let mut job = FetchJob::new(ending, numbering, items, ranges, completion);
+        (job.changed_since, job.sets_seen) = (changed_since, sets_seen);
         Ok(Doing::Fetching(Box::new(job)))
     }
 
@@ -142,18 +144,8 @@ impl Session {
 
     /// Tells items of some messages as the last part of something else.
     pub(super) fn fetch_flags(&self, ranges: VecDeque<(Uid, Uid)>, items: Vec<FetchItem>, then: Then) -> Doing {
-        Doing::Fetching(Box::new(FetchJob {
-            ending: Ending::Bare(then),
-            numbering: Numbering::Uid,
-            items,
-            changed_since: None,
-            ranges,
-            page: VecDeque::new(),
-            current: None,
-            sets_seen: false,
-            seen_now: Vec::new(),
-            completion: Completion::ok("FETCH completed"),
-        }))
+        let completion = Completion::ok("FETCH completed");
+        Doing::Fetching(Box::new(FetchJob::new(Ending::Bare(then), Numbering::Uid, items, ranges, completion)))
     }
 
     /// What a client that watches wants to know of new messages; none of it sets `\Seen`.
@@ -169,6 +161,7 @@ impl Session {
             match self.fetch_more(&mut job) {
                 Ok(More::ToCome) => {}
                 Ok(More::Done) => {
+                    self.keep_new(&mut job, true);
                     return match job.ending {
                         Ending::WithNews(tag) => self.finish(tag, job.completion, expunges_after(job.numbering)),
                         Ending::Bare(then) => self.go_on(then),
@@ -198,17 +191,18 @@ impl Session {
             }
             let index = current.begun;
             current.begun += 1;
-            match job.items.get(index) {
-                Some(item) => self.send_item(current, item, index)?,
-                None => {
-                    self.end_response(current, &job.items);
-                    job.current = None;
-                }
+            match (job.items.get(index), job.ahead.now()) {
+                (Some(asked), Some(known)) => self.send_item(current, known, asked, index)?,
+                _ => self.end_message(job)?,
             }
             return Ok(More::ToCome);
         }
-        if let Some((message, excerpt)) = job.page.pop_front() {
-            job.current = self.begin_response(job, message, excerpt)?;
+        self.send_known(job)?;
+        if job.ahead.now().is_some() {
+            job.current = self.begin_response(job)?;
+            if job.current.is_none() {
+                job.ahead.advance();
+            }
             return Ok(More::ToCome);
         }
         let Some((from, to)) = job.ranges.pop_front() else { return Ok(More::Done) };
@@ -219,8 +213,7 @@ impl Session {
     fn read_page(&mut self, job: &mut FetchJob, from: Uid, to: Uid) -> Result<(), Refused> {
         let account = self.account_id()?;
         let folder = self.selected()?.folder;
-        let wants_excerpts = job.items.iter().any(item::reads_excerpt);
-        let limit = match (job.sets_seen, wants_excerpts) {
+        let limit = match (job.sets_seen, job.wanted.any()) {
             (true, _) => SEEN_MESSAGES,
             (false, true) => EXCERPT_MESSAGES,
             (false, false) => PAGE_MESSAGES,
@@ -235,9 +228,15 @@ impl Session {
         if job.sets_seen {
             job.seen_now = self.set_seen(&mut page)?;
         }
-        let excerpts = if wants_excerpts { self.store().excerpts(account, &page)? } else { Vec::new() };
-        job.page = page.into_iter().zip(excerpts.into_iter().chain(std::iter::repeat_with(Excerpt::default))).collect();
+        self.keep_new(job, false);
+        job.ahead = Ahead::read(self.store(), account, page, job.wanted)?;
         Ok(())
+    }
+
+    /// Has what was worked out kept: now, or once there is more.
+    fn keep_new(&self, job: &mut FetchJob, ends: bool) {
+        let haste = if ends && job.worked_out >= GISTS_TOGETHER { Haste::Last } else { Haste::None };
+        self.shared.gists.take(self.store(), &mut job.new, haste);
     }
 
     /// RFC 3501 §6.4.5: fetching a body without PEEK sets `\Seen`.
@@ -264,10 +263,40 @@ impl Session {
         Ok(seen_now)
     }
 
+    /// Sends messages of the page as long as the store has at hand all that is asked of them, and there is room.
+    fn send_known(&mut self, job: &mut FetchJob) -> Result<(), Refused> {
+        if job.sets_seen {
+            return Ok(());
+        }
+        let mut out = std::mem::take(&mut self.out);
+        let view = &self.selected()?.view;
+        while out.len() < OUTPUT_BYTES
+            && let Some(known) = job.ahead.now()
+            && !job.items.iter().any(|asked| asked.needs_bytes(known))
+        {
+            if let Some(place) = view.sequence_near(known.message.uid, &mut job.near) {
+                let recent = view.recent(known.message.uid);
+                begin(&mut out, place);
+                for (index, asked) in job.items.iter().enumerate() {
+                    if index > 0 {
+                        out.push(b' ');
+                    }
+                    asked.write_known(&mut out, known, recent);
+                }
+                out.extend_from_slice(b")\r\n");
+            }
+            job.ahead.advance();
+        }
+        self.out = out;
+        Ok(())
+    }
+
     /// `* n FETCH (`; `None` where the client does not know the message, or it cannot be opened.
-    fn begin_response(&mut self, job: &mut FetchJob, message: Message, excerpt: Excerpt) -> Result<Option<Current>, Refused> {
-        let Some(number) = self.selected()?.view.sequence(message.uid) else { return Ok(None) };
-        let reader = if job.items.iter().any(|item| item::needs_bytes(item, &excerpt)) {
+    fn begin_response(&mut self, job: &mut FetchJob) -> Result<Option<Current>, Refused> {
+        let Some(known) = job.ahead.now() else { return Ok(None) };
+        let message = known.message;
+        let Some(place) = self.selected()?.view.sequence(message.uid) else { return Ok(None) };
+        let reader = if job.items.iter().any(|asked| asked.needs_bytes(known)) {
             match self.store().blob(&message.hash) {
                 Ok(reader) => Some(reader),
                 // One damaged message must not hide the others.
@@ -284,30 +313,30 @@ impl Session {
             // It is told with the body, and need not be told again.
             self.selected_mut()?.view.tell(message.uid, message.mod_seq);
         }
-        let mut source = item::Source::new(message, reader, excerpt);
-        if source.is_undecodable(&job.items, &self.shared.structures).map_err(unreadable)? {
+        let mut source = item::Source::new(reader);
+        if source.is_undecodable(message, &job.items, &self.shared.structures).map_err(unreadable)? {
             job.completion = Completion::no("UNKNOWN-CTE", "The transfer encoding of a part is not known here");
             return Ok(None);
         }
-        put!(&mut self.out, "* {number} FETCH (");
+        begin(&mut self.out, place);
         Ok(Some(Current { source, begun: 0, seen_now, stream: None }))
     }
 
-    fn send_item(&mut self, current: &mut Current, item: &FetchItem, index: usize) -> Result<(), Refused> {
+    fn send_item(&mut self, current: &mut Current, known: Known<'_>, asked: &Asked, index: usize) -> Result<(), Refused> {
         if index > 0 {
             self.out.push(b' ');
         }
-        let recent = self.selected()?.view.recent(current.source.message().uid);
+        let recent = self.selected()?.view.recent(known.message.uid);
         let structures = &self.shared.structures;
-        current.stream = match current.source.write(&mut self.out, item, recent, structures).map_err(unreadable)? {
+        current.stream = match current.source.write(&mut self.out, known, asked, recent, structures).map_err(unreadable)? {
             Rest::Nothing => None,
             Rest::Bytes(span) => {
-                let mut reader = self.open_again(&current.source)?;
+                let mut reader = self.open_again(&current.source, known.message)?;
                 reader.seek(SeekFrom::Start(span.start)).map_err(unreadable)?;
                 Some(Stream::Bytes { reader, left: span.len() })
             }
             Rest::Decoded(encoded, skip, take) => {
-                let reader = self.open_again(&current.source)?;
+                let reader = self.open_again(&current.source, known.message)?;
                 Some(Stream::Decoded(decoding::Decoding::new(reader, encoded, skip, take).map_err(unreadable)?))
             }
         };
@@ -315,26 +344,73 @@ impl Session {
     }
 
     /// A reader of its own for what is streamed.
-    fn open_again(&self, source: &item::Source) -> Result<BlobReader, Refused> {
+    fn open_again(&self, source: &item::Source, message: &Message) -> Result<BlobReader, Refused> {
         match source.again() {
             Some(reader) => Ok(reader),
-            None => Ok(self.store().blob(&source.message().hash)?),
+            None => Ok(self.store().blob(&message.hash)?),
         }
     }
 
-    fn end_response(&mut self, current: &Current, items: &[FetchItem]) {
-        let message = current.source.message();
-        if current.seen_now && !items.contains(&FetchItem::Flags) {
+    /// The message that was being sent is told to its end.
+    fn end_message(&mut self, job: &mut FetchJob) -> Result<(), Refused> {
+        let account = self.account_id()?;
+        if let Some((current, known)) = job.current.take().zip(job.ahead.now()) {
+            self.end_response(&current, known.message, &job.items);
+            let new = current.source.worked_out(account, known.message.record);
+            job.worked_out += usize::from(!new.is_empty());
+            job.new.extend(new);
+        }
+        job.ahead.advance();
+        Ok(())
+    }
+
+    fn end_response(&mut self, current: &Current, message: &Message, items: &[Asked]) {
+        let asks = |item: &FetchItem| items.iter().any(|asked| asked.item == *item);
+        if current.seen_now && !asks(&FetchItem::Flags) {
             let recent = self.selected.as_ref().map_or(crate::flag::Recent::No, |selected| selected.view.recent(message.uid));
             put!(&mut self.out, " FLAGS (");
             crate::flag::write(&mut self.out, &message.flags, recent);
             put!(&mut self.out, ")");
-            if self.enabled.condstore && !items.contains(&FetchItem::ModSeq) {
+            if self.enabled.condstore && !asks(&FetchItem::ModSeq) {
                 put!(&mut self.out, " MODSEQ ({})", message.mod_seq.0);
             }
         }
         put!(&mut self.out, ")\r\n");
     }
+}
+
+impl FetchJob {
+    fn new(
+        ending: Ending,
+        numbering: Numbering,
+        items: Vec<FetchItem>,
+        ranges: VecDeque<(Uid, Uid)>,
+        completion: Completion,
+    ) -> Self {
+        let items: Vec<_> = items.into_iter().map(Asked::new).collect();
+        Self {
+            ending,
+            numbering,
+            wanted: Wanted::of(&items),
+            items,
+            changed_since: None,
+            ranges,
+            ahead: Ahead::default(),
+            near: 0,
+            new: Vec::new(),
+            worked_out: 0,
+            current: None,
+            sets_seen: false,
+            seen_now: Vec::new(),
+            completion,
+        }
+    }
+}
+
+fn begin(out: &mut Vec<u8>, place: u32) {
+    out.extend_from_slice(b"* ");
+    number(out, place.into());
+    out.extend_from_slice(b" FETCH (");
 }
 
 fn ranges_of(ranges: &[(Uid, Uid)]) -> Ranges {

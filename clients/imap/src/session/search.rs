@@ -2,47 +2,41 @@
 //! before what has to be read.
 
 mod answer;
-mod gather;
+mod indexing;
 mod matching;
 
+use std::sync::Arc;
+
 use kith_store::folder::{ModSeq, Uid};
-use kith_store::header::Excerpt;
+use kith_store::mailbox::NewGist;
 
 use super::bulk::Told;
 use super::change::expunges_after;
 use super::{Completion, Doing, Outcome, Refused, Session};
 use crate::command::{Charset, Criterion, Numbering, Search, SearchKey, SearchReturn};
+use crate::index::Index;
 use crate::limits::{EXCERPT_MESSAGES, PAGE_MESSAGES, SEARCH_STEP_BYTES, SEARCH_STEP_MESSAGES};
 use crate::set::Ranges;
-use crate::sorting::{SortKey, Sorted};
-use crate::threading::{Algorithm, MessageIds, Threaded};
-use matching::Bytes;
+use crate::sorting::SortKey;
+use crate::threading::Algorithm;
+use indexing::Began;
 
-/// What the search is for, and what was gathered for it.
+/// What the search is for.
 pub(super) enum Purpose {
     Search,
-    Sort(Vec<Criterion>, Vec<Sorted>),
-    Thread(Algorithm, Box<Threads>),
+    Sort(Vec<Criterion>),
+    Thread(Algorithm),
 }
 
 impl Purpose {
-    /// Whether the header of what is found is looked at.
-    fn reads_header(&self) -> bool {
+    /// Whether the keys of what is found are looked at.
+    fn reads_keys(&self) -> bool {
         match self {
             Self::Search => false,
-            Self::Sort(criteria, _) => {
-                criteria.iter().any(|criterion| !matches!(criterion.key, SortKey::Arrival | SortKey::Size))
-            }
-            Self::Thread(..) => true,
+            Self::Sort(criteria) => criteria.iter().any(|criterion| !matches!(criterion.key, SortKey::Arrival | SortKey::Size)),
+            Self::Thread(_) => true,
         }
     }
-}
-
-/// Messages to be threaded.
-#[derive(Default)]
-pub(super) struct Threads {
-    ids: MessageIds,
-    messages: Vec<Threaded>,
 }
 
 /// A SEARCH, SORT or THREAD under way.
@@ -61,6 +55,22 @@ pub(super) struct SearchJob {
     first: ModSeq,
     latest: ModSeq,
     wants_mod_seq: bool,
+    /// Messages are looked at by their keys: to sort or thread them, or to tell when they were sent.
+    wants_keys: bool,
+    /// Nothing else is asked of them, so that the index of the folder has all that it takes.
+    by_keys: bool,
+    /// That index.
+    shared: Option<Arc<Index>>,
+    /// Without one: what was found, or everything that was looked at where that may become the folder's index.
+    gathered: Index,
+    /// Where in either what was found is.
+    places: Vec<usize>,
+    /// What the folder was when the search began.
+    began: Began,
+    /// Worked out, to be kept.
+    new: Vec<NewGist>,
+    /// Messages of which something was worked out.
+    worked_out: usize,
     told: Told,
 }
 
@@ -80,6 +90,9 @@ impl Session {
         self.enabled.condstore |= wants_mod_seq;
         search.keys = search.keys.into_iter().map(|key| self.with_uids(key)).collect::<Result<_, _>>()?;
         let (first, last) = self.span(&search.keys)?;
+        let wants_keys = purpose.reads_keys() || search.keys.iter().any(matching::reads_keys);
+        let (began, shared) = if wants_keys { self.begin_by_keys()? } else { (Began::default(), None) };
+        let by_keys = wants_keys && search.keys.iter().all(matching::is_by_keys);
         let job = SearchJob {
             tag: tag.to_owned(),
             numbering,
@@ -92,6 +105,14 @@ impl Session {
             first: ModSeq(0),
             latest: ModSeq(0),
             wants_mod_seq,
+            wants_keys,
+            by_keys,
+            shared,
+            gathered: Index::default(),
+            places: Vec::new(),
+            began,
+            new: Vec::new(),
+            worked_out: 0,
             told: self.told_now(),
         };
         Ok(Doing::Searching(Box::new(job)))
@@ -150,6 +171,13 @@ impl Session {
             Purpose::Thread(..) => "THREAD completed",
         });
         self.tell_found(&mut job);
+        self.end_by_keys(*job, completion)
+    }
+
+    /// Lets what was gathered be of use to others.
+    fn end_by_keys(&mut self, mut job: SearchJob, completion: Completion) -> Doing {
+        self.keep_worked_out(&mut job, true);
+        self.share_gathered(job.began, std::mem::take(&mut job.gathered));
         let expunges = expunges_after(job.numbering);
         self.finish(job.tag, completion, expunges)
     }
@@ -170,6 +198,11 @@ impl Session {
             job.next = None;
             return Ok((0, 0));
         }
+        if job.by_keys
+            && let Some(index) = job.shared.clone()
+        {
+            return self.search_index(job, &index, from);
+        }
         let page = self.store().messages(account, folder, from, job.last, PAGE_MESSAGES)?;
         let looked_at = page.len();
         job.next = page.last().filter(|_| looked_at == PAGE_MESSAGES).and_then(|last| last.uid.0.checked_add(1)).map(Uid);
@@ -179,29 +212,38 @@ impl Session {
                 candidates.push(message);
             }
         }
-        let wants_excerpts = job.purpose.reads_header() || job.search.keys.iter().any(matching::reads_header);
+        let wants_excerpts = job.search.keys.iter().any(matching::reads_header);
+        let gathers_all = job.by_keys && job.began.can_be_shared();
         let mut read = 0;
         for some in candidates.chunks(EXCERPT_MESSAGES) {
-            let excerpts = if wants_excerpts { self.store().excerpts(account, some)? } else { Vec::new() };
-            for (message, excerpt) in some.iter().zip(excerpts.into_iter().chain(std::iter::repeat_with(Excerpt::default))) {
+            let all_bytes = self.known_of(account, some, wants_excerpts, job.wants_keys, job.shared.as_deref())?;
+            for (message, mut bytes) in some.iter().zip(all_bytes) {
                 // A page of large messages is left in its middle, so that one session does not hold a thread for long.
                 if read >= SEARCH_STEP_BYTES {
                     job.next = Some(message.uid);
+                    self.keep_worked_out(job, false);
                     return Ok((looked_at, read));
                 }
-                let mut bytes = Bytes::with(excerpt);
-                if self.matches_rest(&job.search.keys, message, &mut bytes)? {
+                let matches = self.matches_rest(&job.search.keys, message, &mut bytes)?;
+                if matches {
                     if job.found.is_empty() {
                         job.first = message.mod_seq;
                     }
                     job.latest = message.mod_seq;
                     job.highest = job.highest.max(message.mod_seq);
                     job.found.push(message.uid.0);
-                    self.gather(&mut job.purpose, message, &mut bytes)?;
+                }
+                if gathers_all || matches && !matches!(job.purpose, Purpose::Search) {
+                    self.gather(job, message, &mut bytes, matches)?;
+                }
+                if let Some(new) = bytes.new_gist(account, message) {
+                    job.new.push(new);
+                    job.worked_out += 1;
                 }
                 read += bytes.read;
             }
         }
+        self.keep_worked_out(job, false);
         Ok((looked_at, read))
     }
 }

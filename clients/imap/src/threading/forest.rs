@@ -1,6 +1,6 @@
 //! Trees of messages, with empty nodes for those that are referred to and not there.
 
-use crate::response::put;
+use crate::response::number as write_number;
 
 /// Levels that are climbed to find out whether a link would close a circle; beyond, it is taken to.
 const CLIMB_MAX: usize = 100_000;
@@ -217,7 +217,7 @@ impl Forest {
                 }
                 Step::Write(node) => {
                     if let Some((uid, _)) = self.message(node) {
-                        put!(out, "{}", number(uid));
+                        write_number(out, number(uid).into());
                     }
                     let children = self.children(node);
                     if self.message(node).is_some() && !children.is_empty() {

@@ -2,10 +2,10 @@
 
 use super::{Purpose, SearchJob, Session};
 use crate::command::{Numbering, SearchReturn};
-use crate::response::put;
+use crate::response::{number, put};
 use crate::set::{InOrder, Ranges};
-use crate::sorting::sort;
-use crate::threading::thread;
+use crate::sorting::sorted;
+use crate::threading::threads;
 
 impl Session {
     /// A search that failed has found nothing (RFC 5182 §2.1).
@@ -20,19 +20,18 @@ impl Session {
     pub(super) fn tell_found(&mut self, job: &mut SearchJob) {
         let Some(selected) = &mut self.selected else { return };
         let out = &mut self.out;
-        let uids = match &mut job.purpose {
-            Purpose::Search => std::mem::take(&mut job.found),
-            Purpose::Sort(criteria, sorted) => {
-                sort(sorted, criteria);
-                sorted.iter().map(|message| message.uid).collect()
-            }
-            Purpose::Thread(algorithm, threads) => {
+        let found = std::mem::take(&mut job.found);
+        let (index, places) = job.gathered();
+        let uids = match &job.purpose {
+            Purpose::Search => found,
+            Purpose::Sort(criteria) => sorted(index, places, criteria),
+            Purpose::Thread(algorithm) => {
                 put!(out, "* THREAD ");
                 let number = |uid| match job.numbering {
                     Numbering::Uid => uid,
                     Numbering::Sequence => selected.view.sequence(kith_store::folder::Uid(uid)).unwrap_or(uid),
                 };
-                thread(&threads.messages, *algorithm).write(out, number);
+                threads(index, places, *algorithm).write(out, number);
                 if out.ends_with(b" ") {
                     out.pop();
                 }
@@ -48,11 +47,11 @@ impl Session {
                 uids.into_iter().filter_map(|uid| selected.view.sequence(kith_store::folder::Uid(uid))).collect()
             }
         };
-        let sorted = matches!(job.purpose, Purpose::Sort(..));
         let Some(returns) = job.search.returns else {
-            put!(out, "* {}", if sorted { "SORT" } else { "SEARCH" });
-            for number in &shown {
-                put!(out, " {number}");
+            out.extend_from_slice(if job.is_sort() { b"* SORT" } else { b"* SEARCH" });
+            for shown in &shown {
+                out.push(b' ');
+                number(out, (*shown).into());
             }
             if job.wants_mod_seq && !shown.is_empty() {
                 put!(out, " (MODSEQ {})", job.highest.0);

@@ -4,30 +4,39 @@
 
 use std::io::Read as _;
 
+use kith_store::account::AccountId;
 use kith_store::folder::{Flags, Message};
 use kith_store::header::Excerpt;
+use kith_store::mailbox::{GIST_BYTES_MAX, Gist, NewGist};
 
 use super::{Refused, Session};
 use crate::command::SearchKey;
-use crate::date::{DateTime, Day};
+use crate::date::DateTime;
 use crate::flag::Recent;
+use crate::keys::{self, Keys, Sent};
 use crate::limits::SEARCH_TEXT_BYTES_MAX;
-use crate::structure::{fields, read_header, unfold};
+use crate::structure::{fields, read_header};
 use crate::text::{Texts, contains, decoded, lower, texts_of};
 
 /// What has been read of a message so far.
 #[derive(Default)]
 pub(super) struct Bytes {
     /// What the store keeps of its header.
-    excerpt: Excerpt,
+    pub(super) excerpt: Excerpt,
+    /// Its keys, as they are written.
+    pub(super) keys: Option<Vec<u8>>,
+    /// They were worked out here.
+    new_keys: bool,
     header: Option<Vec<u8>>,
     texts: Option<Texts>,
     pub(super) read: u64,
 }
 
 impl Bytes {
-    pub(super) fn with(excerpt: Excerpt) -> Self {
-        Self { excerpt, ..Self::default() }
+    /// What the store had better keep of the message.
+    pub(super) fn new_gist(&mut self, account: AccountId, message: &Message) -> Option<NewGist> {
+        let bytes = self.keys.take().filter(|keys| self.new_keys && keys.len() <= GIST_BYTES_MAX)?;
+        Some(NewGist { account, kind: Gist::Keys, record: message.record, bytes: bytes.into_boxed_slice() })
     }
 }
 
@@ -84,9 +93,9 @@ impl Session {
             SearchKey::Larger(size) => message.size > u64::from(*size),
             SearchKey::Smaller(size) => message.size < u64::from(*size),
             SearchKey::ModSeq(least) => message.mod_seq >= *least,
-            SearchKey::SentBefore(day) => self.sent_day(message, bytes)?.is_some_and(|sent| sent < *day),
-            SearchKey::SentOn(day) => self.sent_day(message, bytes)?.is_some_and(|sent| sent == *day),
-            SearchKey::SentSince(day) => self.sent_day(message, bytes)?.is_some_and(|sent| sent >= *day),
+            SearchKey::SentBefore(day) => self.sent(message, bytes)?.is_some_and(|sent| sent.day < *day),
+            SearchKey::SentOn(day) => self.sent(message, bytes)?.is_some_and(|sent| sent.day == *day),
+            SearchKey::SentSince(day) => self.sent(message, bytes)?.is_some_and(|sent| sent.day >= *day),
             SearchKey::Header(name, text) => self.header_has(message, bytes, name, text)?,
             SearchKey::Body(text) => contains(&self.texts(message, bytes)?.body, text),
             SearchKey::Text(text) => {
@@ -114,19 +123,19 @@ impl Session {
         Ok(bytes.header.as_deref().unwrap_or_default())
     }
 
-    /// The Date field.
-    pub(super) fn sent(&self, message: &Message, bytes: &mut Bytes) -> Result<Option<mail_parser::DateTime>, Refused> {
-        let header = self.header("Date", message, bytes)?;
-        let Some(field) = fields(header).find(|field| field.is("Date")) else { return Ok(None) };
-        let value = [&*unfold(field.value), b"\n"].concat();
-        let date = std::str::from_utf8(&value).ok().and_then(mail_parser::DateTime::parse_rfc822);
-        Ok(date.filter(mail_parser::DateTime::is_valid))
+    /// The message's keys, as they are written: those that are known, or else worked out of its header.
+    pub(super) fn written_keys<'a>(&self, message: &Message, bytes: &'a mut Bytes) -> Result<&'a [u8], Refused> {
+        if bytes.keys.is_none() {
+            // Every field that they are made of is in an excerpt.
+            bytes.keys = Some(keys::of_header(self.header("Date", message, bytes)?));
+            bytes.new_keys = true;
+        }
+        Ok(bytes.keys.as_deref().unwrap_or_default())
     }
 
-    /// The day in the Date field, as its sender counts.
-    fn sent_day(&self, message: &Message, bytes: &mut Bytes) -> Result<Option<Day>, Refused> {
-        let date = self.sent(message, bytes)?;
-        Ok(date.map(|date| Day::of(i64::from(date.year), i64::from(date.month), i64::from(date.day))))
+    /// The Date field.
+    fn sent(&self, message: &Message, bytes: &mut Bytes) -> Result<Option<Sent>, Refused> {
+        Ok(Keys::read(self.written_keys(message, bytes)?).and_then(|keys| keys.sent))
     }
 
     fn header_has(&self, message: &Message, bytes: &mut Bytes, name: &str, text: &str) -> Result<bool, Refused> {
@@ -179,14 +188,52 @@ pub(super) fn reads(key: &SearchKey) -> Reads {
     }
 }
 
-/// Is a header field looked at anywhere?
+/// Is a header field looked at anywhere that an excerpt has?
 pub(super) fn reads_header(key: &SearchKey) -> bool {
     match key {
         SearchKey::Not(key) => reads_header(key),
         SearchKey::Or(one, other) => reads_header(one) || reads_header(other),
         SearchKey::And(keys) => keys.iter().any(reads_header),
         SearchKey::Header(name, _) => Excerpt::covers(name),
-        key => reads(key) == Reads::Header,
+        _ => false,
+    }
+}
+
+/// Are keys looked at anywhere?
+pub(super) fn reads_keys(key: &SearchKey) -> bool {
+    match key {
+        SearchKey::SentBefore(_) | SearchKey::SentOn(_) | SearchKey::SentSince(_) => true,
+        SearchKey::Not(key) => reads_keys(key),
+        SearchKey::Or(one, other) => reads_keys(one) || reads_keys(other),
+        SearchKey::And(keys) => keys.iter().any(reads_keys),
+        _ => false,
+    }
+}
+
+/// Can [`matches_keys`] tell?
+pub(super) fn is_by_keys(key: &SearchKey) -> bool {
+    match key {
+        SearchKey::All | SearchKey::Nothing | SearchKey::Among(_) => true,
+        SearchKey::SentBefore(_) | SearchKey::SentOn(_) | SearchKey::SentSince(_) => true,
+        SearchKey::Not(key) => is_by_keys(key),
+        SearchKey::Or(one, other) => is_by_keys(one) && is_by_keys(other),
+        SearchKey::And(keys) => keys.iter().all(is_by_keys),
+        _ => false,
+    }
+}
+
+/// Does a message of these keys match? Only for what [`is_by_keys`].
+pub(super) fn matches_keys(key: &SearchKey, uid: u32, keys: &Keys<'_>) -> bool {
+    match key {
+        SearchKey::All => true,
+        SearchKey::Among(uids) => uids.contains(uid),
+        SearchKey::SentBefore(day) => keys.sent.is_some_and(|sent| sent.day < *day),
+        SearchKey::SentOn(day) => keys.sent.is_some_and(|sent| sent.day == *day),
+        SearchKey::SentSince(day) => keys.sent.is_some_and(|sent| sent.day >= *day),
+        SearchKey::Not(key) => !matches_keys(key, uid, keys),
+        SearchKey::Or(one, other) => matches_keys(one, uid, keys) || matches_keys(other, uid, keys),
+        SearchKey::And(all) => all.iter().all(|key| matches_keys(key, uid, keys)),
+        _ => false,
     }
 }
 
