@@ -266,7 +266,39 @@ mod tests {
         );
     }
 
+    /// What messages are made of that parsers stumble over.
+    const PIECES: [&[u8]; 10] = [
+        b"Content-Type: multipart/mixed; boundary=b\r\n",
+        b"Content-Type: multipart/digest; boundary=\"c d\"\r\n",
+        b"Content-Type: message/rfc822\r\n\r\n",
+        b"Content-Type: image/png; name=\"\xfc\"\r\nContent-Language: de, en\r\n",
+        b"Content-Disposition: inline; a=b\r\nSubject: \0\xff\r\n",
+        b"\r\n",
+        b"--b\r\n",
+        b"--b--\r\n",
+        b"--c d\n",
+        b"text",
+    ];
+
+    fn any_message() -> impl Strategy<Value = Vec<u8>> {
+        proptest::collection::vec(proptest::sample::select(&PIECES[..]), 0..30).prop_map(|pieces| pieces.concat())
+    }
+
     proptest! {
+        #[test]
+        fn what_is_kept_is_told_as_what_is_worked_out(message in any_message()) {
+            let description = Description::of(&scan(&mut &*message).unwrap());
+            let gist = description.encode();
+            prop_assert_eq!(gist.is_none(), description.bytes.len() + 4 * description.extensions.len() + 3 > GIST_BYTES_MAX);
+            for extension in [Extension::With, Extension::Without] {
+                if let Some(gist) = &gist {
+                    let mut out = Vec::new();
+                    Kept::read(gist).unwrap().write(&mut out, extension);
+                    prop_assert_eq!(out, written(&description, extension));
+                }
+            }
+        }
+
         #[test]
         fn any_gist_is_written_or_refused(gist: Vec<u8>, version in 0_u8..3) {
             for gist in [gist.clone(), [&[version][..], &gist].concat()] {

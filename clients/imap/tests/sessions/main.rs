@@ -8,6 +8,7 @@ mod client;
 mod complaints;
 mod compress;
 mod excerpts;
+mod gists;
 #[expect(dead_code, reason = "no session here needs a second person or a restart")]
 #[path = "../../../connection/tests/support/home.rs"]
 mod home;
