@@ -95,6 +95,8 @@ fn main() {
         "UID FETCH 1:* (FLAGS)",
         "UID FETCH 1:* (FLAGS ENVELOPE)",
         "UID FETCH 1:* (BODYSTRUCTURE)",
+        "UID FETCH 1:* (UID RFC822.SIZE FLAGS BODY.PEEK[HEADER.FIELDS (From To Cc Bcc Subject Date Message-ID Priority X-Priority \
+         References Newsgroups In-Reply-To Content-Type Reply-To Received)])",
         "UID FETCH 1:* (PREVIEW)",
         "UID FETCH 1:* (BODY.PEEK[])",
     ] {

@@ -92,18 +92,28 @@ impl<'a> Keys<'a> {
     }
 }
 
+/// What the keys are made of: all in an excerpt.
+const FIELDS: [&str; 8] = ["Date", "Subject", "From", "To", "Cc", "Message-ID", "References", "In-Reply-To"];
+
 /// Works the keys out of a header, for [`Keys::read`].
 pub(crate) fn of_header(header: &[u8]) -> Vec<u8> {
     // The first field of each name counts.
-    let field = |name: &str| fields(header).find(|field| field.is(name)).map(|field| field.value);
-    let sent = field("Date").and_then(date);
-    let Base { text, reply } = field("Subject").map(|value| subject::base(&decoded(value))).unwrap_or_default();
-    let [from, to, cc] = ["From", "To", "Cc"].map(|name| field(name).map(first_local_part).unwrap_or_default());
-    let id = field("Message-ID").and_then(|value| ids(value).first().copied());
-    let mut references = field("References").map(ids).unwrap_or_default();
+    let mut values: [Option<&[u8]>; FIELDS.len()] = Default::default();
+    for field in fields(header) {
+        let slot = FIELDS.iter().zip(&mut values).find(|(name, _)| field.is(name)).map(|(_, slot)| slot);
+        if let Some(slot @ None) = slot {
+            *slot = Some(field.value);
+        }
+    }
+    let [date, subject, from, to, cc, id, references, replied] = values;
+    let sent = date.and_then(sent);
+    let Base { text, reply } = subject.map(|value| subject::base(&decoded(value))).unwrap_or_default();
+    let [from, to, cc] = [from, to, cc].map(|value| value.map(first_local_part).unwrap_or_default());
+    let id = id.and_then(|value| ids(value).first().copied());
+    let mut references = references.map(ids).unwrap_or_default();
     if references.is_empty() {
         // RFC 5256 §3, step 1: of In-Reply-To the first one counts.
-        references = field("In-Reply-To").map(ids).unwrap_or_default().into_iter().take(1).collect();
+        references = replied.map(ids).unwrap_or_default().into_iter().take(1).collect();
     }
     let marks = if sent.is_some() { SENT } else { 0 } | if reply { REPLY } else { 0 } | if id.is_some() { NAMED } else { 0 };
     let mut out = vec![VERSION, marks];
@@ -118,7 +128,7 @@ pub(crate) fn of_header(header: &[u8]) -> Vec<u8> {
     out
 }
 
-fn date(value: &[u8]) -> Option<Sent> {
+fn sent(value: &[u8]) -> Option<Sent> {
     let value = [&*unfold(value), b"\n"].concat();
     let date = std::str::from_utf8(&value).ok().and_then(mail_parser::DateTime::parse_rfc822)?;
     let day = Day::of(i64::from(date.year), i64::from(date.month), i64::from(date.day));

@@ -32,7 +32,6 @@ pub(crate) enum Kind {
     Folder = 2,
     Placement = 3,
     Excerpt = 4,
-    Gist = 5,
 }
 
 /// Appends the checksum.
@@ -51,7 +50,6 @@ pub(crate) fn open(kind: Kind, key: [u64; 3], row: &[u8]) -> Result<&[u8], Store
             Kind::Folder => "a folder's row",
             Kind::Placement => "a message's row",
             Kind::Excerpt => "an excerpt of a header",
-            Kind::Gist => "a gist of a message",
         })),
     }
 }

@@ -7,7 +7,7 @@ use kith_store::account::Account;
 use super::{Compression, Doing, Link, Session};
 use crate::compress::Compressor;
 use crate::frame::Framer;
-use crate::limits::{COMMAND_BYTES, COMMAND_BYTES_BEFORE_LOGIN, OUTPUT_BYTES};
+use crate::limits::{COMMAND_BYTES, COMMAND_BYTES_BEFORE_LOGIN, OUTPUT_BYTES, OUTPUT_BYTES_IDLE};
 use crate::response::Completion;
 
 impl kith_connection::Session for Session {
@@ -106,6 +106,7 @@ impl Session {
         }
         self.out.clear();
         // A burst should not be paid for during the silence after it.
-        self.out.shrink_to(OUTPUT_BYTES);
+        let silent = matches!(self.doing, Doing::Nothing | Doing::Idling { .. });
+        self.out.shrink_to(if silent { OUTPUT_BYTES_IDLE } else { OUTPUT_BYTES });
     }
 }
