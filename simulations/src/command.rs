@@ -13,7 +13,7 @@ use clap::Parser;
 use kith_simulations::report::index;
 use kith_simulations::scenario::catalogue::{self, Wishes};
 use kith_simulations::scenario::set::set;
-use kith_simulations::scenario::trace::{self, Trace};
+use kith_simulations::scenario::trace::{NODES_MAX, Trace};
 use kith_simulations::scenario::{self, ALL, Asked, Question, What};
 
 /// Does mail between offline peers arrive? Runs the delivery that ships, in virtual time.
@@ -169,7 +169,7 @@ fn replayed(arguments: &Arguments) -> Result<Trace, Mistake> {
     let none = || Mistake::Question("replay-trace wants a file: simulate replay-trace FILE, with lines node,on,off".to_owned());
     let path = arguments.file.clone().ok_or_else(none)?;
     let text = std::fs::read_to_string(&path).map_err(|error| Mistake::Trace(path.clone(), error.to_string()))?;
-    let sessions = trace::read(&text).map_err(|error| Mistake::Trace(path, error.to_string()))?;
+    let sessions = kith_simulations::trace::read(&text, NODES_MAX).map_err(|error| Mistake::Trace(path, error.to_string()))?;
     Ok(Trace { relays: arguments.relays, sessions })
 }
 

@@ -27,8 +27,9 @@ use self::compare::{Comparison, Run};
 use self::home::Trouble;
 use self::play::Played;
 use self::simulated::Simulated;
-use self::trace::BadTrace;
 use self::trace::Trace;
+use crate::statistics::quantile;
+use crate::trace::BadTrace;
 
 /// Real nodes on this machine against the simulation: the same sessions, the same mails.
 #[derive(Clone, Debug, Parser)]
@@ -169,7 +170,7 @@ pub fn command(words: impl Iterator<Item = OsString>) -> Result<String, Problem>
     let played = play::play(&mut lab, &trace, &mails, |ms| progress.say(&format!("playing: {} of {all} s", ms / 1000)))?;
     drop(lab);
     progress.clear();
-    let calibration = calibration.at_work(at_share(&played.promises, 0.5));
+    let calibration = calibration.at_work(quantile(&played.promises, 0.5));
     std::fs::write(arguments.out.join("calibration.toml"), calibration.written()).map_err(unwritten)?;
     let simulated = simulated::simulate(&cast, &played, &mails, &calibration, (arguments.pace, arguments.seed));
     let comparison = compared(&mails, &played, &simulated, arguments.pace);
@@ -182,7 +183,7 @@ pub fn command(words: impl Iterator<Item = OsString>) -> Result<String, Problem>
         mails_planned: mails.len(),
         mails_unsent: played.unsent,
         duplicates: played.duplicates,
-        promise_ms: [0.5, 0.95, 0.99].map(|share| at_share(&played.promises, share)),
+        promise_ms: [0.5, 0.95, 0.99].map(|share| quantile(&played.promises, share)),
         calibration,
         comparison: &comparison,
     };
@@ -236,12 +237,6 @@ fn binary(said: Option<&Path>) -> Result<PathBuf, Problem> {
     };
     let named = |places: &[PathBuf]| places.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
     places.iter().find(|path| path.is_file()).cloned().ok_or_else(|| Problem::NoKith(named(&places)))
-}
-
-/// The value below which this share of the sorted values lies.
-fn at_share(sorted: &[f64], share: f64) -> f64 {
-    let place = (share * sorted.len() as f64) as usize;
-    sorted.get(place.min(sorted.len().saturating_sub(1))).copied().unwrap_or(0.0)
 }
 
 /// Delays of all mails that were accepted, in both runs.

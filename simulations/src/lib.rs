@@ -13,4 +13,5 @@ pub mod report;
 pub mod scenario;
 pub mod statistics;
 pub mod stream;
+pub mod trace;
 pub mod world;

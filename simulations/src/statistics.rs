@@ -182,11 +182,11 @@ fn in_hours(ms: u64) -> f64 {
     ms as f64 / HOUR as f64
 }
 
-/// The value below which this share of the sorted values lies.
+/// The value below which this share of the sorted values lies; zero where there is none.
 #[must_use]
-pub fn quantile(sorted: &[u64], share: f64) -> u64 {
+pub fn quantile<T: Copy + Default>(sorted: &[T], share: f64) -> T {
     let place = (share * sorted.len() as f64).ceil() as usize;
-    sorted.get(place.saturating_sub(1).min(sorted.len().saturating_sub(1))).copied().unwrap_or(0)
+    sorted.get(place.saturating_sub(1).min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
 }
 
 /// The mean of some runs, and half the width of its 95 % interval (Student's t).
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn quantiles_are_values_that_were_seen() {
-        assert_eq!(quantile(&[], 0.5), 0);
+        assert_eq!(quantile::<u64>(&[], 0.5), 0);
         assert_eq!(quantile(&[7], 0.99), 7);
         let hundred: Vec<u64> = (1..=100).collect();
         assert_eq!([0.5, 0.95, 0.99, 1.0].map(|share| quantile(&hundred, share)), [50, 95, 99, 100]);
