@@ -1,9 +1,18 @@
 //! A seed says everything that happens, and one more pair shifts nobody.
 
 use kith_simulations::scenario::pairs::Pairs;
+use kith_simulations::scenario::people::People;
+use kith_simulations::scenario::{Attention, Question, What};
 
 /// Of `small(2)` with seed 7. It changes when the delivery or what surrounds it changes, and then belongs into the same commit.
 const DIGEST: &str = "2a47709ecb832972040fb2103945017110c4b68e3954c5bc8f023f439516060e";
+
+/// Of `town()` with seed 7: relays, routers, and a directory with others in it. The same holds.
+const TOWN_DIGEST: &str = "976ed1d06b486e3b6a2b76af7a6be5706de90087a501b7048761f4efd65b726f";
+
+fn town() -> Question {
+    Question::new("a town", What::People(People { days: 1, after: 1, ..People::town(60) }))
+}
 
 fn small(pairs: u32) -> Pairs {
     Pairs { pairs, days: 5, ..Pairs::hard(&[0.9, 0.9]) }
@@ -22,6 +31,12 @@ fn a_seed_twice_is_the_same_run_and_another_seed_another_one() {
 fn the_run_of_seed_7_is_this_one() {
     let run = small(2).run(7);
     assert_eq!(run.digest, DIGEST);
+}
+
+#[test]
+fn the_town_of_seed_7_is_this_one() {
+    let run = town().run(7, &Attention::none()).map(|outcome| outcome.digest);
+    assert_eq!(run.as_deref(), Some(TOWN_DIGEST));
 }
 
 #[test]
