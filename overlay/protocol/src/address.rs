@@ -8,6 +8,7 @@
 //! The domain is fed to the checksum and not written: an address of another network fails here. Up to four wrong characters are always noticed.
 //! [`Address::parse`] is strict and never corrects; [`Address::parse_pasted`] is for people who import an address by hand.
 
+use core::cmp::Ordering;
 use core::fmt;
 
 use bech32::primitives::checksum::Engine;
@@ -16,6 +17,8 @@ use curve25519_dalek::edwards::CompressedEdwardsY;
 use curve25519_dalek::traits::IsIdentity;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::ids::in_order;
 
 mod mail;
 mod pasted;
@@ -32,8 +35,22 @@ const CHECKSUM_CHARS: usize = 6;
 const SCHEME: &str = "kith:";
 
 /// A checked mailbox address: the Ed25519 master public key (a canonical, torsion-free point).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub struct Address(#[serde(with = "serde_bytes")] [u8; 32]);
+
+impl Ord for Address {
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        in_order(&self.0, &other.0)
+    }
+}
+
+impl PartialOrd for Address {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

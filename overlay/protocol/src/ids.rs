@@ -2,13 +2,36 @@
 //!
 //! Whoever adds a name here says what it names, who chooses it and how long it lives.
 
+use core::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
+
+/// Compares names as their bytes compare. The first eight decide nearly always, and need no call: maps of names are searched all the time.
+#[inline]
+pub(crate) fn in_order<const N: usize>(one: &[u8; N], other: &[u8; N]) -> Ordering {
+    let head = |bytes: &[u8; N]| bytes.first_chunk().map_or(0, |head| u64::from_be_bytes(*head));
+    head(one).cmp(&head(other)).then_with(|| one.cmp(other))
+}
 
 macro_rules! bytes_id {
     ($(#[$doc:meta])* $name:ident, $len:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub struct $name(#[serde(with = "serde_bytes")] pub [u8; $len]);
+
+        impl Ord for $name {
+            #[inline]
+            fn cmp(&self, other: &Self) -> Ordering {
+                in_order(&self.0, &other.0)
+            }
+        }
+
+        impl PartialOrd for $name {
+            #[inline]
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
 
         impl $name {
             /// The raw bytes.
@@ -100,3 +123,26 @@ number_id!(
     Token,
     u64
 );
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn names_are_in_the_order_of_their_bytes(one: [u8; 16], other: [u8; 16], same in 0_usize..=16) {
+            let mut alike = one;
+            alike[same..].copy_from_slice(&other[same..]);
+            for other in [other, alike] {
+                prop_assert_eq!(QueueName(one).cmp(&QueueName(other)), one.cmp(&other));
+                prop_assert_eq!(KeyId(first(one)).cmp(&KeyId(first(other))), first(one).cmp(&first(other)));
+            }
+        }
+    }
+
+    fn first(bytes: [u8; 16]) -> [u8; 8] {
+        *bytes.first_chunk().unwrap()
+    }
+}

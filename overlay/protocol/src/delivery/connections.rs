@@ -33,6 +33,8 @@ pub(crate) enum Want {
 pub(crate) struct Connections {
     up: BTreeSet<PeerId>,
     attempts: BTreeMap<PeerId, (Op, Mono)>,
+    /// The first moment at which one of `attempts` is late; `None`: one was added or taken away since it was looked for.
+    late_at: Option<Mono>,
     queue: VecDeque<(PeerId, Vec<String>)>,
     queued: BTreeSet<PeerId>,
     greetings: VecDeque<(PeerId, Vec<String>)>,
@@ -82,7 +84,7 @@ impl Connections {
 
     pub(crate) fn peer_up(&mut self, peer: PeerId) {
         self.up.insert(peer);
-        self.attempts.remove(&peer);
+        self.ended(&peer);
         self.resting.remove(&peer);
         if self.queued.remove(&peer) {
             self.queue.retain(|(queued, _)| *queued != peer);
@@ -98,9 +100,19 @@ impl Connections {
         if self.attempts.get(&peer).is_none_or(|(open, _)| *open != op) {
             return false;
         }
-        self.attempts.remove(&peer);
+        self.ended(&peer);
         self.rest(peer, cx);
         true
+    }
+
+    fn ended(&mut self, peer: &PeerId) {
+        if self.attempts.remove(peer).is_some() {
+            self.late_at = None;
+        }
+    }
+
+    fn earliest(&self) -> Mono {
+        self.attempts.values().map(|(_, until)| *until).min().unwrap_or(Mono(u64::MAX))
     }
 
     fn rest(&mut self, peer: PeerId, cx: &Context<'_>) {
@@ -115,9 +127,12 @@ impl Connections {
     /// Ends what took too long; returns those peers.
     pub(crate) fn overdue(&mut self, cx: &Context<'_>) -> Vec<PeerId> {
         let now = cx.now.mono;
+        if self.late_at.is_some_and(|late| late > now) {
+            return Vec::new();
+        }
         let late: Vec<PeerId> = self.attempts.iter().filter(|(_, (_, until))| *until <= now).map(|(peer, _)| *peer).collect();
         for peer in &late {
-            self.attempts.remove(peer);
+            self.ended(peer);
             self.rest(*peer, cx);
         }
         late
@@ -147,20 +162,26 @@ impl Connections {
                 gap += 1 + cx.below(2 * cx.config.greeting_gap_ms);
             }
             if together == 0 {
+                // Nobody is left, and their room is not needed before the next start.
+                self.greetings = VecDeque::new();
                 break;
             }
             self.next_greeting = cx.after(gap);
+        }
+        if self.late_at.is_none() {
+            self.late_at = Some(self.earliest());
         }
     }
 
     fn start(&mut self, peer: PeerId, addresses: Vec<String>, cx: &mut Context<'_>) {
         let op = cx.op();
         self.attempts.insert(peer, (op, cx.after(cx.config.connect_timeout_ms)));
+        self.late_at = None;
         cx.emit(Effect::Connect { op, peer, addresses });
     }
 
     pub(crate) fn deadline(&self, connects_max: usize) -> Option<Mono> {
-        let late = self.attempts.values().map(|(_, until)| *until).min();
+        let late = Some(self.late_at.unwrap_or_else(|| self.earliest())).filter(|late| *late < Mono(u64::MAX));
         let room = self.attempts.len() < connects_max.div_ceil(2);
         let greeting = (room && !self.greetings.is_empty()).then_some(self.next_greeting);
         late.into_iter().chain(greeting).min()

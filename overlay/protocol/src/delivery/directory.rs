@@ -47,6 +47,8 @@ pub(crate) struct Directory {
     lookups: BTreeMap<Address, Option<(Op, Mono)>>,
     running: usize,
     own: BTreeMap<AccountId, Publication>,
+    /// The first moment at which a look-up or a publication is due; `None`: something changed since it was looked for.
+    due: Option<Mono>,
 }
 
 impl Directory {
@@ -60,6 +62,7 @@ impl Directory {
         this.at_peer = listed.collect();
         this.at_peer.sort_unstable();
         this.at_peer.dedup();
+        this.at_peer.shrink_to_fit();
         this
     }
 
@@ -180,6 +183,7 @@ impl Directory {
     }
 
     fn end(&mut self, address: Address, cx: &Context<'_>) {
+        self.due = None;
         self.lookups.remove(&address);
         self.running -= 1;
         if self.looked.len() >= LOOKED_MAX {
@@ -193,6 +197,10 @@ impl Directory {
 
     /// Ends the look-ups that took too long; returns their addresses.
     pub(crate) fn overdue(&mut self, cx: &Context<'_>) -> Vec<Address> {
+        if self.due.is_some_and(|due| due > cx.now.mono) {
+            return Vec::new();
+        }
+        self.due = None;
         let late = |running: &Option<(Op, Mono)>| running.is_some_and(|(_, until)| until <= cx.now.mono);
         let ended: Vec<Address> = self.lookups.iter().filter(|(_, running)| late(running)).map(|(address, _)| *address).collect();
         for address in &ended {
@@ -208,6 +216,7 @@ impl Directory {
 
     /// The account's card wants publishing, after `wait_ms`.
     pub(crate) fn publish(&mut self, account: AccountId, wait_ms: u64, cx: &Context<'_>) {
+        self.due = None;
         let due = cx.after(wait_ms);
         let publication = self.own.entry(account).or_insert(Publication { due, op: None, again: false, failures: 0 });
         if publication.op.is_some() {
@@ -219,17 +228,20 @@ impl Directory {
 
     /// A first peer is there: publish what waits for one.
     pub(crate) fn publish_waiting(&mut self, cx: &Context<'_>) {
+        self.due = None;
         for publication in self.own.values_mut().filter(|publication| publication.op.is_none() && publication.failures > 0) {
             publication.due = cx.now.mono;
         }
     }
 
     pub(crate) fn unpublish(&mut self, account: AccountId) {
+        self.due = None;
         self.own.remove(&account);
     }
 
     pub(crate) fn published(&mut self, op: Op, holders: u32, alone: bool, cx: &mut Context<'_>) {
         let Some(publication) = self.own.values_mut().find(|publication| publication.op == Some(op)) else { return };
+        self.due = None;
         publication.op = None;
         let every = cx.config.publish_every_ms;
         let wait = if std::mem::take(&mut publication.again) {
@@ -255,9 +267,13 @@ impl Directory {
             let op = cx.op();
             self.lookups.insert(address, Some((op, cx.after(cx.config.lookup_budget_ms))));
             self.running += 1;
+            self.due = None;
             cx.emit(Effect::Lookup { op, address });
         }
         let now = cx.now.mono;
+        if self.due.is_some_and(|due| due > now) {
+            return;
+        }
         for (account, publication) in
             self.own.iter_mut().filter(|(_, publication)| publication.op.is_none() && publication.due <= now)
         {
@@ -266,11 +282,16 @@ impl Directory {
             publication.due = cx.after(cx.config.publish_budget_ms);
             cx.emit(Effect::Publish { op, account: *account });
         }
+        self.due = Some(self.earliest());
+    }
+
+    fn earliest(&self) -> Mono {
+        let lookups = self.lookups.values().filter_map(|running| running.map(|(_, until)| until));
+        lookups.chain(self.own.values().map(|publication| publication.due)).min().unwrap_or(Mono(u64::MAX))
     }
 
     pub(crate) fn deadline(&self) -> Option<Mono> {
-        let lookups = self.lookups.values().filter_map(|running| running.map(|(_, until)| until));
-        lookups.chain(self.own.values().map(|publication| publication.due)).min()
+        Some(self.due.unwrap_or_else(|| self.earliest())).filter(|due| *due < Mono(u64::MAX))
     }
 }
 

@@ -60,6 +60,8 @@ pub(crate) struct Mailboxes {
     searches: BTreeMap<AccountId, Box<Search>>,
     /// The first moment at which one of `all` is due; `None`: something changed since it was looked for.
     first_due: Option<Mono>,
+    /// The same of `searches`.
+    first_search: Option<Mono>,
 }
 
 impl Mailboxes {
@@ -73,10 +75,7 @@ impl Mailboxes {
 
     /// Whose mailbox a queue is that one of our relays keeps.
     pub(crate) fn account_at(&self, peer: &PeerId, queue: &QueueName) -> Option<AccountId> {
-        self.all
-            .values()
-            .find(|mailbox| mailbox.relay.peer == *peer && mailbox.relay.queue == *queue)
-            .map(|mailbox| mailbox.relay.account)
+        self.all.keys().find(|(_, at, kept)| at == peer && kept == queue).map(|(account, ..)| *account)
     }
 
     /// A relay that has agreed to keep this account's letters, is connected, and is wanted.
@@ -145,10 +144,12 @@ impl Mailboxes {
     pub(crate) fn account_removed(&mut self, account: AccountId) {
         self.all.retain(|(owner, ..), _| *owner != account);
         self.searches.remove(&account);
+        self.first_search = None;
     }
 
     /// An account's letters may be at volunteers.
     pub(crate) fn account_added(&mut self, own: &OwnAccount) {
+        self.first_search = None;
         self.searches.insert(own.account, Box::new(Search { address: own.address, due: Mono(0), op: None, rounds: 0 }));
     }
 
@@ -161,7 +162,7 @@ impl Mailboxes {
         search.rounds = search.rounds.saturating_add(1);
         let wait = cx.jittered(cx.config.volunteer_collect_ms.min(soon));
         search.due = cx.after(wait);
-        self.first_due = None;
+        (self.first_due, self.first_search) = (None, None);
         let account = *account;
         let found = |key: &Key| places.iter().any(|place| (place.peer, place.queue) == (key.1, key.2));
         self.all.retain(|key, mailbox| !mailbox.volunteer || key.0 != account || found(key));
@@ -188,10 +189,10 @@ impl Mailboxes {
 
     /// Looks for volunteers where it is time.
     fn seek(&mut self, connections: &Connections, cx: &mut Context<'_>) {
-        if !connections.any_up() {
+        let now = cx.now.mono;
+        if !connections.any_up() || self.first_search.is_some_and(|due| due > now) {
             return;
         }
-        let now = cx.now.mono;
         for search in self.searches.values_mut().filter(|search| search.due <= now) {
             let op = cx.op();
             // An answer that never comes is as good as none.
@@ -199,11 +200,12 @@ impl Mailboxes {
             (search.op, search.due) = (Some(op), cx.after(wait));
             cx.emit(Effect::Volunteers { op, address: search.address });
         }
+        self.first_search = Some(self.earliest_search());
     }
 
     /// The network is new, or the node has just started: everything at once.
     pub(crate) fn wake_all(&mut self, now: Mono) {
-        self.first_due = None;
+        (self.first_due, self.first_search) = (None, None);
         for mailbox in self.all.values_mut() {
             (mailbox.due, mailbox.failures) = (now, 0);
         }
@@ -226,7 +228,7 @@ impl Mailboxes {
     }
 
     pub(crate) fn peer_up(&mut self, peer: PeerId, now: Mono) {
-        for mailbox in self.all.values_mut().filter(|mailbox| mailbox.relay.peer == peer) {
+        for mailbox in at(&mut self.all, peer) {
             self.first_due = None;
             mailbox.begin();
             (mailbox.due, mailbox.failures) = (now, 0);
@@ -234,7 +236,7 @@ impl Mailboxes {
     }
 
     pub(crate) fn peer_down(&mut self, peer: PeerId, cx: &mut Context<'_>) {
-        for mailbox in self.all.values_mut().filter(|mailbox| mailbox.relay.peer == peer) {
+        for mailbox in at(&mut self.all, peer) {
             self.first_due = None;
             mailbox.asking = None;
             mailbox.begin();
@@ -245,7 +247,7 @@ impl Mailboxes {
 
     /// No connection to that peer came about.
     pub(crate) fn unreachable(&mut self, peer: PeerId, cx: &mut Context<'_>) {
-        for mailbox in self.all.values_mut().filter(|mailbox| mailbox.relay.peer == peer) {
+        for mailbox in at(&mut self.all, peer) {
             self.first_due = None;
             mailbox.put_off(cx);
         }
@@ -315,12 +317,21 @@ impl Mailboxes {
         self.all.values().map(|mailbox| mailbox.due).min().unwrap_or(Mono(u64::MAX))
     }
 
+    fn earliest_search(&self) -> Mono {
+        self.searches.values().map(|search| search.due).min().unwrap_or(Mono(u64::MAX))
+    }
+
     pub(crate) fn deadline(&self, any_up: bool) -> Option<Mono> {
         let mailboxes = self.first_due.unwrap_or_else(|| self.earliest());
         // Without anybody to ask, the first connection is waited for, not the clock.
-        let searches = self.searches.values().map(|search| search.due).filter(|_| any_up);
-        searches.chain([mailboxes]).min().filter(|due| *due < Mono(u64::MAX))
+        let searches = any_up.then(|| self.first_search.unwrap_or_else(|| self.earliest_search()));
+        searches.into_iter().chain([mailboxes]).min().filter(|due| *due < Mono(u64::MAX))
     }
+}
+
+/// The mailboxes at this peer: the names say where they are, so that nothing else is looked at.
+fn at(all: &mut BTreeMap<Key, Box<Mailbox>>, peer: PeerId) -> impl Iterator<Item = &mut Mailbox> {
+    all.iter_mut().filter(move |((_, at, _), _)| *at == peer).map(|(_, mailbox)| &mut **mailbox)
 }
 
 /// What is to be asked of a relay, from the beginning.

@@ -77,6 +77,8 @@ pub(crate) struct Outbox {
     items: BTreeMap<EntryId, Box<Item>>,
     index: BTreeMap<Address, BTreeSet<(MailId, EntryId)>>,
     timers: BTreeSet<(Mono, EntryId)>,
+    /// Those for which volunteers were found.
+    volunteered: BTreeSet<EntryId>,
     works: BTreeMap<Op, Work>,
     batches: BTreeMap<BatchId, Batch>,
     to_seal: BTreeSet<EntryId>,
@@ -100,6 +102,7 @@ impl Outbox {
             items: BTreeMap::new(),
             index: BTreeMap::new(),
             timers: BTreeSet::new(),
+            volunteered: BTreeSet::new(),
             works: BTreeMap::new(),
             batches: BTreeMap::new(),
             to_seal: BTreeSet::new(),
@@ -171,6 +174,7 @@ impl Outbox {
         self.leave(id);
         let item = self.items.remove(&id)?;
         self.timers.remove(&(item.wake, id));
+        self.volunteered.remove(&id);
         if let Some(mails) = self.index.get_mut(&item.recipient) {
             mails.remove(&(item.mid, id));
             if mails.is_empty() {
@@ -238,7 +242,7 @@ impl Outbox {
 
     /// A node that may take letters of ours is connected.
     pub(crate) fn peer_up(&mut self, peer: PeerId, cx: &mut Context<'_>, road: &mut Road<'_>) {
-        for address in road.directory.at(peer) {
+        for address in self.recipients_at(peer, road) {
             for id in self.entries_for(address) {
                 self.greeted(id, peer, cx, road);
             }
@@ -249,10 +253,15 @@ impl Outbox {
         self.show_again(peer, cx);
     }
 
+    /// Whose cards list this node, where somebody is written to at all.
+    fn recipients_at(&self, peer: PeerId, road: &Road<'_>) -> Vec<Address> {
+        if self.items.is_empty() { Vec::new() } else { road.directory.at(peer) }
+    }
+
     /// Entries that wait for a volunteer to be reached: those stand in no card.
     fn seeking(&self, peer: PeerId) -> Vec<EntryId> {
         let seeking = |item: &Item| item.state == State::Connecting && item.volunteers.iter().any(|place| place.peer == peer);
-        self.items.iter().filter(|(_, item)| seeking(item)).map(|(id, _)| *id).collect()
+        self.volunteered.iter().copied().filter(|id| self.items.get(id).is_some_and(|item| seeking(item))).collect()
     }
 
     /// What was on its way to that peer is not any more.
@@ -275,7 +284,7 @@ impl Outbox {
 
     /// No connection to that peer came about.
     pub(crate) fn unreachable(&mut self, peer: PeerId, cx: &mut Context<'_>, road: &mut Road<'_>) {
-        for address in road.directory.at(peer) {
+        for address in self.recipients_at(peer, road) {
             for id in self.entries_for(address) {
                 if self.items.get(&id).is_some_and(|item| item.state == State::Connecting) {
                     self.set_idle(id);

@@ -128,6 +128,8 @@ struct Rate {
 #[derive(Clone, Debug)]
 pub(crate) struct Relay {
     queues: BTreeMap<QueueName, Box<Queue>>,
+    /// Those of them in which something waits for an owner who is there, with that owner.
+    ready: BTreeMap<QueueName, PeerId>,
     /// Who asked, while this node volunteers, for a mailbox that may come into being: it is told at once.
     watchers: BTreeMap<QueueName, PeerId>,
     kept: BTreeMap<EnvelopeId, Box<Kept>>,
@@ -169,6 +171,7 @@ impl Relay {
         let off = if passed == 0 { 0 } else { age::credit(now.wall.0.saturating_sub(at.0)) };
         let mut relay = Self {
             queues: BTreeMap::new(),
+            ready: BTreeMap::new(),
             watchers: BTreeMap::new(),
             kept: BTreeMap::new(),
             incoming: BTreeMap::new(),
@@ -275,6 +278,7 @@ impl Relay {
                 }
             }
         }
+        self.settle(&held.queue);
         let kept = Kept { held, offered: None, rest: Mono(0), acking: false, forgetting: false, passed: BTreeSet::new() };
         self.kept.insert(kept.held.envelope, Box::new(kept));
     }
@@ -301,6 +305,16 @@ impl Relay {
         if empty {
             self.queues.remove(&held.queue);
         }
+        self.settle(&held.queue);
+    }
+
+    /// What waits in a mailbox, or whether its owner is there, has changed.
+    fn settle(&mut self, name: &QueueName) {
+        let owner = self.queues.get(name).filter(|queue| !queue.waiting.is_empty()).and_then(|queue| queue.owner);
+        match owner {
+            Some(owner) => self.ready.insert(*name, owner),
+            None => self.ready.remove(name),
+        };
     }
 
     fn refuse(token: Token, reason: RefusedReason, cx: &mut Context<'_>) {
@@ -334,6 +348,7 @@ impl Relay {
         for queue in self.queues.values_mut().filter(|queue| queue.owner.as_ref() == Some(peer)) {
             queue.owner = None;
         }
+        self.ready.retain(|_, owner| owner != peer);
         self.watchers.retain(|_, watcher| watcher != peer);
         self.incoming.retain(|_, incoming| incoming.peer != *peer || incoming.writing);
         self.unpass(peer);

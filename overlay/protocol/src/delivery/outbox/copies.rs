@@ -40,12 +40,17 @@ struct Kept {
 pub(super) struct Grace {
     kept: BTreeMap<EnvelopeId, Kept>,
     bytes: u64,
+    /// When the first of them goes; `None`: there is none.
+    first: Option<Mono>,
     /// Peers that run anew and are to be shown what they said to have.
     anew: std::collections::BTreeSet<PeerId>,
 }
 
 impl Grace {
     pub(super) fn tick(&mut self, cx: &mut Context<'_>) {
+        if self.first.is_none_or(|first| first > cx.now.mono) {
+            return;
+        }
         let over: Vec<EnvelopeId> =
             self.kept.iter().filter(|(_, kept)| kept.until <= cx.now.mono).map(|(envelope, _)| *envelope).collect();
         for envelope in over {
@@ -54,10 +59,11 @@ impl Grace {
             }
             cx.emit(Effect::Discard(envelope));
         }
+        self.first = self.kept.values().map(|kept| kept.until).min();
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
-        self.kept.values().map(|kept| kept.until).min()
+        self.first
     }
 }
 
@@ -79,6 +85,7 @@ impl Outbox {
             peer: copy.peer,
             until: cx.after(cx.config.grace_copy_ms),
         };
+        self.grace.first = Some(self.grace.first.map_or(kept.until, |first| first.min(kept.until)));
         self.grace.kept.insert(sealed.envelope, kept);
     }
 

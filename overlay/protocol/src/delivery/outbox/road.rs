@@ -197,6 +197,11 @@ impl Outbox {
             .filter(|place| place.kind == PlaceKind::Volunteer)
             .take(CANDIDATES_MAX.saturating_sub(listed))
             .collect();
+        if item.volunteers.is_empty() {
+            self.volunteered.remove(&id);
+        } else {
+            self.volunteered.insert(id);
+        }
         self.offer(id, cx, road);
         self.arm(id, cx);
     }

@@ -132,6 +132,7 @@ impl Relay {
             self.lose(&envelope);
         }
         self.queues.remove(name);
+        self.settle(name);
     }
 
     /// A person ends the hosting of a mailbox.
@@ -161,5 +162,6 @@ impl Relay {
         if let Some(queue) = self.queues.get_mut(&held.queue).filter(|queue| queue.owner.is_none()) {
             queue.owner = watcher.copied();
         }
+        self.settle(&held.queue);
     }
 }

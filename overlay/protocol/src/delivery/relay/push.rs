@@ -32,18 +32,14 @@ impl Relay {
                 queue.waiting.insert((kept.held.since_ms, kept.held.envelope));
             }
         }
+        self.settle(name);
     }
 
     /// Starts what there is room for: mailboxes take turns.
     pub(crate) fn pump(&mut self, connections: &Connections, cx: &mut Context<'_>) {
         self.rest_until = None;
-        let owned: Vec<(QueueName, PeerId)> = self
-            .queues
-            .iter()
-            .filter(|(_, queue)| !queue.waiting.is_empty())
-            .filter_map(|(name, queue)| Some((*name, queue.owner?)))
-            .collect();
-        for (name, peer) in owned {
+        let ready: Vec<(QueueName, PeerId)> = self.ready.iter().map(|(name, owner)| (*name, *owner)).collect();
+        for (name, peer) in ready {
             self.pump_queue(name, peer, cx);
         }
         self.pass_on(connections, cx);
@@ -193,9 +189,10 @@ impl Relay {
             OfferOutcome::Have | OfferOutcome::Stored { .. } if kept.held.acked_ms.is_some() => {
                 // It had it already, before it was started anew.
                 let (queue, place) = (kept.held.queue, (kept.held.since_ms, envelope));
-                if let Some(queue) = self.queues.get_mut(&queue) {
-                    queue.waiting.remove(&place);
+                if let Some(known) = self.queues.get_mut(&queue) {
+                    known.waiting.remove(&place);
                 }
+                self.settle(&queue);
             }
             OfferOutcome::Have | OfferOutcome::Stored { .. } => {
                 self.is_collected(envelope, clock, cx);
@@ -235,6 +232,7 @@ impl Relay {
                 queue.slots.remove(&(effort, *envelope));
             }
         }
+        self.settle(&name);
         if let Some(held) = onward {
             self.carried(&held);
         }
