@@ -221,7 +221,7 @@ pub fn growth(parts: &[Part]) -> Vec<Growth> {
     };
     type Measure = fn(&Outcome) -> f64;
     let measures: [(&str, Measure); 3] = [
-        ("seconds", |run| run.seconds),
+        ("seconds of a core", |run| run.seconds),
         ("MB of memory", |run| run.memory as f64 / 1e6),
         ("bytes a mail", |run| (run.traffic.mail_bytes + run.traffic.control_bytes) as f64 / run.summary.mails.max(1) as f64),
     ];

@@ -34,7 +34,7 @@ pub struct Outcome {
     pub special: Vec<(String, f64)>,
     /// Bytes of memory that the world took, as far as the system says.
     pub memory: u64,
-    /// Seconds that the run took on this machine.
+    /// Seconds for which one core of this machine worked at it.
     pub seconds: f64,
     /// Names everything that happened.
     pub digest: String,
@@ -247,7 +247,7 @@ impl Question {
     pub fn bytes(&self) -> u64 {
         match &self.world {
             What::Pairs(pairs) => run::bytes(u64::from(pairs.pairs) * 4, pairs.days),
-            What::People(people) => run::bytes(u64::from(people.people), people.days),
+            What::People(people) => run::bytes_of_people(people.people.into(), people.days, people.after),
             What::Family(_) => run::bytes(10, 400),
             What::List(list) => run::bytes(u64::from(list.recipients), 10),
             What::Flood(flood) => run::bytes(u64::from(flood.strangers) * 10, flood.days),
@@ -258,7 +258,7 @@ impl Question {
     /// Runs it with this seed. What was stopped before its end counts as far as it came; one that cannot be run comes to nothing.
     #[must_use]
     pub fn run(&self, seed: u64, attention: &Attention<'_>) -> Option<Outcome> {
-        let (config, begun) = (self.config().ok()?, std::time::Instant::now());
+        let (config, watch) = (self.config().ok()?, run::Watch::start());
         let outcome = match &self.world {
             What::Pairs(pairs) => pairs.run_with(seed, config, attention),
             What::People(people) => people.run(seed, config, attention),
@@ -267,7 +267,7 @@ impl Question {
             What::Flood(flood) => flood.run(seed, config, attention),
             What::Trace(trace) => trace.run(seed, config, attention),
         };
-        Some(Outcome { seconds: begun.elapsed().as_secs_f64(), ..outcome })
+        Some(Outcome { seconds: watch.seconds(), ..outcome })
     }
 }
 

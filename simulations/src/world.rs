@@ -55,10 +55,31 @@ enum Happening {
     /// A node has met somebody in the directory.
     Neighbour(u32, u32),
     Event(u32, u32, Box<Event>),
+    /// The same of what happens most, without the room that an event takes.
+    Contact(u32, u32, Contact, u32),
     Commit(u32, u32),
     Connect(u32, u32, Op, u32),
     Tick(u32, u32),
     Incident(Box<Incident>),
+}
+
+/// What a node sees of another one.
+#[derive(Clone, Copy, Debug)]
+enum Contact {
+    Up,
+    Down,
+    Restarted,
+}
+
+impl Contact {
+    fn event(self, of: u32) -> Event {
+        let peer = names::peer(of);
+        match self {
+            Self::Up => Event::PeerUp(peer),
+            Self::Down => Event::PeerDown(peer),
+            Self::Restarted => Event::PeerRestarted(peer),
+        }
+    }
 }
 
 /// What is asked for in one commit.
@@ -480,6 +501,11 @@ impl World {
                     self.handle(node, *event);
                 }
             }
+            Happening::Contact(node, boot, contact, of) => {
+                if self.runs(node, boot) {
+                    self.handle(node, contact.event(of));
+                }
+            }
             Happening::Commit(node, boot) => {
                 if self.runs(node, boot) {
                     self.commit(node);
@@ -542,6 +568,12 @@ impl World {
         self.calendar.put(self.now + wait, Happening::Event(node, boot, Box::new(event)));
     }
 
+    /// A node sees this of another one, now.
+    fn sees(&mut self, node: u32, contact: Contact, of: u32) {
+        let boot = self.nodes[node as usize].boot;
+        self.calendar.put(self.now, Happening::Contact(node, boot, contact, of));
+    }
+
     /// The card of a node.
     fn card(&self, of: u32, learned: Wall) -> CardInfo {
         let places = Arc::clone(&self.places[of as usize]);
@@ -552,8 +584,8 @@ impl World {
         if self.nodes[one as usize].peers.remove(&other) {
             self.nodes[other as usize].peers.remove(&one);
             self.break_off(one, other);
-            self.tell(one, 0, Event::PeerDown(names::peer(other)));
-            self.tell(other, 0, Event::PeerDown(names::peer(one)));
+            self.sees(one, Contact::Down, other);
+            self.sees(other, Contact::Down, one);
         }
     }
 
@@ -585,11 +617,11 @@ impl World {
             for (node, of) in [(one, other), (other, one)] {
                 let boot = self.nodes[of as usize].boot;
                 if self.nodes[node as usize].met.insert(of, boot) != Some(boot) {
-                    self.tell(node, 0, Event::PeerRestarted(names::peer(of)));
+                    self.sees(node, Contact::Restarted, of);
                 }
             }
-            self.tell(one, 0, Event::PeerUp(names::peer(other)));
-            self.tell(other, 0, Event::PeerUp(names::peer(one)));
+            self.sees(one, Contact::Up, other);
+            self.sees(other, Contact::Up, one);
         }
         true
     }

@@ -226,14 +226,12 @@ impl People {
         let known: Vec<Vec<u32>> = (0..self.people).map(|person| self.contacts_of(person, seed)).collect();
         let mut relays: Vec<Vec<u32>> = (0..self.people).map(|person| self.relays_of(person, &known, &pi_of)).collect();
         relays.resize(next_pi as usize, Vec::new());
-        // Who is written to only while away writes nothing: their sessions are those of the days after.
-        let writing: Vec<Sessions> = all[..self.people as usize].to_vec();
         let mut world = World::new(seed, config, all, relays.clone());
         self.network(&mut world, next_pi, seed);
         for person in 0..self.people {
             relays[person as usize].iter().for_each(|relay| world.introduce(person, *relay));
             known[person as usize].iter().for_each(|other| world.introduce(person, *other));
-            self.write(&mut world, person, &known[person as usize], &writing[person as usize], seed);
+            self.write(&mut world, person, &known[person as usize], seed);
         }
         if let Some(hour) = self.blackout_h {
             let at = (hour * HOUR as f64) as u64;
@@ -292,9 +290,10 @@ impl People {
         world.directory(0.0, &hidden);
     }
 
-    fn write(&self, world: &mut World, person: u32, known: &[u32], on: &Sessions, seed: u64) {
+    fn write(&self, world: &mut World, person: u32, known: &[u32], seed: u64) {
         let mut stream = Stream::new(seed, person, Purpose::Writing);
-        for at in moments(on, self.days * DAY, self.a_day, &mut stream) {
+        // Who is written to only while away writes nothing: their sessions are those of the days after.
+        for at in moments(world.sessions(person), self.days * DAY, self.a_day, &mut stream) {
             let mut to = known.get(favourite(known.len(), &mut stream)).copied();
             if self.strangers > 0.0 && stream.chance(self.strangers) {
                 to = Some((person + 1 + u32::try_from(stream.below(u64::from(self.people) - 1)).unwrap_or(0)) % self.people);

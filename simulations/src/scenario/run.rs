@@ -1,6 +1,7 @@
 //! Running a world to its end, or until somebody has seen enough.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use super::Outcome;
 use crate::availability::DAY;
@@ -13,6 +14,10 @@ const PIECES: u64 = 200;
 const NODE_BYTES: u64 = 9 * 1024;
 const MAIL_BYTES: u64 = 200;
 const MAILS_A_DAY: u64 = 5;
+/// Bytes of somebody in a town, with a share of a machine that is always on, and with what lies there.
+const PERSON_BYTES: u64 = 18 * 1024;
+/// Bytes of a person's sessions of a day.
+const SESSIONS_BYTES: u64 = 64;
 
 /// Who watches a run.
 pub struct Attention<'a> {
@@ -59,6 +64,32 @@ pub(super) fn outcome(world: &World, special: Vec<(String, f64)>) -> Outcome {
     }
 }
 
+/// For how long a core works for this thread. What else the machine does costs no time by this watch, where the system says so much; elsewhere all that
+/// passes counts.
+pub(super) struct Watch {
+    begun: Instant,
+    worked: Option<f64>,
+}
+
+impl Watch {
+    pub(super) fn start() -> Self {
+        Self { begun: Instant::now(), worked: Self::worked() }
+    }
+
+    /// Seconds since the start.
+    pub(super) fn seconds(&self) -> f64 {
+        let worked = self.worked.zip(Self::worked()).map(|(before, now)| now - before);
+        worked.unwrap_or_else(|| self.begun.elapsed().as_secs_f64())
+    }
+
+    /// Seconds since this thread began.
+    fn worked() -> Option<f64> {
+        let statistics = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+        let ns = statistics.split_whitespace().next()?.parse::<u64>().ok()?;
+        Some(ns as f64 / 1e9)
+    }
+}
+
 /// Bytes of memory that this process has, as far as the system says.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -70,6 +101,11 @@ fn resident() -> u64 {
 /// Bytes that a world of so many nodes takes in so many days, more or less.
 pub(super) fn bytes(nodes: u64, days: u64) -> u64 {
     nodes * (NODE_BYTES + days * (MAILS_A_DAY * MAIL_BYTES + 32))
+}
+
+/// The same of people who know each other, and have machines and relays.
+pub(super) fn bytes_of_people(people: u64, days: u64, after: u64) -> u64 {
+    people * (PERSON_BYTES + days * MAILS_A_DAY * MAIL_BYTES + (days + after) * SESSIONS_BYTES)
 }
 
 /// So long after the last mail a run ends, in ms.
