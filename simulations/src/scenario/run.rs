@@ -15,7 +15,9 @@ const NODE_BYTES: u64 = 9 * 1024;
 const MAIL_BYTES: u64 = 200;
 const MAILS_A_DAY: u64 = 5;
 /// Bytes of somebody in a town, with a share of a machine that is always on, and with what lies there.
-const PERSON_BYTES: u64 = 18 * 1024;
+const PERSON_BYTES: u64 = 20 * 1024;
+/// Bytes of a town without anybody in it: the program and the calendar.
+const TOWN_BYTES: u64 = 8 << 20;
 /// Bytes of a person's sessions of a day.
 const SESSIONS_BYTES: u64 = 64;
 
@@ -105,7 +107,7 @@ pub(super) fn bytes(nodes: u64, days: u64) -> u64 {
 
 /// The same of people who know each other, and have machines and relays.
 pub(super) fn bytes_of_people(people: u64, days: u64, after: u64) -> u64 {
-    people * (PERSON_BYTES + days * MAILS_A_DAY * MAIL_BYTES + (days + after) * SESSIONS_BYTES)
+    TOWN_BYTES + people * (PERSON_BYTES + days * MAILS_A_DAY * MAIL_BYTES + (days + after) * SESSIONS_BYTES)
 }
 
 /// So long after the last mail a run ends, in ms.
