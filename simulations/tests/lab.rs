@@ -54,7 +54,7 @@ fn what_cannot_be_played_exits_2_and_says_what_is_allowed() {
     let (out, bad, kith) = (out.to_str().unwrap(), bad.to_str().unwrap(), kith.to_str().unwrap());
     for (arguments, said) in [
         (&["--kith", "/nowhere/kith"][..], "cargo build --release -p kithmail"),
-        (&["--kith", kith, "--trace", bad], "line 2: `0,5,1` is not NODE,ON,OFF"),
+        (&["--kith", kith, "--trace", bad], "line 2 is \"0,5,1\": a line is NODE,ON,OFF"),
         (&["--kith", kith, "--trace", "/nowhere/trace.csv"], "/nowhere/trace.csv"),
         (&["--kith", kith, "--nodes", "1"], "2..=60"),
         (&["--kith", kith, "--pace", "0"], "1..=10000"),
