@@ -107,7 +107,7 @@ impl Default for Limits {
             established_per_peer: 4,
             memory: 192 << 20,
             idle: Duration::from_secs(120),
-            inbound_streams_per_peer: 12,
+            inbound_streams_per_peer: 24,
             inbound_streams: 64,
             minimum_rate: 10_000,
             rate_grace: Duration::from_secs(10),

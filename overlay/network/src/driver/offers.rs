@@ -17,7 +17,7 @@ use crate::service::{Asked, Event, Ticket};
 use crate::transfer::{self, Link, Outgoing};
 
 /// Offers of ours to one peer at a time: fewer than the streams that it takes from us.
-const RUNNING_PER_PEER_MAX: usize = 6;
+const RUNNING_PER_PEER_MAX: usize = 16;
 /// Offers of ours at a time.
 const RUNNING_MAX: usize = 64;
 /// Offers of ours that wait for their turn, to one peer.

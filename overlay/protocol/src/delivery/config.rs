@@ -125,7 +125,7 @@ pub struct Config {
     pub seals_max: usize,
     /// Offers in flight to all peers. 64.
     pub offers_max: usize,
-    /// Offers in flight to one peer. 8.
+    /// Offers in flight to one peer: enough for what waits to be committed there to share a sync. 20.
     pub offers_per_peer: usize,
     /// Connections being made. 32.
     pub connects_max: usize,
@@ -133,7 +133,7 @@ pub struct Config {
     pub lookups_max: usize,
     /// Envelopes being received. 64.
     pub receptions_max: usize,
-    /// Envelopes being received from one peer. 8.
+    /// Envelopes being received from one peer. 20.
     pub receptions_per_peer: usize,
 }
 
@@ -196,11 +196,11 @@ impl Default for Config {
             requests_max: 20,
             seals_max: 16,
             offers_max: 64,
-            offers_per_peer: 8,
+            offers_per_peer: 20,
             connects_max: 32,
             lookups_max: 16,
             receptions_max: 64,
-            receptions_per_peer: 8,
+            receptions_per_peer: 20,
         }
     }
 }
