@@ -63,6 +63,11 @@ impl Disk {
         }
     }
 
+    /// Whether it is one of the file system's.
+    pub(crate) fn is_real(&self) -> bool {
+        matches!(self, Self::Real(_))
+    }
+
     /// Unix seconds as the machine believes them.
     pub fn now(&self) -> i64 {
         match self {

@@ -12,6 +12,7 @@ pub mod feed;
 pub mod folder;
 pub mod header;
 pub mod hosting;
+mod journal;
 pub mod legacy;
 mod log;
 pub mod mailbox;

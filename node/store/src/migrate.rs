@@ -2,8 +2,9 @@
 //!
 //! Format 1 had no tables for what is kept for others, for strangers' mails and for envelopes seen; format 2 adds them, empty. Format 3
 //! adds the table that says how much of what vanished from a folder is forgotten: nothing, at first. Format 4 adds the gateway's tables, empty,
-//! and excerpts of headers: none, at first; they are written when somebody asks for them. Format 5 adds gists of messages in the same way.
-//! A store of a newer format is left alone: serving it could lose what it says.
+//! and excerpts of headers: none, at first; they are written when somebody asks for them. Format 5 adds gists of messages in the same way, and keeps
+//! what was written last in a journal (`journal.rs`), which an older Kith would not look at. A store of a newer format is left alone: serving it
+//! could lose what it says.
 
 use std::path::Path;
 
@@ -11,6 +12,7 @@ use redb::Database;
 
 use crate::StoreError;
 use crate::error::OpenError;
+use crate::journal::TurnKey;
 use crate::schema::{self, FORMAT, meta};
 
 /// The first format, which lacks everything in [`ADDED`].
@@ -68,6 +70,7 @@ pub(crate) fn upgrade(database: &Database) -> Result<(), StoreError> {
     transaction.set_quick_repair(true);
     schema::create_all(&transaction)?;
     transaction.open_table(schema::META)?.insert(meta::FORMAT, FORMAT)?;
+    TurnKey::renew(&transaction)?;
     transaction.commit()?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `kith repair`: everything that can be read goes to a fresh database, the views are rebuilt from the log.
 //!
-//! The damaged file is copied aside first (`store.redb.damaged-<Unix seconds>`), the repaired one is complete and checked before it
+//! The damaged file and its journal are copied aside first (`store.redb.damaged-<Unix seconds>`), the repaired one is complete and checked before it
 //! takes the place of the other: a crash in between leaves the home as it was. What a damaged log has lost is told again from the
 //! views, as far as their rows stand; messages whose bytes are gone are taken out of their folders and counted.
 
@@ -13,6 +13,7 @@ use std::path::Path;
 use redb::{Database, ReadableDatabase};
 
 use crate::disk::{Backend, Disk, Watch};
+use crate::journal::{Found, JOURNAL, TurnKey};
 use crate::schema::{self, Copied, meta};
 use crate::store::{self, guarded, of_io, of_store};
 use crate::verify::{Progress, Report};
@@ -58,6 +59,9 @@ pub fn repair_on(disk: &Disk, options: Options, progress: &mut dyn FnMut(Progres
     let lock = store::lock(disk)?;
     let kept_as = format!("{}-{}", schema::DATABASE_DAMAGED, disk.now());
     copy(disk, schema::DATABASE, &kept_as).map_err(io)?;
+    if disk.exists(JOURNAL).map_err(io)? {
+        copy(disk, JOURNAL, &format!("{JOURNAL}.damaged-{}", disk.now())).map_err(io)?;
+    }
     let copied = salvage(disk, options.cache_bytes).map_err(|error| of_store(disk, error))?;
     let mut repaired = RepairReport { kept_as, ..RepairReport::default() };
     for Copied { table, rows, complete } in copied {
@@ -103,8 +107,19 @@ fn salvage(disk: &Disk, cache_bytes: usize) -> Result<Vec<Copied>, StoreError> {
     if let Ok(Some(found)) = found {
         copied.iter_mut().filter(|copied| migrate::may_lack(found, copied.table)).for_each(|copied| copied.complete = true);
     }
+    // Rows that the file had not got yet go over what it has.
+    match guarded(|| TurnKey::read(&reading.open_table(schema::META)?)) {
+        Ok(Some(key)) => {
+            let journal = Found::of(disk, key)?;
+            let complete = guarded(|| journal.put(&writing)).is_ok() && !journal.gap;
+            copied.push(Copied { table: JOURNAL, rows: 0, complete });
+        }
+        Ok(None) => {}
+        Err(_) => copied.push(Copied { table: JOURNAL, rows: 0, complete: false }),
+    }
     // A damaged number must not keep the repaired store shut.
     writing.open_table(schema::META)?.insert(meta::FORMAT, schema::FORMAT)?;
+    TurnKey::renew(&writing)?;
     writing.commit()?;
     if copied.iter().all(|table| table.rows == 0) {
         return Err(StoreError::damaged("nothing in it can be read: put back a backup"));

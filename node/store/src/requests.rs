@@ -141,7 +141,7 @@ impl Transaction<'_> {
         if requests.range(requests_in(account))?.count() < REQUESTS_MAX {
             return Ok(());
         }
-        let mut kept = waiting(&requests, &self.view(PLACEMENTS)?, requests_in(account))?;
+        let mut kept = waiting(&*requests, &*self.view(PLACEMENTS)?, requests_in(account))?;
         kept.sort_unstable_by_key(|waiting| (waiting.at_ms, waiting.key));
         kept.drain(..(kept.len() + 1).saturating_sub(REQUESTS_MAX));
         let kept: std::collections::BTreeSet<RequestKey> = kept.iter().map(|waiting| waiting.key).collect();
@@ -154,7 +154,7 @@ impl Transaction<'_> {
         let keys = requests_of(account, from);
         let mut requests = self.table(REQUESTS)?;
         let mut mails: BTreeMap<u64, BTreeMap<u32, MailId>> = BTreeMap::new();
-        for Waiting { key, folder, uid, .. } in waiting(&requests, &self.view(PLACEMENTS)?, keys.clone())? {
+        for Waiting { key, folder, uid, .. } in waiting(&*requests, &*self.view(PLACEMENTS)?, keys.clone())? {
             mails.entry(folder).or_default().insert(uid, MailId(key.2));
         }
         requests.retain_in(keys, |_, _| false)?;

@@ -1,6 +1,6 @@
 //! Every table: what its rows mean, when they change, what never does.
 //!
-//! One redb file, `store.redb`, beside `blobs/` (large messages), `staging/` (messages being written), `spool/` (envelopes in
+//! One redb file, `store.redb`, with the `journal` of what it has not got yet, beside `blobs/` (large messages), `staging/` (messages being written), `spool/` (envelopes in
 //! transit), `keys` (what secrets are sealed under) and `lock`. Numbers in keys sort by value. Rows marked *view* follow from the log: `kith verify` recomputes them,
 //! `kith repair` rebuilds them. All other rows are the only copy of what they say.
 
@@ -29,6 +29,11 @@ pub(crate) mod meta {
     pub(crate) const FORMAT: &str = "format";
     /// The number of the body that was stored last. Only grows.
     pub(crate) const BODY: &str = "body";
+    /// The two halves of the key under which records of the journal count, and their checksum: see `journal.rs`. Changes whenever the journal
+    /// begins anew.
+    pub(crate) const JOURNAL: &str = "journal";
+    pub(crate) const JOURNAL_MORE: &str = "journal/more";
+    pub(crate) const JOURNAL_CHECK: &str = "journal/check";
     /// The clock that letters are dated by, and the wall time at which it was moved last; both in ms and signed.
     pub(crate) const LETTERS_CLOCK: &str = "letters/clock";
     pub(crate) const LETTERS_WALL: &str = "letters/wall";
@@ -83,6 +88,21 @@ fn copy_rows<K: Key + 'static, V: Value + 'static>(
     }
 }
 
+/// Puts a row, or removes it where there is no value.
+fn put_row<K: Key + 'static, V: Value + 'static>(
+    to: &WriteTransaction,
+    definition: TableDefinition<'static, K, V>,
+    key: &[u8],
+    value: Option<&[u8]>,
+) -> Result<(), StoreError> {
+    let mut table = to.open_table(definition)?;
+    match value {
+        Some(value) => table.insert(K::from_bytes(key), V::from_bytes(value))?,
+        None => table.remove(K::from_bytes(key))?,
+    };
+    Ok(())
+}
+
 macro_rules! tables {
     ($($(#[$doc:meta])* $name:ident: $key:ty => $value:ty = $text:literal;)*) => {
         $($(#[$doc])* pub(crate) const $name: TableDefinition<'static, $key, $value> = TableDefinition::new($text);)*
@@ -91,6 +111,15 @@ macro_rules! tables {
         pub(crate) fn create_all(transaction: &WriteTransaction) -> Result<(), StoreError> {
             $(transaction.open_table($name)?;)*
             Ok(())
+        }
+
+        /// Puts a row of the table of that name as bytes, or removes it; `false` where there is no such table.
+        pub(crate) fn put(to: &WriteTransaction, table: &[u8], key: &[u8], value: Option<&[u8]>) -> Result<bool, StoreError> {
+            match std::str::from_utf8(table) {
+                $(Ok($text) => put_row(to, $name, key, value)?,)*
+                _ => return Ok(false),
+            }
+            Ok(true)
         }
 
         /// Copies every row that can be read.

@@ -6,13 +6,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::JoinHandle;
 
-use redb::{Database, Key, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTableMetadata as _, TableDefinition, Value};
+use redb::{
+    Database, Durability, Key, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTableMetadata as _, TableDefinition,
+    Value,
+};
 
 use crate::account::Remembered;
 use crate::blob::Registry;
 use crate::disk::{Backend, Disk, Lock, Trouble, Watch};
 pub use crate::error::{Class, OpenError, StoreError};
 use crate::feed::Feed;
+use crate::journal::{Journal, TurnKey};
 use crate::schema::{self, meta};
 use crate::secret::Keyring;
 pub use crate::writer::Transaction;
@@ -53,6 +57,8 @@ pub(crate) struct Core {
     /// `None` when closed, or while it could not be opened anew after trouble. Readers hold it shared while they read: opening
     /// anew waits for them, so that no reader follows pages that the new writer takes for free.
     opened: RwLock<Option<Opened>>,
+    /// What is durable and not in the file yet. Locked after `opened`.
+    journal: Mutex<Journal>,
     closed: AtomicBool,
     /// Why the handle is dead; set once.
     broken: OnceLock<String>,
@@ -245,9 +251,15 @@ impl Core {
         }
         let opened = Opened::open(&disk, file, options.cache_bytes).map_err(|error| of_store(&disk, error))?;
         let format = guarded(|| opened.format()).map_err(|error| of_store(&disk, error))?;
-        if crate::migrate::check(disk.home(), format)? {
+        let upgrading = crate::migrate::check(disk.home(), format)?;
+        let journal = || match file {
+            schema::DATABASE => guarded(|| opened.journal(&disk)),
+            _ => Journal::none(),
+        };
+        let mut held = journal().map_err(|error| of_store(&disk, error))?;
+        if upgrading {
             let upgraded = guarded(|| crate::migrate::upgrade(opened.database()?));
-            upgraded.map_err(|error| of_store(&disk, error))?;
+            held = upgraded.and_then(|()| journal()).map_err(|error| of_store(&disk, error))?;
         }
         let fresh = guarded(|| opened.has_no_secrets()).map_err(|error| of_store(&disk, error))?;
         let passphrase = options.passphrase.as_ref().map(|passphrase| passphrase.as_slice());
@@ -261,6 +273,7 @@ impl Core {
             options,
             file,
             opened: RwLock::new(Some(opened)),
+            journal: Mutex::new(held),
             closed: AtomicBool::new(false),
             broken: OnceLock::new(),
             lock: Mutex::new(Some(lock)),
@@ -296,7 +309,14 @@ impl Core {
             return Ok(());
         }
         drop(slot.take());
-        *slot = Some(Opened::open(&self.disk, self.file, self.options.cache_bytes)?);
+        let opened = Opened::open(&self.disk, self.file, self.options.cache_bytes)?;
+        let mut journal = self.journal();
+        if journal.holds() {
+            journal.follow(guarded(|| opened.turn_key())?);
+            guarded(|| opened.replay(&journal))?;
+        }
+        drop(journal);
+        *slot = Some(opened);
         tracing::warn!("the database was opened anew after trouble with the disk");
         Ok(())
     }
@@ -317,6 +337,11 @@ impl Core {
         self.closed.store(true, Ordering::SeqCst);
         drop(self.opened.write().unwrap_or_else(PoisonError::into_inner).take());
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// The journal.
+    pub(crate) fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The day keys.
@@ -343,6 +368,29 @@ impl Opened {
 
     fn database(&self) -> Result<&Database, StoreError> {
         self.database.as_ref().ok_or_else(closed)
+    }
+
+    /// The key under which records of the journal count.
+    fn turn_key(&self) -> Result<Option<TurnKey>, StoreError> {
+        TurnKey::read(&self.database()?.begin_read()?.open_table(schema::META)?)
+    }
+
+    /// The journal of the home; what it holds since the last start is put in, in memory, so that a full disk keeps nobody from reading.
+    fn journal(&self, disk: &Disk) -> Result<Journal, StoreError> {
+        let Some(key) = self.turn_key()? else { return Journal::none() };
+        let journal = Journal::open(disk, key)?;
+        if journal.holds() {
+            self.replay(&journal)?;
+        }
+        Ok(journal)
+    }
+
+    /// Puts what the journal holds back in, in memory.
+    fn replay(&self, journal: &Journal) -> Result<(), StoreError> {
+        let mut transaction = self.database()?.begin_write()?;
+        transaction.set_durability(Durability::None).map_err(|error| StoreError::Broken(error.to_string()))?;
+        journal.replay(&transaction)?;
+        Ok(transaction.commit()?)
     }
 
     fn has_no_secrets(&self) -> Result<bool, StoreError> {
@@ -373,6 +421,7 @@ pub(crate) fn create(disk: &Disk, cache_bytes: usize, name: &str) -> Result<(), 
     transaction.set_quick_repair(true);
     schema::create_all(&transaction)?;
     transaction.open_table(schema::META)?.insert(meta::FORMAT, schema::FORMAT)?;
+    TurnKey::renew(&transaction)?;
     transaction.commit()?;
     drop(database);
     disk.rename(schema::DATABASE_NEW, name).map_err(io)?;

@@ -4,20 +4,24 @@
 //! something ends the transaction: those before it are run again and committed without it, those behind it follow in the next
 //! one; so nothing of it stays, and each job is run twice at most for every failure before it. A job that fails without having
 //! written costs nothing. Small messages travel inside the same transaction, so that a mail costs one commit and no other sync.
+//!
+//! What makes a group durable is a record of the journal where that can be, else a commit of the database: `journal.rs`.
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use redb::{Key, ReadableTable, Table, TableDefinition, Value, WriteTransaction};
+use redb::{Durability, Key, ReadableTable, TableDefinition, Value, WriteTransaction};
 
 use crate::blob::BlobHash;
 use crate::disk::{Space, Trouble};
 use crate::error::StoreError;
 use crate::feed::Topic;
+use crate::journal::{Appended, Changes, Journal, Rows, TurnKey, View};
 use crate::schema;
 use crate::store::Core;
 
@@ -40,6 +44,7 @@ pub(crate) fn reserve(space: Space) -> u64 {
 /// modules: `account.rs`, `contact.rs`, `hosting.rs`, `mailbox.rs`, `queue.rs`, `relays.rs`, `requests.rs`, `secret.rs`, `seen.rs`.
 pub struct Transaction<'a> {
     database: &'a WriteTransaction,
+    changes: &'a RefCell<Changes>,
     core: &'a Core,
     room: bool,
     wrote: bool,
@@ -59,17 +64,17 @@ impl<'a> Transaction<'a> {
     pub(crate) fn table<K: Key + 'static, V: Value + 'static>(
         &mut self,
         definition: TableDefinition<'static, K, V>,
-    ) -> Result<Table<'a, K, V>, StoreError> {
+    ) -> Result<Rows<'a, K, V>, StoreError> {
         self.wrote = true;
-        Ok(self.database.open_table(definition)?)
+        Ok(Rows { table: self.database.open_table(definition)?, definition, changes: self.changes })
     }
 
     /// Opens a table that this use only reads; a job that fails after no more than that costs the group nothing.
     pub(crate) fn view<K: Key + 'static, V: Value + 'static>(
         &self,
         definition: TableDefinition<'static, K, V>,
-    ) -> Result<Table<'a, K, V>, StoreError> {
-        Ok(self.database.open_table(definition)?)
+    ) -> Result<View<'a, K, V>, StoreError> {
+        Ok(View(self.database.open_table(definition)?))
     }
 
     /// The next number of a kind (a key of [`schema::META`]): ascending from 1, never reused.
@@ -164,13 +169,74 @@ pub(crate) fn start(core: Arc<Core>) -> io::Result<(Jobs, JoinHandle<()>)> {
 }
 
 fn serve(core: &Core, jobs: &Receiver<Box<dyn Job>>) {
-    while let Ok(first) = jobs.recv() {
+    loop {
+        let patience = core.journal().patience();
+        let first = match patience.map(|patience| jobs.recv_timeout(patience)) {
+            Some(Err(RecvTimeoutError::Timeout)) => {
+                take_in(core);
+                jobs.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            }
+            Some(came) => came,
+            None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        let Ok(first) = first else { break };
         let mut group = VecDeque::from([first]);
         while group.len() < GROUP_JOBS_MAX {
             let Ok(next) = jobs.try_recv() else { break };
             group.push_back(next);
         }
         commit_group(core, group);
+    }
+    if core.journal().holds() {
+        take_in(core);
+    }
+}
+
+/// Lets the database take in what the journal holds. What fails is tried again by the next commit, or by the next start.
+fn take_in(core: &Core) {
+    let Ok(held) = core.hold() else { return };
+    let taken = catch_unwind(AssertUnwindSafe(|| {
+        let database = held.database().and_then(|database| Ok(database.begin_write()?)).map_err(Abort::All)?;
+        turn(database, &mut core.journal())
+    }));
+    match taken {
+        Ok(Ok(())) => {}
+        _ if held.trouble() == Trouble::Fatal => drop(core.fail("the database could not take in the journal")),
+        _ => tracing::warn!("the database could not take in the journal; it is tried again"),
+    }
+}
+
+/// Commits the database with all that it holds in memory: the journal begins anew.
+fn turn(mut database: WriteTransaction, journal: &mut Journal) -> Result<(), Abort> {
+    let key = TurnKey::renew(&database).map_err(Abort::All)?;
+    database.set_quick_repair(true);
+    database.commit().map_err(|error| Abort::All(error.into()))?;
+    journal.turned(key);
+    Ok(())
+}
+
+/// Makes a transaction durable and lets readers see it.
+fn commit(core: &Core, mut database: WriteTransaction, changes: Changes, room: bool) -> Result<(), Abort> {
+    let mut journal = core.journal();
+    let key = database.open_table(schema::META).map_err(StoreError::from).and_then(|table| TurnKey::read(&table));
+    journal.follow(key.map_err(Abort::All)?);
+    // On a disk that is nearly full the database keeps nothing back for which there may be no space later.
+    let appended = if room { journal.append(changes) } else { Ok(Appended::No) };
+    match appended {
+        Ok(Appended::No) => return turn(database, &mut journal),
+        Ok(Appended::Durable) => {}
+        Err(error) => return Err(Abort::All(core.fail(&format!("the journal cannot be written: {error}")))),
+    }
+    let visible = catch_unwind(AssertUnwindSafe(|| {
+        database.set_durability(Durability::None).map_err(|error| StoreError::Broken(error.to_string()))?;
+        Ok(database.commit()?)
+    }));
+    match visible.unwrap_or_else(|_| Err(StoreError::damaged("a page is not what was written"))) {
+        Ok(()) => Ok(()),
+        Err(error) => match journal.take_back() {
+            Ok(()) => Err(Abort::All(error)),
+            Err(_) => Err(Abort::All(core.fail("a record of the journal cannot be taken back"))),
+        },
     }
 }
 
@@ -223,14 +289,15 @@ fn attempt(core: &Core, group: &mut VecDeque<Box<dyn Job>>, limit: usize) -> Res
     }
     let held = core.hold().map_err(Abort::All)?;
     let attempted = catch_unwind(AssertUnwindSafe(|| {
-        let mut database = held.database().and_then(|database| Ok(database.begin_write()?)).map_err(Abort::All)?;
-        database.set_quick_repair(true);
-        run(core, &database, group, limit).and_then(|(done, wrote)| {
-            if wrote {
-                database.commit().map_err(|error| Abort::All(error.into()))?;
-            }
-            Ok(done)
-        })
+        let database = held.database().and_then(|database| Ok(database.begin_write()?)).map_err(Abort::All)?;
+        let changes = RefCell::default();
+        let room = core.disk.space().is_ok_and(|space| space.free >= reserve(space));
+        let done = run(core, (&database, &changes), room, group, limit)?;
+        let changes = changes.into_inner();
+        if !changes.is_empty() {
+            commit(core, database, changes, room)?;
+        }
+        Ok(done)
     }));
     let attempted = attempted.unwrap_or_else(|_| Err(Abort::All(StoreError::damaged("a page is not what was written"))));
     match (attempted, held.trouble()) {
@@ -244,16 +311,15 @@ fn attempt(core: &Core, group: &mut VecDeque<Box<dyn Job>>, limit: usize) -> Res
 
 fn run(
     core: &Core,
-    database: &WriteTransaction,
+    (database, changes): (&WriteTransaction, &RefCell<Changes>),
+    room: bool,
     group: &mut VecDeque<Box<dyn Job>>,
     limit: usize,
-) -> Result<(Done, bool), Abort> {
-    let room = core.disk.space().is_ok_and(|space| space.free >= reserve(space));
+) -> Result<Done, Abort> {
     let mut outcomes = Vec::with_capacity(limit);
     let mut kept = Marks::default();
-    let mut wrote = false;
     for (index, job) in group.iter_mut().take(limit).enumerate() {
-        let mut transaction = Transaction { database, core, room, wrote: false, marks: Marks::default() };
+        let mut transaction = Transaction { database, changes, core, room, wrote: false, marks: Marks::default() };
         // A panic counts as a failure of this job alone; its writes go with the transaction.
         let outcome = catch_unwind(AssertUnwindSafe(|| job.run(&mut transaction)))
             .unwrap_or_else(|_| Err(StoreError::damaged("a row is not what was written")));
@@ -261,12 +327,11 @@ fn run(
             Err(error) if transaction.wrote => return Err(Abort::Job(index, error)),
             Err(error) => outcomes.push(Err(error)),
             Ok(()) => {
-                wrote |= transaction.wrote;
                 kept.topics.append(&mut transaction.marks.topics);
                 kept.unmentioned.append(&mut transaction.marks.unmentioned);
                 outcomes.push(Ok(()));
             }
         }
     }
-    Ok(((outcomes, kept), wrote))
+    Ok((outcomes, kept))
 }

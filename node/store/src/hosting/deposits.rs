@@ -106,7 +106,7 @@ impl Transaction<'_> {
         if table.range(marks_of(queue, week..=week))?.count() > WEEK_MARKS_MAX {
             return Err(StoreError::Invalid(format!("a week has at most {WEEK_MARKS_MAX} stamps")));
         }
-        let weeks = weeks_of(&table, queue)?;
+        let weeks = weeks_of(&*table, queue)?;
         for old in weeks.iter().take(weeks.len().saturating_sub(MARK_WEEKS_MAX)) {
             table.retain_in(marks_of(queue, *old..=*old), |_, ()| false)?;
         }
@@ -116,7 +116,7 @@ impl Transaction<'_> {
     /// Takes a mark out of every week.
     pub(super) fn spend_mark(&mut self, queue: &QueueName, mark: &[u8; 16]) -> Result<(), StoreError> {
         let mut table = self.table(MARKS)?;
-        for week in weeks_of(&table, queue)? {
+        for week in weeks_of(&*table, queue)? {
             table.remove((queue.0, week, *mark))?;
         }
         Ok(())

@@ -95,7 +95,7 @@ impl Store {
 impl Transaction<'_> {
     /// The account's table as it is.
     pub(crate) fn keywords(&self, account: AccountId) -> Result<Keywords, StoreError> {
-        Keywords::load(&self.view(KEYWORDS)?, account)
+        Keywords::load(&*self.view(KEYWORDS)?, account)
     }
 
     /// The account's table with these names in it.

@@ -45,7 +45,7 @@ pub(super) fn rebuild(transaction: &mut Transaction<'_>) -> Result<Rebuilt, Stor
     for account in accounts(transaction)? {
         let remembered = remembered(transaction, account)?;
         mend(transaction, account, &remembered, &available, &mut rebuilt)?;
-        let mailbox = fold(&transaction.view(LOG)?, account.0)?.mailbox;
+        let mailbox = fold(&*transaction.view(LOG)?, account.0)?.mailbox;
         for record in mailbox.records.values() {
             *mentions.entry(record.hash).or_default() += 1;
         }
@@ -121,7 +121,7 @@ fn mend(
     available: &Available,
     rebuilt: &mut Rebuilt,
 ) -> Result<(), StoreError> {
-    let folded = fold(&transaction.view(LOG)?, account.0)?;
+    let folded = fold(&*transaction.view(LOG)?, account.0)?;
     let mut log = transaction.table(LOG)?;
     let senseless = folded.mailbox.contradictions.iter().map(|(offset, _)| *offset);
     for offset in folded.damaged.iter().copied().chain(senseless) {
@@ -132,7 +132,7 @@ fn mend(
     let end = transaction.log_end(account)?.max(folded.last + 1);
     transaction.table(LOG_END)?.insert(account.0, end)?;
 
-    let mut mailbox = fold(&transaction.view(LOG)?, account.0)?.mailbox;
+    let mut mailbox = fold(&*transaction.view(LOG)?, account.0)?.mailbox;
     let mut names: BTreeSet<String> = mailbox.folders.values().map(|view| view.name.clone()).collect();
     for (id, row) in remembered.folders.iter().filter(|(id, _)| !mailbox.folders.contains_key(id)) {
         let mut name = row.name.clone();
@@ -145,7 +145,7 @@ fn mend(
         rebuilt.told_again += 1;
     }
     if rebuilt.told_again > 0 {
-        mailbox = fold(&transaction.view(LOG)?, account.0)?.mailbox;
+        mailbox = fold(&*transaction.view(LOG)?, account.0)?.mailbox;
     }
     for ((folder, uid), (placement, keywords)) in &remembered.placements {
         let Some(view) = mailbox.folders.get(folder) else { continue };
@@ -166,7 +166,7 @@ fn mend(
         transaction.append(account, &Entry::Store(arrival))?;
         rebuilt.told_again += 1;
     }
-    let mailbox = fold(&transaction.view(LOG)?, account.0)?.mailbox;
+    let mailbox = fold(&*transaction.view(LOG)?, account.0)?.mailbox;
     take_out_lost(transaction, account, &mailbox, available, rebuilt)
 }
 

@@ -92,10 +92,13 @@ fn contents(store: &Store) -> Model {
 
 /// Runs workloads, crashes at every recorded change, and checks that each image holds the last acknowledged state or the next one.
 fn crash_everywhere(seed: u64, images_wanted: usize, steps: usize) {
-    let mut images = 0;
+    let (mut images, mut small) = (0, false);
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     while images < images_wanted {
         let disk = SimulatedDisk::new();
+        // On every other disk, a small one, the journal is so short that it begins anew now and then.
+        small = !small;
+        disk.set_capacity(small.then_some(8 << 20));
         let store = open(&disk);
         let folders = vec![
             store.create_folder(ALICE, "INBOX", Some(Use::Inbox)).unwrap().id,

@@ -5,6 +5,7 @@ mod common;
 mod crash;
 mod damage;
 mod full;
+mod journal;
 mod mailbox;
 mod model;
 mod people;
