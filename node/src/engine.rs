@@ -26,7 +26,7 @@ use kith_store::Store;
 use kith_store::feed::Topic;
 use tokio::sync::mpsc;
 
-use crate::mailroom::{Asking, Errand, Mailroom, Offering};
+use crate::mailroom::{Asking, Errand, Mailroom, Offering, Told};
 use crate::scribe::{Body, Commit, Scribe};
 use crate::toil::{Task, Toil};
 
@@ -79,6 +79,8 @@ pub enum Answered {
         peer: PeerId,
         /// Its frames, to be asked one after the other; empty: it cannot be asked.
         messages: VecDeque<Message>,
+        /// What it is told with them, to be kept when it has confirmed it.
+        told: Option<Told>,
     },
     /// A kept letter was read, to be offered.
     Fetched {
@@ -160,7 +162,7 @@ pub struct Engine {
     /// What peers gave this node for nonces: as many as are known to be up or were lately.
     nonces: BTreeMap<PeerId, [u8; 32]>,
     /// Questions of ours to relays, with what is still to be asked.
-    asks: BTreeMap<Op, (PeerId, VecDeque<Message>)>,
+    asks: BTreeMap<Op, (PeerId, VecDeque<Message>, Option<Told>)>,
     audits: BTreeMap<Op, Audited>,
     /// Near whom volunteers are being looked for.
     searches: BTreeMap<Op, Address>,
@@ -330,15 +332,17 @@ impl Engine {
             Effect::Publish { op, account } => self.mailroom.send(Errand::Records { op, account }),
             Effect::Seal { op, entry, ladder } => self.mailroom.send(Errand::Seal { op, entry, ladder }),
             Effect::Offer { op, peer, queue, envelope, size, way } => {
-                let offering =
-                    Offering { op, peer, queue, envelope, size, deposit: matches!(way, Way::Onward { deposit: true }) };
+                let offering = Offering { op, peer, queue, envelope, size, deposit: false, onward: Vec::new() };
                 match way {
                     Way::Letter { account, recipient, deposit, work, onward } => {
                         let ticket = self.ticket(&offering, (account, recipient), deposit, work, onward);
                         let source = Source::File(self.mailroom.outgoing(&envelope));
                         self.command(Command::Offer { op, peer, queue, envelope, size, source, ticket }).await;
                     }
-                    Way::Push | Way::Onward { .. } => self.mailroom.send(Errand::Fetch(Box::new(offering))),
+                    Way::Push => self.mailroom.send(Errand::Fetch(Box::new(offering))),
+                    Way::Onward { deposit, onward } => {
+                        self.mailroom.send(Errand::Fetch(Box::new(Offering { deposit, onward, ..offering })));
+                    }
                 }
             }
             Effect::Ask { op, peer, account, queue, what } => match self.nonces.get(&peer) {
@@ -402,12 +406,6 @@ impl Engine {
         let wanted = onward.is_empty() && (deposit || !self.direct);
         let week = week_of(self.clock.now().wall);
         let stamp = if wanted { self.mailroom.take_stamp(account, recipient, &offering.peer, week) } else { None };
-        let carried = |place: Place| Onward {
-            peer: place.peer,
-            queue: place.queue,
-            deposit: place.kind != PlaceKind::Home,
-            addresses: place.addresses,
-        };
         Ticket { deposit, stamp, work, onward: onward.into_iter().map(carried).collect() }
     }
 
@@ -417,12 +415,17 @@ impl Engine {
             Some(Message::Reply(reply)) => Some(reply),
             _ => None,
         };
-        let Some((peer, messages)) = self.asks.get_mut(&op) else { return };
+        let Some((peer, messages, told)) = self.asks.get_mut(&op) else { return };
         if reply == Some(Reply::Done)
             && let Some(message) = messages.pop_front()
         {
             let peer = *peer;
             return self.command(Command::Ask { op, peer, message }).await;
+        }
+        if reply == Some(Reply::Done)
+            && let Some(told) = told.take()
+        {
+            self.mailroom.send(Errand::Told(Box::new(told)));
         }
         self.asks.remove(&op);
         self.step(Event::Asked { op, reply }).await;
@@ -569,18 +572,19 @@ impl Engine {
         match answer {
             Answered::Event(event) => self.step(event).await,
             Answered::Records { op, records } => self.command(Command::Publish { op, records }).await,
-            Answered::Asking { op, peer, mut messages } => match messages.pop_front() {
+            Answered::Asking { op, peer, mut messages, told } => match messages.pop_front() {
                 Some(message) => {
-                    self.asks.insert(op, (peer, messages));
+                    self.asks.insert(op, (peer, messages, told));
                     self.command(Command::Ask { op, peer, message }).await;
                 }
                 None => self.step(Event::Asked { op, reply: None }).await,
             },
             Answered::Fetched { offering, source } => {
-                let Offering { op, peer, queue, envelope, size, deposit } = *offering;
+                let Offering { op, peer, queue, envelope, size, deposit, onward } = *offering;
                 match source {
                     Some(source) => {
-                        let ticket = Ticket { deposit, ..Ticket::default() };
+                        let onward = onward.into_iter().map(carried).collect();
+                        let ticket = Ticket { deposit, onward, ..Ticket::default() };
                         self.command(Command::Offer { op, peer, queue, envelope, size, source, ticket }).await;
                     }
                     None => self.step(Event::Offered { op, outcome: OfferOutcome::Broken }).await,
@@ -612,4 +616,9 @@ impl Engine {
             Order::RelaysChanged => self.mailroom.send(Errand::Relays),
         }
     }
+}
+
+/// Where a letter is carried to, as it goes over the wire.
+fn carried(place: Place) -> Onward {
+    Onward { peer: place.peer, queue: place.queue, deposit: place.kind != PlaceKind::Home, addresses: place.addresses }
 }

@@ -8,6 +8,7 @@ use kith_protocol::account::{AccountError, AccountKeys, NamedRow, prekey_row_nam
 use kith_protocol::address::Address;
 use kith_protocol::blinding::week_of;
 use kith_protocol::card::{Card, Policy, Strangers, Work};
+use kith_protocol::codec::{self, EncodeError};
 use kith_protocol::event::{CardInfo, Now, OwnAccount, Place, PlaceKind, UsedRelay, Wall};
 use kith_protocol::hosting::{Ask, Request};
 use kith_protocol::ids::{AccountId, PeerId, QueueName};
@@ -281,6 +282,15 @@ impl Identity {
     /// As [`Identity::records`].
     pub fn records_ahead(&mut self, store: &Store, wall: Wall, rng: &mut impl CryptoRng) -> Result<Records, StoreError> {
         self.records_until(store, wall, u32::MAX, rng)
+    }
+
+    /// What its records say, so that it can be seen whether that is the same as before. Their numbers and dates do not count.
+    ///
+    /// # Errors
+    /// It is too much for one row, which it never is.
+    pub fn says(&self) -> Result<Vec<u8>, EncodeError> {
+        let weeks: Vec<u32> = self.keys.prekeys.newest().map(|key| key.week).into_iter().collect();
+        codec::encode(&self.shown.as_ref().map(|shown| (&shown.places, &shown.policy, &shown.work, weeks)))
     }
 
     /// Signs the records of this week and the next.

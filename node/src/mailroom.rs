@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use kith_protocol::address::Address;
 use kith_protocol::card::Strangers;
-use kith_protocol::event::{CardInfo, Entry, EntryKind, Event, Ladder, Mono, OwnAccount, Snapshot, UsedRelay, Wall};
+use kith_protocol::event::{CardInfo, Entry, EntryKind, Event, Ladder, Mono, OwnAccount, Place, Snapshot, UsedRelay, Wall};
 use kith_protocol::ids::{AccountId, EntryId, EnvelopeId, Op, PeerId, QueueName, Token};
 use kith_protocol::stamp::Stamp;
 use kith_store::queue::{Form, QueueEntry};
@@ -25,8 +25,10 @@ use crate::identity::{self, Identities, Identity};
 mod hosting;
 mod opening;
 mod sealing;
+mod told;
 
 pub use hosting::Asking;
+pub use told::Told;
 
 /// How many errands may wait; the engine waits when it is full.
 const ERRANDS_MAX: usize = 1024;
@@ -81,6 +83,8 @@ pub enum Errand {
     },
     /// Prove what an account asks of a relay.
     Ask(Box<Asking>),
+    /// A relay has confirmed what it was told.
+    Told(Box<Told>),
     /// Read a kept letter, to be offered.
     Fetch(Box<Offering>),
     /// Show a piece of a kept letter.
@@ -141,6 +145,8 @@ pub struct Offering {
     pub size: u64,
     /// To be kept there for its owner.
     pub deposit: bool,
+    /// To be carried on to these places.
+    pub onward: Vec<Place>,
 }
 
 /// Who may write to the accounts of this node without being accepted.
@@ -386,6 +392,7 @@ impl Room {
             Errand::Records { op, account } => self.records(op, account),
             Errand::Published { op, holders } => self.published(op, holders),
             Errand::Ask(asking) => self.ask(&asking),
+            Errand::Told(told) => self.is_told(*told),
             Errand::Fetch(offering) => {
                 let source = self.fetch(&offering.envelope);
                 self.answer(Answered::Fetched { offering, source });

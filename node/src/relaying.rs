@@ -79,6 +79,7 @@ pub fn offered(store: &Store, offer: &Talk, wall: Wall) -> Option<Relay> {
         token: offer.token,
         granted: None,
         added_ms: wall.0,
+        told: std::collections::BTreeMap::new(),
     })
 }
 

@@ -162,6 +162,23 @@ pub fn summary(world: &World, delays: &[Delay]) -> Summary {
     }
 }
 
+/// Whoever comes back for less than this may be gone before anybody has been connected to, in ms.
+const STAYS_MS: u64 = 10 * 1000;
+
+/// Of the mails whose recipients come back and stay for ten seconds, the share that is there within a minute of that.
+#[must_use]
+pub fn near_return(world: &World, delays: &[Delay]) -> f64 {
+    let step = accepted(world).count().div_ceil(SAMPLED_MAX).max(1);
+    let stays = |mail: &Mail| {
+        let sessions = world.sessions(mail.to);
+        let next = sessions.get(sessions.partition_point(|(_, end)| *end <= mail.at));
+        next.is_some_and(|(start, end)| end - start.max(&mail.at) >= STAYS_MS && start.saturating_sub(mail.at) <= 30 * DAY)
+    };
+    let returned = || accepted(world).step_by(step).zip(delays).filter(|(mail, _)| stays(mail)).map(|(_, delay)| delay);
+    let near = |delay: &&Delay| delay.took.zip(delay.server).is_some_and(|(took, best)| took <= best + NEAR_MS);
+    returned().filter(near).count() as f64 / returned().count().max(1) as f64
+}
+
 /// A mail that arrived and was said to have failed, although there was a way for its receipt.
 fn is_avoidable(world: &World, mail: &Mail) -> bool {
     let (Some(filed), Some(ended), true) = (mail.filed(), mail.ended(), mail.failed) else { return false };

@@ -3,6 +3,7 @@
 //! A node that is on can connect to any other one that is on and that routers and partitions let it reach (`world/network.rs`). A disk keeps what was
 //! committed (`world/model.rs`), or is the store that ships (`faults/store.rs`). What takes how long is at the top of `world/perform.rs`.
 
+mod control;
 pub(crate) mod home;
 mod incident;
 mod mail;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use kith_protocol::address::Address;
 use kith_protocol::delivery::{Config, Delivery};
 use kith_protocol::event::{
-    CardInfo, Effect, Entry, EntryKind, Event, HostedQueue, Mono, Now, Place, PlaceKind, Progress, Wall, Write,
+    CardInfo, Effect, Entry, EntryKind, Event, HostedQueue, Mono, Now, OwnerAsk, Place, PlaceKind, Progress, Wall, Write,
 };
 use kith_protocol::ids::{AccountId, BatchId, EntryId, EnvelopeId, Op, PeerId, Token};
 
@@ -27,6 +28,7 @@ use crate::clock::Calendar;
 use crate::names::{self, Addresses};
 use crate::stream::{Purpose, Stream};
 
+use control::Control;
 pub use home::Ailment;
 use home::{Envelopes, Fact, Home, Moment};
 pub use incident::Incident;
@@ -101,6 +103,8 @@ struct Node {
     met: BTreeMap<u32, u32>,
     /// The person's relays.
     relays: Vec<u32>,
+    /// What they were told, and in which week.
+    told: BTreeMap<(u32, OwnerAsk), u64>,
     core_stream: Stream,
     network: Stream,
     load: Load,
@@ -153,6 +157,15 @@ struct Transfer {
     size: u64,
 }
 
+/// A question to a relay.
+#[derive(Clone, Copy, Debug)]
+struct Asking {
+    from: u32,
+    op: Op,
+    to: u32,
+    what: OwnerAsk,
+}
+
 /// A line of what happened, for whoever wants to read it.
 pub(crate) type Tale = Vec<(u64, u32, String)>;
 
@@ -187,7 +200,7 @@ pub struct World {
     transfers: BTreeMap<Token, Transfer>,
     /// The same by the node of either side: breaking off must not look at everybody's.
     under_way: BTreeSet<(u32, Token)>,
-    asks: BTreeMap<Token, (u32, Op)>,
+    asks: BTreeMap<Token, Asking>,
     /// The same by who asked.
     asked: BTreeSet<(u32, Token)>,
     /// There is a directory with others in it, and whoever starts meets one of them.
@@ -197,6 +210,7 @@ pub struct World {
     envelopes: Envelopes,
     serial: Cell<u64>,
     traffic: Traffic,
+    control: Control,
     digest: blake3::Hasher,
     effects: Vec<Effect>,
     facts: Vec<Fact>,
@@ -245,6 +259,7 @@ impl World {
             peers: BTreeSet::new(),
             met: BTreeMap::new(),
             relays,
+            told: BTreeMap::new(),
             core_stream: Stream::new(seed, number, Purpose::Core),
             network: Stream::new(seed, number, Purpose::Network),
             load: Load::default(),
@@ -281,6 +296,7 @@ impl World {
             envelopes,
             serial: Cell::new(0),
             traffic: Traffic::default(),
+            control: Control::default(),
             digest: blake3::Hasher::new(),
             effects: Vec::new(),
             facts: Vec::new(),
@@ -407,6 +423,11 @@ impl World {
     #[must_use]
     pub fn traffic(&self) -> Traffic {
         self.traffic
+    }
+
+    /// Messages beside envelopes: each kind's name, and how many there were so far.
+    pub fn control(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.control.all()
     }
 
     /// What a node did for others.

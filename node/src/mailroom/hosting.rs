@@ -48,11 +48,12 @@ pub struct Asking {
 impl Room {
     /// Builds and proves the frames of a question; none where it cannot be asked.
     pub(super) fn ask(&mut self, asking: &Asking) {
+        let Ok(told) = self.untold(asking) else { return };
         let messages = self.frames(asking).unwrap_or_else(|error| {
             tracing::warn!(%error, "a relay cannot be asked");
             VecDeque::new()
         });
-        self.answer(Answered::Asking { op: asking.op, peer: asking.peer, messages });
+        self.answer(Answered::Asking { op: asking.op, peer: asking.peer, messages, told });
     }
 
     fn frames(&mut self, asking: &Asking) -> Result<VecDeque<Message>, StoreError> {
@@ -79,7 +80,7 @@ impl Room {
     }
 
     /// The account's other relays, for one of them.
-    fn siblings(&mut self, asking: &Asking) -> Result<Vec<Place>, StoreError> {
+    pub(super) fn siblings(&mut self, asking: &Asking) -> Result<Vec<Place>, StoreError> {
         let others = |relay: &UsedRelay| relay.account == asking.account && relay.peer != asking.peer && relay.granted;
         let hint = |text: &String| text.len() <= PLACE_ADDRESS_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic());
         let place = |UsedRelay { peer, queue, mut addresses, .. }: UsedRelay| {
@@ -91,18 +92,23 @@ impl Room {
         Ok(self.used_relays()?.into_iter().filter(others).take(SIBLINGS_MAX).map(place).collect())
     }
 
+    /// The seeds of all stamps that are let in: those of contacts who are not blocked, and those that nobody has yet.
+    pub(super) fn stamp_seeds(&self, account: AccountId) -> Result<Vec<Secret>, StoreError> {
+        let mut seeds: Vec<Secret> = self.shared.spare_seeds(account);
+        for (address, seed) in self.shared.given_seeds(account) {
+            if !self.store.is_blocked(account, &address)? {
+                seeds.push(seed);
+            }
+        }
+        Ok(seeds)
+    }
+
     /// The marks of all stamps of the coming weeks, for one relay. Where strangers are welcome no stamps are needed.
     fn marks(&self, asking: &Asking) -> Result<Vec<Request>, StoreError> {
         if self.rules.strangers == Strangers::Welcome {
             return Ok(vec![Request::Marks { week: week_of(self.clock.now().wall), part: 0, marks: ByteBuf::new() }]);
         }
-        let blocked = |address| self.store.is_blocked(asking.account, &address);
-        let mut seeds: Vec<Secret> = self.shared.spare_seeds(asking.account);
-        for (address, seed) in self.shared.given_seeds(asking.account) {
-            if !blocked(address)? {
-                seeds.push(seed);
-            }
-        }
+        let seeds = self.stamp_seeds(asking.account)?;
         let this_week = week_of(self.clock.now().wall);
         let mut requests = Vec::new();
         for week in this_week..this_week.saturating_add(stamp::WEEKS_AHEAD) {

@@ -1,10 +1,13 @@
 //! Relays: who keeps letters for accounts of this node, and what people ask and offer each other about it.
 
+use std::collections::BTreeMap;
+
 use kith_protocol::address::Address;
 use kith_protocol::hosting::Grant;
 use kith_protocol::ids::{AccountId, PeerId};
 use redb::ReadableTable;
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteArray;
 
 use crate::hosting::check_label;
 use crate::schema::{RELAY_TALK, RELAYS};
@@ -38,6 +41,9 @@ pub struct Relay {
     pub granted: Option<Grant>,
     /// Wall ms.
     pub added_ms: i64,
+    /// What it has confirmed that it was told: which of the things that relays are told, and a hash of that.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub told: BTreeMap<u8, ByteArray<32>>,
 }
 
 impl std::fmt::Debug for Relay {
@@ -136,6 +142,16 @@ impl Store {
         })
     }
 
+    /// Whether a relay has confirmed that it was told this.
+    ///
+    /// # Errors
+    /// [`StoreError`] from below.
+    pub fn relay_knows(&self, account: AccountId, peer: &PeerId, what: u8, hash: &[u8; 32]) -> Result<bool, StoreError> {
+        let relays = self.relays_of(account)?;
+        let known = relays.iter().find(|relay| relay.peer == *peer).and_then(|relay| relay.told.get(&what));
+        Ok(known.is_some_and(|known| known.as_slice() == hash))
+    }
+
     /// The requests and offers of an account that are not settled, by person.
     ///
     /// # Errors
@@ -174,9 +190,32 @@ impl Transaction<'_> {
     /// # Errors
     /// [`StoreError`] from below.
     pub fn grant_relay(&mut self, account: AccountId, peer: &PeerId, grant: &Grant) -> Result<(), StoreError> {
+        self.change_relay(account, peer, |relay| relay.granted = Some(*grant))
+    }
+
+    /// A relay has confirmed what it was told: `what` of all that, with this hash. One that the account does not use is passed over.
+    ///
+    /// # Errors
+    /// [`StoreError`] from below.
+    pub fn relay_told(&mut self, account: AccountId, peer: &PeerId, what: u8, hash: [u8; 32]) -> Result<(), StoreError> {
+        self.change_relay(account, peer, |relay| {
+            relay.told.insert(what, ByteArray::new(hash));
+        })
+    }
+
+    /// A relay is to be told everything anew.
+    ///
+    /// # Errors
+    /// [`StoreError`] from below.
+    pub fn relay_knows_nothing(&mut self, account: AccountId, peer: &PeerId) -> Result<(), StoreError> {
+        self.change_relay(account, peer, |relay| relay.told.clear())
+    }
+
+    fn change_relay(&mut self, account: AccountId, peer: &PeerId, change: impl FnOnce(&mut Relay)) -> Result<(), StoreError> {
         let found = self.view(RELAYS)?.get((account.0, peer.0))?.map(|found| row::decode::<Relay>(found.value(), RELAY));
-        let Some(relay) = found.transpose()? else { return Ok(()) };
-        let bytes = row::encode(&Relay { granted: Some(*grant), ..relay }, RELAY)?;
+        let Some(mut relay) = found.transpose()? else { return Ok(()) };
+        change(&mut relay);
+        let bytes = row::encode(&relay, RELAY)?;
         self.table(RELAYS)?.insert((account.0, peer.0), bytes.as_slice())?;
         Ok(())
     }

@@ -188,8 +188,9 @@ fn sybil_key() -> Vec<Question> {
     let with = |hidden: f64| What::People(People { hidden, strangers: 0.1, days: 7, after: 31, ..People::town(500) });
     vec![
         Question::new("everybody's record is found", with(0.0)),
-        Question::new("a tenth of the records is hidden", with(0.1))
-            .expecting("Contacts have the card and notice nothing; strangers wait."),
+        Question::new("a tenth of the records is hidden", with(0.1)).expecting(
+            "Contacts have the card and notice nothing; what strangers write to hidden people fails, and they are told so.",
+        ),
     ]
 }
 

@@ -55,8 +55,16 @@ pub fn all() -> Vec<Question> {
     let always =
         Pairs { writer: Habit::Always, reader: Habit::Always, bytes: Some(400_000), pairs: 30, days: 20, ..Pairs::hard(&[]) };
     let keeper = || {
-        let people =
-            People { people: 100, pis: 0.01, a_day: 20.0, days: 14, after: 2, circle: true, behind: 0.0, ..People::town(100) };
+        let people = People {
+            people: 100,
+            first_pis: Some(1),
+            a_day: 20.0,
+            days: 14,
+            after: 2,
+            circle: true,
+            behind: 0.0,
+            ..People::town(100)
+        };
         People { relays: 1, ..people }
     };
     vec![

@@ -7,7 +7,7 @@ use super::run::{self, Attention, drive};
 use super::{MAILS_A_DAY, Outcome};
 use crate::availability::{DAY, HOUR, Habit, Sessions, sessions};
 use crate::stream::{Purpose, Stream};
-use crate::world::{Incident, World};
+use crate::world::{Incident, Mail, World};
 
 /// People of a world, at most.
 pub const PEOPLE_MAX: u32 = 10_000_000;
@@ -46,6 +46,9 @@ pub struct People {
     pub habits: Vec<Share>,
     /// The share who have a machine that is always on, and how much of the time it is up.
     pub pis: f64,
+    /// Not a share of them, but the first so many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_pis: Option<u32>,
     /// How much of the time those are up.
     pub up: f64,
     /// So many relays has each: the own machine, contacts' machines, and contacts' laptops where `laptops` says so.
@@ -88,6 +91,7 @@ impl People {
             circle: true,
             habits: habits.to_vec(),
             pis: 0.0,
+            first_pis: None,
             up: 0.95,
             relays: RELAYS_MAX,
             laptops: true,
@@ -168,10 +172,13 @@ impl People {
     pub(super) fn run(&self, seed: u64, config: Config, attention: &Attention<'_>) -> Outcome {
         let mut world = self.world(seed, config);
         drive(&mut world, (self.days + self.after) * DAY, attention);
-        let special = match self.blackout_h {
+        let mut special = match self.blackout_h {
             Some(hour) => self.after_the_blackout(&world, (hour * HOUR as f64) as u64),
             None => Vec::new(),
         };
+        if self.strangers > 0.0 {
+            special.extend(self.by_acquaintance(&world, seed));
+        }
         run::outcome(&world, special)
     }
 
@@ -184,6 +191,41 @@ impl People {
             ("mails on their way at the blackout".to_owned(), caught().count() as f64),
             ("of them arrived, %".to_owned(), 100.0 * arrived as f64 / caught().count().max(1) as f64),
         ]
+    }
+
+    /// What becomes of the mails of people who know each other, and of strangers', to those whose records are found and to those whose are not.
+    fn by_acquaintance(&self, world: &World, seed: u64) -> Vec<(String, f64)> {
+        let known: Vec<Vec<u32>> = (0..self.people).map(|person| self.contacts_of(person, seed)).collect();
+        let knows = |one: u32, other: u32| known[one as usize].contains(&other);
+        let (mut rows, kinds) = (Vec::new(), [("contacts", true), ("strangers", false)]);
+        for (who, acquainted) in kinds {
+            for (whom, found) in [("found", true), ("hidden", false)] {
+                let meant = |mail: &&Mail| {
+                    mail.accepted
+                        && (knows(mail.from, mail.to) || knows(mail.to, mail.from)) == acquainted
+                        && self.is_hidden(mail.to, seed) != found
+                };
+                let count = world.mails().iter().filter(meant).count();
+                if count == 0 {
+                    continue;
+                }
+                let share = |days: u64| {
+                    let there = |mail: &&Mail| mail.filed().is_some_and(|filed| filed - mail.at <= days * DAY);
+                    100.0 * world.mails().iter().filter(meant).filter(there).count() as f64 / count as f64
+                };
+                let failed = world.mails().iter().filter(meant).filter(|mail| mail.failed).count();
+                rows.push((format!("{who} to {whom} people: mails"), count as f64));
+                rows.push((format!("{who} to {whom} people: within 7 days, %"), share(7)));
+                rows.push((format!("{who} to {whom} people: within 30 days, %"), share(30)));
+                rows.push((format!("{who} to {whom} people: told that it failed, %"), 100.0 * failed as f64 / count as f64));
+            }
+        }
+        rows
+    }
+
+    /// Nobody finds this person's record.
+    fn is_hidden(&self, person: u32, seed: u64) -> bool {
+        Stream::new(seed, person, Purpose::Faults).chance(self.hidden)
     }
 
     fn habit(&self, stream: &mut Stream) -> Habit {
@@ -215,7 +257,8 @@ impl People {
                 on = away(&on, self.days * DAY);
             }
             all.push(on);
-            pi_of.push(choice.chance(self.pis).then(|| {
+            let drawn = choice.chance(self.pis);
+            pi_of.push(self.first_pis.map_or(drawn, |first| person < first).then(|| {
                 next_pi += 1;
                 next_pi - 1
             }));
@@ -286,7 +329,7 @@ impl People {
         }
         let volunteers = (self.people..nodes).filter(|pi| chance(*pi, self.volunteers, Purpose::Choice));
         volunteers.for_each(|pi| world.volunteers(pi));
-        let hidden: Vec<u32> = (0..self.people).filter(|person| chance(*person, self.hidden, Purpose::Faults)).collect();
+        let hidden: Vec<u32> = (0..self.people).filter(|person| self.is_hidden(*person, seed)).collect();
         world.directory(0.0, &hidden);
     }
 

@@ -55,6 +55,7 @@ impl World {
                     super::Home::learn(&mut home, of, learned);
                 }
                 self.nodes[node as usize].home = Box::new(home);
+                self.nodes[node as usize].told.clear();
                 self.nodes[node as usize].load.bytes = 0;
             }
             Incident::Split(sides) => {

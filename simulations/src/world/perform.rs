@@ -8,8 +8,9 @@ use kith_protocol::event::{
 use kith_protocol::hosting::{Reply, Request};
 use kith_protocol::ids::{EntryId, EnvelopeId, Op, PeerId, QueueName, Token};
 
+use super::control::Kind;
 use super::home::sealed_bytes;
-use super::{ACCOUNT, Happening, Transfer, World};
+use super::{ACCOUNT, Asking, Happening, Transfer, World};
 use crate::names::{self, Content};
 
 /// Half of a round trip between two homes, in ms, give or take its half.
@@ -30,6 +31,8 @@ pub(super) const CONNECTION_BYTES: u64 = 4_500;
 const OFFER_BYTES: u64 = 450;
 /// A question to a relay and its answer.
 const ASK_BYTES: u64 = 400;
+/// What relays are told is different every week, in ms.
+const WEEK_MS: u64 = 7 * 24 * 3_600_000;
 /// A look-up.
 const LOOKUP_BYTES: u64 = 30_000;
 
@@ -102,8 +105,14 @@ impl World {
             Effect::Offer { op, peer, queue, envelope, size, way } => self.offer(node, op, &peer, (queue, envelope, size), way),
             Effect::Ask { op, peer, queue, what, .. } => self.ask(node, op, &peer, queue, what),
             Effect::Reply { token, reply } => {
-                if let Some((from, op)) = self.asks.remove(&token) {
+                if let Some(Asking { from, op, to, what }) = self.asks.remove(&token) {
                     self.asked.remove(&(from, token));
+                    match reply {
+                        Reply::Done => self.is_told(from, to, what),
+                        // Hosted anew, it knows nothing.
+                        Reply::Unknown => self.nodes[from as usize].told.retain(|(relay, _), _| *relay != to),
+                        Reply::Granted(_) | Reply::Unproven | Reply::Busy => {}
+                    }
                     let wait = self.wait(node, self.timing.one_way_ms);
                     self.tell(from, wait, Event::Asked { op, reply: Some(reply) });
                 }
@@ -111,6 +120,7 @@ impl World {
             Effect::Audit { op, peer, envelope, .. } => {
                 let other = Self::peer_node(&peer);
                 self.traffic.control_bytes += ASK_BYTES;
+                self.control.count(Kind::Audit);
                 let there = self.nodes[node as usize].peers.contains(&other);
                 let outcome = match self.nodes[other as usize].home.holds(&envelope).filter(|_| there) {
                     Some(true) => AuditOutcome::Kept,
@@ -170,8 +180,13 @@ impl World {
 
     fn ask(&mut self, node: u32, op: Op, peer: &PeerId, queue: QueueName, what: OwnerAsk) {
         let other = Self::peer_node(peer);
+        if self.nodes[node as usize].told.get(&(other, what)) == Some(&(self.now / WEEK_MS)) {
+            // It confirmed that, and nothing has changed since.
+            return self.tell(node, 1, Event::Asked { op, reply: Some(Reply::Done) });
+        }
         let wait = self.wait(node, self.timing.one_way_ms);
         self.traffic.control_bytes += ASK_BYTES;
+        self.control.count(Kind::of_ask(what));
         if !self.nodes[node as usize].peers.contains(&other) {
             return self.tell(node, wait, Event::Asked { op, reply: None });
         }
@@ -191,31 +206,41 @@ impl World {
             }
             // What is not a matter of delivery is answered at once.
             OwnerAsk::Marks | OwnerAsk::Records => {
+                self.is_told(node, other, what);
                 return self.tell(node, 2 * wait, Event::Asked { op, reply: Some(Reply::Done) });
             }
         };
         let token = Token(self.next_serial());
-        self.asks.insert(token, (node, op));
+        self.asks.insert(token, Asking { from: node, op, to: other, what });
         self.asked.insert((node, token));
         debug_assert_eq!(queue, names::queue_at(node, other));
         let key = names::queue_key(node, other);
         self.tell(other, wait, Event::AskReceived { token, peer: names::peer(node), key, request, grant: None });
     }
 
+    /// A relay has confirmed what it was told.
+    fn is_told(&mut self, node: u32, relay: u32, what: OwnerAsk) {
+        let week = self.now / WEEK_MS;
+        if matches!(what, OwnerAsk::Siblings | OwnerAsk::Marks | OwnerAsk::Records) {
+            self.nodes[node as usize].told.insert((relay, what), week);
+        }
+    }
+
     fn offer(&mut self, node: u32, op: Op, peer: &PeerId, what: (QueueName, EnvelopeId, u64), way: Way) {
         let (queue, envelope, size) = what;
         let other = Self::peer_node(peer);
         let wait = self.wait(node, self.timing.one_way_ms);
+        let sealed = self.envelopes.opened(&envelope);
         self.traffic.control_bytes += OFFER_BYTES;
+        self.control.count(Kind::of_offer(&way, sealed.content));
         if !self.nodes[node as usize].peers.contains(&other) {
             return self.tell(node, wait, Event::Offered { op, outcome: OfferOutcome::Broken });
         }
         let mut ticket = match way {
             Way::Letter { deposit, onward, .. } => Ticket { deposit, onward, ..Ticket::default() },
             Way::Push => Ticket::default(),
-            Way::Onward { deposit } => Ticket { deposit, ..Ticket::default() },
+            Way::Onward { deposit, onward } => Ticket { deposit, onward, ..Ticket::default() },
         };
-        let sealed = self.envelopes.opened(&envelope);
         if ticket.deposit && self.accepted.contains(&(sealed.to, sealed.from)) {
             // A contact has stamps enough.
             let mut mark = [0; 16];

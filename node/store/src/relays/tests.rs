@@ -13,11 +13,34 @@ fn relay(account: AccountId, number: u8) -> Relay {
         token: [9; 32],
         granted: None,
         added_ms: 5,
+        told: BTreeMap::new(),
     }
 }
 
 fn talk(account: AccountId, kind: TalkKind) -> Talk {
     Talk { account, address: address(2), kind, bytes: 1 << 30, token: [7; 32], peer: None, addresses: Vec::new(), at_ms: 3 }
+}
+
+#[test]
+fn what_a_relay_was_told_is_known_until_it_changes_or_the_relay_hosts_anew() {
+    let (store, alice) = store();
+    let peer = PeerId([1; 32]);
+    let knows = |what, hash| store.relay_knows(alice, &peer, what, &hash).unwrap();
+    store
+        .write(move |transaction| {
+            transaction.put_relay(&relay(alice, 1))?;
+            transaction.relay_told(alice, &peer, 0, [7; 32])?;
+            transaction.relay_told(alice, &peer, 1, [8; 32])?;
+            transaction.relay_told(alice, &PeerId([2; 32]), 1, [8; 32])
+        })
+        .unwrap();
+    assert!(knows(0, [7; 32]) && knows(1, [8; 32]));
+    assert!(!knows(0, [8; 32]) && !knows(2, [7; 32]));
+    store.write(move |transaction| transaction.relay_told(alice, &peer, 0, [9; 32])).unwrap();
+    assert!(!knows(0, [7; 32]) && knows(0, [9; 32]));
+    store.write(move |transaction| transaction.relay_knows_nothing(alice, &peer)).unwrap();
+    assert!(!knows(0, [9; 32]) && !knows(1, [8; 32]));
+    assert_eq!(store.relays().unwrap(), [relay(alice, 1)]);
 }
 
 #[test]

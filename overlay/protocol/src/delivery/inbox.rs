@@ -41,6 +41,12 @@ const FULL_S: u32 = 60;
 /// After its disk failed a node takes no bodies for so long, in ms; then the next one is the trial.
 const FULL_WAIT_MS: u64 = 60 * 1000;
 
+/// An offer of what comes from elsewhere at this moment waits so long for what becomes of that, in ms: most are taken in less, and then it needs no
+/// second one.
+const PATIENCE_MS: u64 = 20 * 1000;
+/// Offers that wait so, at most.
+const PATIENT_MAX: usize = 64;
+
 /// Who may write without paying, at most, in all accounts.
 const ACCEPTED_MAX: usize = 100_000;
 /// Envelopes of at most this many bytes are opened before anybody is asked to pay.
@@ -61,6 +67,7 @@ pub(crate) enum Entrance {
 }
 
 /// An offer for a mailbox of this node's.
+#[derive(Clone, Debug)]
 pub(crate) struct Offer {
     pub(crate) token: Token,
     pub(crate) peer: PeerId,
@@ -69,6 +76,14 @@ pub(crate) struct Offer {
     pub(crate) queue: QueueName,
     pub(crate) envelope: EnvelopeId,
     pub(crate) size: u64,
+}
+
+/// An offer of an envelope that comes from elsewhere.
+#[derive(Clone, Debug)]
+struct Patient {
+    offer: Offer,
+    paid: bool,
+    until: Mono,
 }
 
 type MailName = (AccountId, Address, MailId);
@@ -113,6 +128,8 @@ pub(crate) struct Inbox {
     queues: BTreeMap<QueueName, AccountId>,
     receptions: BTreeMap<Token, Box<Reception>>,
     arriving: BTreeSet<EnvelopeId>,
+    /// Offers that are answered when it shows what becomes of another one.
+    patient: BTreeMap<Token, Box<Patient>>,
     filing: BTreeSet<MailName>,
     batches: BTreeMap<BatchId, Box<Batch>>,
     recent: BTreeMap<EnvelopeId, Option<MailName>>,
@@ -238,15 +255,7 @@ impl Inbox {
             Self::refuse(token, Answer::Refused(reason), cx);
             return self.strike(peer, STRIKE_HEAVY, cx);
         }
-        if let Some(mail) = self.recent.get(&envelope).copied() {
-            let answer = Effect::Answer { token, answer: Answer::Have };
-            cx.emit(Effect::Count(Counter::Duplicate));
-            match mail.filter(|mail| self.repeat_receipt(*mail, cx)) {
-                Some((account, to, mid)) => {
-                    cx.commit(vec![Write::Receipt { account, to, mid }], vec![answer]);
-                }
-                None => cx.emit(answer),
-            }
+        if self.is_known(&offer, cx) {
             return;
         }
         let paid = match self.admitted(&offer, account, way, cx) {
@@ -254,8 +263,55 @@ impl Inbox {
             Err(answer) => return Self::refuse(token, answer, cx),
         };
         if self.arriving.contains(&envelope) && !self.restart(peer, envelope, cx) {
-            return Self::refuse(token, Answer::Later { reason: LaterReason::InProgress, after_s: IN_PROGRESS_S }, cx);
+            let from_peer = self.patient.values().filter(|patient| patient.offer.peer == peer).count();
+            if self.patient.len() >= PATIENT_MAX || from_peer >= cx.config.receptions_per_peer {
+                return Self::refuse(token, Answer::Later { reason: LaterReason::InProgress, after_s: IN_PROGRESS_S }, cx);
+            }
+            self.patient.insert(token, Box::new(Patient { offer, paid, until: cx.after(PATIENCE_MS) }));
+            return;
         }
+        self.take(&offer, account, paid, cx);
+    }
+
+    /// True, and answered, if the envelope was dealt with lately.
+    fn is_known(&mut self, offer: &Offer, cx: &mut Context<'_>) -> bool {
+        let Some(mail) = self.recent.get(&offer.envelope).copied() else { return false };
+        let answer = Effect::Answer { token: offer.token, answer: Answer::Have };
+        cx.emit(Effect::Count(Counter::Duplicate));
+        match mail.filter(|mail| self.repeat_receipt(*mail, cx)) {
+            Some((account, to, mid)) => {
+                cx.commit(vec![Write::Receipt { account, to, mid }], vec![answer]);
+            }
+            None => cx.emit(answer),
+        }
+        true
+    }
+
+    /// Those who offered what came from elsewhere are answered: it is here, or did not make it, or takes long.
+    fn answer_patient(&mut self, cx: &mut Context<'_>) {
+        if self.patient.is_empty() {
+            return;
+        }
+        let tokens: Vec<Token> = self.patient.keys().copied().collect();
+        for token in tokens {
+            // An answer to one of them may be that it shall send now: the others go on waiting.
+            let Some(patient) = self.patient.get(&token) else { continue };
+            let (arriving, over) = (self.arriving.contains(&patient.offer.envelope), patient.until <= cx.now.mono);
+            if arriving && !over {
+                continue;
+            }
+            let Some(Patient { offer, paid, .. }) = self.patient.remove(&token).map(|patient| *patient) else { continue };
+            match offer.account {
+                _ if self.is_known(&offer, cx) => {}
+                Some(account) if !arriving => self.take(&offer, account, paid, cx),
+                _ => Self::refuse(token, Answer::Later { reason: LaterReason::InProgress, after_s: IN_PROGRESS_S }, cx),
+            }
+        }
+    }
+
+    /// The envelope is wanted, if there is room.
+    fn take(&mut self, offer: &Offer, account: AccountId, paid: bool, cx: &mut Context<'_>) {
+        let Offer { token, peer, envelope, .. } = *offer;
         if self.full_until > cx.now.mono {
             return Self::refuse(token, Answer::Later { reason: LaterReason::Full, after_s: FULL_S }, cx);
         }
@@ -325,6 +381,7 @@ impl Inbox {
 
     /// Bodies of a peer that is gone will not be completed.
     pub(crate) fn peer_down(&mut self, peer: &PeerId) {
+        self.patient.retain(|_, patient| patient.offer.peer != *peer);
         let gone = |reception: &Reception| reception.peer == *peer && matches!(reception.stage, Stage::Receiving);
         let tokens: Vec<Token> =
             self.receptions.iter().filter(|(_, reception)| gone(reception)).map(|(token, _)| *token).collect();
@@ -479,6 +536,7 @@ impl Inbox {
         for token in tokens {
             self.later(token, LaterReason::Busy, BUSY_S, cx);
         }
+        self.answer_patient(cx);
         if !self.strikes.is_empty() && self.halve_at <= cx.now.mono {
             self.halve_at = cx.after(STRIKES_HALVE_MS);
             self.strikes.retain(|_, strikes| {
@@ -491,6 +549,7 @@ impl Inbox {
     pub(crate) fn deadline(&self) -> Option<Mono> {
         let halve = (!self.strikes.is_empty()).then_some(self.halve_at);
         let receiving = self.receptions.values().filter(|reception| matches!(reception.stage, Stage::Receiving));
-        receiving.map(|reception| reception.until).chain(halve).min()
+        let patient = self.patient.values().map(|patient| patient.until);
+        receiving.map(|reception| reception.until).chain(patient).chain(halve).min()
     }
 }

@@ -67,6 +67,8 @@ struct Queue {
     last: Option<PeerId>,
     /// What the owner has not got yet, in the order in which it came.
     waiting: BTreeSet<(u64, EnvelopeId)>,
+    /// Letters of the owner's own that are carried on to others.
+    carried: BTreeSet<(u64, EnvelopeId)>,
 }
 
 impl Queue {
@@ -141,7 +143,11 @@ pub(crate) struct Relay {
     /// Something came that will be passed on soon.
     fresh: bool,
     /// Offers to the owners' other relays.
-    passing: BTreeMap<Op, (EnvelopeId, PeerId)>,
+    passing: BTreeMap<Op, (EnvelopeId, PeerId, QueueName)>,
+    /// Some had no turn, since others were on their way.
+    pass_more: bool,
+    /// Which of those asked for time, for which mailbox: until when. At most one for each other relay of a mailbox.
+    pass_rests: BTreeMap<(PeerId, QueueName), Mono>,
     pushing: BTreeMap<PeerId, usize>,
     /// Whom letters are carried on to, and which.
     onward: BTreeMap<PeerId, Onward>,
@@ -180,6 +186,8 @@ impl Relay {
             pass_due: true,
             fresh: false,
             passing: BTreeMap::new(),
+            pass_more: false,
+            pass_rests: BTreeMap::new(),
             pushing: BTreeMap::new(),
             onward: BTreeMap::new(),
             rates: BTreeMap::new(),
@@ -237,6 +245,7 @@ impl Relay {
                     owner: None,
                     last: None,
                     waiting: BTreeSet::new(),
+                    carried: BTreeSet::new(),
                 };
                 self.queues.insert(name, Box::new(queue));
             }
@@ -269,8 +278,9 @@ impl Relay {
             {
                 queue.slots.insert((effort, held.envelope));
             }
-            if held.acked_ms.is_none() && !matches!(held.kind, HeldKind::Onward(_)) {
-                queue.waiting.insert((held.since_ms, held.envelope));
+            if held.acked_ms.is_none() {
+                let onward = matches!(held.kind, HeldKind::Onward(_));
+                if onward { &mut queue.carried } else { &mut queue.waiting }.insert((held.since_ms, held.envelope));
                 if queue.owner.is_none() && !queue.rules.siblings.is_empty() {
                     // Another relay of theirs may be there to have it too.
                     self.fresh = true;
@@ -296,6 +306,7 @@ impl Relay {
             queue.bytes = queue.bytes.saturating_sub(held.size);
             queue.count = queue.count.saturating_sub(1);
             queue.waiting.remove(&(held.since_ms, *envelope));
+            queue.carried.remove(&(held.since_ms, *envelope));
             if let HeldKind::Stranger(effort) = held.kind {
                 queue.slots.remove(&(effort, *envelope));
             }

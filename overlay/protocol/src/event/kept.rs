@@ -88,7 +88,7 @@ pub struct Ticket {
     pub stamp: Option<[u8; 16]>,
     /// Work for strangers, not yet checked.
     pub work: Option<Work>,
-    /// To be carried on to one of these places, by the queue's own owner.
+    /// To be carried on to these places: from the queue's own owner, or from another one that carries it for them.
     pub onward: Vec<Place>,
 }
 
@@ -134,15 +134,17 @@ pub enum Way {
     },
     /// From what we keep for others, to its owner.
     Push,
-    /// From what we keep for others, to a node of the recipient (`deposit`: to one that keeps it for them).
+    /// From what we keep for others, to a node of the recipient (`deposit`: to one that keeps it for them), or to one that is to carry it on.
     Onward {
-        /// To be kept for the recipient.
+        /// To be kept for the recipient, or for the sender whose letter is carried.
         deposit: bool,
+        /// To be carried on to these places.
+        onward: Vec<Place>,
     },
 }
 
 /// What an owner asks of a relay.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum OwnerAsk {
     /// To be hosted.
     Host,

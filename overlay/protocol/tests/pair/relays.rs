@@ -64,6 +64,45 @@ fn two_relays_keep_a_copy_each_and_one_of_them_may_die() {
     }
 }
 
+/// Both push as soon as Bob is there. What the second one offers is taken or known when the first one is done: it need not come again.
+#[test]
+fn two_relays_that_push_the_same_letter_offer_it_once_each() {
+    for seed in 0..20 {
+        let mut world = with_relays(2, seed);
+        world.crash(BOB);
+        world.submit(ANNA, BOB);
+        world.run(10 * SECOND);
+        world.crash(ANNA);
+        let offers = |world: &World| world.nodes[2].offers + world.nodes[3].offers;
+        let before = offers(&world);
+        world.boot(BOB);
+        world.run(20 * SECOND);
+        assert!(world.is_filed(&world.mails[0]), "seed {seed}");
+        assert_eq!(offers(&world) - before, 2, "seed {seed}");
+    }
+}
+
+/// The first relay loses its power at some moment of its push.
+#[test]
+fn what_the_first_relay_does_not_finish_the_second_one_brings_at_once() {
+    for seed in 0..40 {
+        let mut world = with_relays(2, seed);
+        world.crash(BOB);
+        world.submit(ANNA, BOB);
+        world.run(10 * SECOND);
+        world.crash(ANNA);
+        world.boot(BOB);
+        world.run(25 * seed);
+        world.crash(2);
+        world.run(15 * SECOND);
+        assert!(world.is_filed(&world.mails[0]), "seed {seed}");
+        world.boot(2);
+        world.boot(ANNA);
+        world.run(MINUTE);
+        world.check_all_delivered();
+    }
+}
+
 #[test]
 fn the_recipients_own_node_is_tried_first() {
     let mut world = with_relays(2, 7);
@@ -228,6 +267,63 @@ fn relays_that_are_seldom_on_pass_on_to_each_other_what_waits() {
     world.boot(ANNA);
     world.boot(2);
     world.run(5 * MINUTE);
+    world.check_all_delivered();
+}
+
+/// More waits at the first relay than the second one takes at once.
+#[test]
+fn a_relay_that_is_busy_is_passed_the_rest_a_moment_later() {
+    const LETTERS: usize = 40;
+    let mut world = World::new(4, 16);
+    world.relays[BOB] = vec![2, 3];
+    world.introduce();
+    for node in [ANNA, BOB, 2, 3] {
+        world.boot(node);
+    }
+    world.run(5 * MINUTE);
+    [BOB, 3].into_iter().for_each(|node| world.crash(node));
+    for _ in 0..LETTERS {
+        world.submit(ANNA, BOB);
+    }
+    world.run(5 * MINUTE);
+    assert_eq!(world.nodes[2].disk.held.len(), LETTERS);
+    world.crash(ANNA);
+    world.config.receptions_per_peer = 3;
+    world.boot(3);
+    world.run(5 * MINUTE);
+    assert_eq!(world.nodes[3].disk.held.len(), LETTERS, "all of them, though three at a time were too many");
+    world.crash(2);
+    world.boot(BOB);
+    world.run(5 * MINUTE);
+    world.boot(ANNA);
+    world.run(5 * MINUTE);
+    world.check_all_delivered();
+}
+
+/// Anna's relays are laptops, and so is Bob's. She meets the first of hers, which meets the second, which meets Bob's.
+#[test]
+fn whichever_of_ones_own_relays_meets_the_recipients_leaves_the_letter_there() {
+    let mut world = World::new(5, 17);
+    (world.relays[ANNA], world.relays[BOB]) = (vec![2, 3], vec![4]);
+    world.introduce();
+    (0..5).for_each(|node| world.boot(node));
+    world.run(5 * MINUTE);
+    [BOB, 3, 4].into_iter().for_each(|node| world.crash(node));
+    let entry = world.submit(ANNA, BOB);
+    world.run(5 * MINUTE);
+    assert_eq!(world.copies(ANNA, entry), [(peer(2), PlaceKind::Carrier)]);
+    world.crash(ANNA);
+    world.boot(3);
+    world.run(5 * MINUTE);
+    world.crash(2);
+    world.boot(4);
+    world.run(10 * MINUTE);
+    world.crash(3);
+    world.boot(BOB);
+    world.run(5 * MINUTE);
+    assert!(world.is_filed(&world.mails[0]), "from one of Anna's relays to the other, to Bob's, to Bob");
+    [ANNA, 2, 3].into_iter().for_each(|node| world.boot(node));
+    world.run(HOUR);
     world.check_all_delivered();
 }
 

@@ -689,9 +689,9 @@ impl World {
             Way::Push => {
                 assert!(self.nodes[node].disk.held.contains_key(&envelope), "pushed what is not kept, seed {}", self.seed);
             }
-            Way::Onward { deposit } => {
+            Way::Onward { deposit, onward } => {
                 assert!(self.nodes[node].disk.held.contains_key(&envelope), "carried what is not kept, seed {}", self.seed);
-                ticket.deposit = deposit;
+                ticket = Ticket { deposit, onward, ..ticket };
             }
         }
         let wait = self.rng.random_range(1..100);

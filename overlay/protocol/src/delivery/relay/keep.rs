@@ -38,17 +38,22 @@ impl Relay {
             let reason = if size > ENVELOPE_BYTES_MAX { RefusedReason::TooLarge } else { RefusedReason::Malformed };
             return Self::refuse(token, reason, cx);
         }
-        if let Some(kept) = self.kept.get(&envelope) {
+        if let Some(kept) = self.kept.get_mut(&envelope) {
             if kept.held.queue != queue {
                 return Self::refuse(token, RefusedReason::Unknown, cx);
             }
             let sibling = self.queues.get(&queue).is_some_and(|queue| queue.is_sibling(&peer));
+            if sibling {
+                // It has it, too.
+                kept.passed.insert(peer);
+            }
             if sibling && kept.held.acked_ms.is_some() {
                 // The owner has it: no relay of theirs needs to keep it any more.
                 return cx.emit(Effect::Answer { token, answer: Answer::Have });
             }
             // It is durable: said again, it is true again.
-            let (until_s, seldom) = (self.until_s(&kept.held, cx), Self::is_passing_by(cx));
+            let held = kept.held.clone();
+            let (until_s, seldom) = (self.until_s(&held, cx), Self::is_passing_by(cx));
             return cx.emit(Effect::Answer { token, answer: Answer::Stored { until_s, seldom } });
         }
         if let Some(old) = self.incoming.iter().find(|(_, incoming)| incoming.held.envelope == envelope).map(|(old, _)| *old) {
@@ -147,7 +152,8 @@ impl Relay {
         let count = usize::try_from(queue.count).unwrap_or(usize::MAX).saturating_add(coming().count());
         let full = bytes > rules.bytes || count >= usize::try_from(rules.count).unwrap_or(usize::MAX);
         if !ticket.onward.is_empty() {
-            return match (queue.owner == Some(peer), full) {
+            // The owner leaves it here, or another machine that carries it for them and may be off soon.
+            return match (queue.owner == Some(peer) || queue.is_sibling(&peer), full) {
                 (false, _) => Entry::Not(RefusedReason::Unknown),
                 (true, true) => Entry::Full,
                 (true, false) => Entry::As(HeldKind::Onward(ticket.onward.clone())),
@@ -251,8 +257,14 @@ impl Relay {
         match done {
             Batch::Hold(token) => {
                 if let Some(incoming) = self.incoming.remove(&token) {
+                    let (envelope, peer) = (incoming.held.envelope, incoming.peer);
+                    let sibling = self.queues.get(&incoming.held.queue).is_some_and(|queue| queue.is_sibling(&peer));
                     self.ensure_volunteered(&incoming.held);
                     self.keep(incoming.held);
+                    if let Some(kept) = self.kept.get_mut(&envelope).filter(|_| sibling) {
+                        // Who passed it on has it.
+                        kept.passed.insert(peer);
+                    }
                 }
             }
             Batch::Acked(envelope) => self.acked(&envelope),

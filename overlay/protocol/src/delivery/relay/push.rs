@@ -10,9 +10,9 @@ use super::super::context::Context;
 use super::{Batch, REACH_MS, Relay};
 
 /// The longest rest that an owner may ask for, in s.
-const REST_MAX_S: u32 = 3600;
+pub(super) const REST_MAX_S: u32 = 3600;
 /// A rest after an offer that broke or was refused, in ms.
-const REST_MS: u64 = 60 * 1000;
+pub(super) const REST_MS: u64 = 60 * 1000;
 /// Nodes that are dialled in one round for what is to be carried on.
 const REACH_MAX: usize = 8;
 /// Whoever is not there is dialled again when the letter has waited for that part longer: who has been away for a day is not looked for every minute.
@@ -98,7 +98,8 @@ impl Relay {
             return;
         }
         let Some(place) = places.iter().find(|place| place.peer == peer).cloned() else { return };
-        self.start(&envelope, peer, place.queue, Way::Onward { deposit: place.kind != PlaceKind::Home }, cx);
+        let way = Way::Onward { deposit: place.kind != PlaceKind::Home, onward: Vec::new() };
+        self.start(&envelope, peer, place.queue, way, cx);
     }
 
     /// A relay of the recipient has a letter that is carried on. True if another one is to have it too.
@@ -107,7 +108,8 @@ impl Relay {
         let HeldKind::Onward(places) = &kept.held.kind else { return false };
         kept.passed.insert(peer);
         // They pass it on to each other.
-        let enough = !seldom || kept.passed.len() >= cx.config.carried_copies;
+        let copies = places.iter().filter(|place| kept.passed.contains(&place.peer)).count();
+        let enough = !seldom || copies >= cx.config.carried_copies;
         let all = places.iter().all(|place| place.kind == PlaceKind::Home || kept.passed.contains(&place.peer));
         if let Some(onward) = self.onward.get_mut(&peer) {
             onward.envelopes.remove(envelope);
@@ -228,6 +230,7 @@ impl Relay {
         let onward = matches!(kept.held.kind, HeldKind::Onward(_)).then(|| kept.held.clone());
         if let Some(queue) = self.queues.get_mut(&name) {
             queue.waiting.remove(&place);
+            queue.carried.remove(&place);
             if let Some(effort) = stranger {
                 queue.slots.remove(&(effort, *envelope));
             }
