@@ -370,6 +370,8 @@ impl Inbox {
 
     /// The body broke off, or is not there when it is to be opened.
     pub(crate) fn broken(&mut self, token: Token, cx: &mut Context<'_>) {
+        // Who has gone meanwhile is not told to send.
+        self.patient.remove(&token);
         match self.receptions.get(&token).map(|reception| &reception.stage) {
             Some(Stage::Receiving) => {
                 self.forget(token);

@@ -1,10 +1,16 @@
 //! What comes in from others, honest or not.
 
-use kith_protocol::event::{Counter, Event, LetterKind, OpenProblem};
-use kith_protocol::ids::MailId;
-use rand::RngExt;
+use kith_protocol::card::Strangers;
+use kith_protocol::delivery::{Config, Delivery};
+use kith_protocol::envelope::CELL_BYTES;
+use kith_protocol::event::{
+    Answer, Counter, Effect, Event, LaterReason, LetterKind, Mono, Now, OpenProblem, OwnAccount, Snapshot, Ticket, Wall,
+};
+use kith_protocol::ids::{EnvelopeId, MailId, PeerId, Token};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
-use crate::world::{Content, HOUR, MINUTE, STRANGER, World};
+use crate::world::{ACCOUNT, Content, HOUR, MINUTE, STRANGER, World, address, queue};
 
 #[test]
 fn forged_receipts_have_no_effect() {
@@ -28,6 +34,39 @@ fn forged_receipts_have_no_effect() {
     assert_eq!(world.nodes[0].disk.entries.len(), waiting);
     assert!(world.nodes[0].disk.fates.is_empty());
     assert_eq!(world.nodes[0].counters[&Counter::BogusReceipt], u32::try_from(forgeries).unwrap());
+}
+
+/// Three peers offer the same envelope at once; of the first two the streams break.
+#[test]
+fn whoever_has_gone_while_it_waited_for_another_one_is_not_told_to_send() {
+    const WALL: i64 = 1_795_000_000_000;
+    let (account, queue, envelope) = (ACCOUNT, queue(1), EnvelopeId([9; 32]));
+    let snapshot = Snapshot { accounts: vec![OwnAccount { account, address: address(1), queue }], ..Snapshot::default() };
+    let at = |ms: u64| Now { mono: Mono(ms), wall: Wall(WALL.saturating_add_unsigned(ms)) };
+    let config = Config { strangers: Strangers::Welcome, ..Config::default() };
+    let (mut core, mut rng) = (Delivery::restore(config, snapshot, at(0)), ChaCha8Rng::seed_from_u64(1));
+    let mut answers = |event, ms| {
+        let mut effects = Vec::new();
+        core.handle(event, at(ms), &mut rng, &mut effects);
+        let answer = |effect: &Effect| match effect {
+            Effect::Answer { token, answer } => Some((token.0, *answer)),
+            _ => None,
+        };
+        effects.iter().filter_map(answer).collect::<Vec<_>>()
+    };
+    let offer = |number: u8| {
+        let (token, peer) = (Token(number.into()), PeerId([number; 32]));
+        Event::OfferReceived { token, peer, queue, envelope, size: CELL_BYTES, ticket: Ticket::default() }
+    };
+    assert_eq!(answers(offer(1), 1), [(1, Answer::Send)]);
+    assert_eq!(answers(offer(2), 2), []);
+    assert_eq!(answers(offer(3), 3), []);
+    assert_eq!(answers(Event::BodyBroken { token: Token(2) }, 4), []);
+    assert_eq!(answers(Event::BodyBroken { token: Token(1) }, 5), [(3, Answer::Send)]);
+    // One that waits in vain is put off.
+    assert_eq!(answers(offer(4), 6), []);
+    let later = Answer::Later { reason: LaterReason::InProgress, after_s: 10 };
+    assert_eq!(answers(Event::Tick, 30_000), [(4, later)]);
 }
 
 #[test]
