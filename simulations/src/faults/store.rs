@@ -43,8 +43,26 @@ pub(super) struct StoreHome {
     /// It says that it has synced, and has not: earlier images.
     lying: bool,
     images: VecDeque<(u64, SimulatedDisk)>,
+    /// Commits of which the dead process could not know whether they are durable.
+    unsure: Vec<Unsure>,
     /// Crashes and the commits that they interrupted.
     pub(super) crashes: (u64, u64),
+}
+
+/// A commit that failed or was interrupted: the next start shows whether it happened.
+#[derive(Debug)]
+struct Unsure {
+    shown_by: Trace,
+    fact: Fact,
+}
+
+/// What a commit leaves in the store, if it happens.
+#[derive(Clone, Copy, Debug)]
+enum Trace {
+    /// A letter that was not known is.
+    Letter(Address, MailId),
+    /// An entry is not in the queue any more.
+    Ended(EntryId),
 }
 
 fn options() -> Options {
@@ -111,6 +129,7 @@ impl StoreHome {
             granted: granted.to_vec(),
             lying,
             images: VecDeque::new(),
+            unsure: Vec::new(),
             crashes: (0, 0),
         })
     }
@@ -245,6 +264,42 @@ impl StoreHome {
         Ok(())
     }
 
+    /// What a commit would change that others notice, and what it would be known by; each by itself, since that is how it is asked for.
+    fn outlook(&self, writes: &[Write], moment: &Moment<'_>) -> Vec<Unsure> {
+        let mut all = Vec::new();
+        for write in writes {
+            match write {
+                Write::File { envelope, .. } => {
+                    let sealed = moment.envelopes.opened(envelope);
+                    let from = moment.address(sealed.from);
+                    if let Content::Mail(mail) = sealed.content
+                        && !self.has_filed(&from, &sealed.mid)
+                    {
+                        all.push(Unsure { shown_by: Trace::Letter(from, sealed.mid), fact: Fact::Filed(mail) });
+                    }
+                }
+                Write::Fate { entry, fate } => {
+                    if let Some(known) = self.entry(*entry).filter(|known| known.kind == EntryKind::Mail) {
+                        let fact = Fact::Ended(names::mail_of(&known.mid), Ending::of(fate));
+                        all.push(Unsure { shown_by: Trace::Ended(*entry), fact });
+                    }
+                }
+                _ => {}
+            }
+        }
+        all
+    }
+
+    /// What of the commits of a dead process has happened after all.
+    fn settled(&mut self) -> Vec<Fact> {
+        let unsure = std::mem::take(&mut self.unsure);
+        let happened = |unsure: &Unsure| match unsure.shown_by {
+            Trace::Letter(from, mid) => self.has_filed(&from, &mid),
+            Trace::Ended(id) => self.entry(id).is_none(),
+        };
+        unsure.into_iter().filter(happened).map(|unsure| unsure.fact).collect()
+    }
+
     /// Puts an image aside, where the disk lies.
     fn remember(&mut self, now: u64) {
         if self.lying && self.images.back().is_none_or(|(at, _)| at + IMAGE_EVERY_MS <= now) {
@@ -322,11 +377,12 @@ impl Home for StoreHome {
                 granted: self.granted.clone(),
                 seen: store.seen()?,
                 cards: self.cards.iter().map(|(of, learned)| (*of, *learned)).collect(),
+                facts: Vec::new(),
             })
         };
         let kept = read().map_err(|error: StoreError| problem(&error));
         self.store = Some(store);
-        kept
+        kept.map(|kept| Kept { facts: self.settled(), ..kept })
     }
 
     fn enqueue(&mut self, entry: Entry) -> Result<Entry, CommitProblem> {
@@ -355,7 +411,14 @@ impl Home for StoreHome {
 
     fn write(&mut self, writes: &[Write], moment: &Moment<'_>, facts: &mut Vec<Fact>) -> Result<(), CommitProblem> {
         self.remember(moment.now);
-        self.commit(writes, moment, facts).map_err(|error| problem(&error))
+        let outlook = self.outlook(writes, moment);
+        self.commit(writes, moment, facts).map_err(|error| {
+            let problem = problem(&error);
+            if problem == CommitProblem::Broken {
+                self.unsure.extend(outlook);
+            }
+            problem
+        })
     }
 
     fn entry(&self, id: EntryId) -> Option<Entry> {
@@ -395,6 +458,10 @@ impl Home for StoreHome {
             0 => {
                 let interrupted = halfway.filter(|_| below(2) == 0);
                 self.crashes.1 += u64::from(interrupted.is_some());
+                if let Some((writes, moment)) = interrupted {
+                    let outlook = self.outlook(writes, moment);
+                    self.unsure.extend(outlook);
+                }
                 let image = interrupted.map(|(writes, moment)| self.interrupted(writes, moment, below));
                 image.as_ref().unwrap_or(&self.disk).crash(how(below), below)
             }

@@ -22,6 +22,8 @@ pub(crate) struct Kept {
     pub(crate) seen: Vec<EnvelopeId>,
     /// Whose cards it knows, and since when.
     pub(crate) cards: Vec<(u32, Wall)>,
+    /// What commits of the dead process have changed of which it did not know whether they are durable.
+    pub(crate) facts: Vec<Fact>,
 }
 
 /// What a commit has changed, as far as anybody beside the core cares.

@@ -145,6 +145,7 @@ impl Home for Model {
             granted: self.granted.iter().copied().collect(),
             seen: self.seen.iter().map(|(envelope, _)| *envelope).collect(),
             cards: self.cards.iter().map(|(of, learned)| (*of, *learned)).collect(),
+            facts: Vec::new(),
         })
     }
 

@@ -7,7 +7,7 @@ use kith_protocol::delivery::Delivery;
 use kith_protocol::event::{CommitProblem, Event, OwnAccount, Snapshot, UsedRelay};
 use kith_protocol::ids::Token;
 
-use super::home::Moment;
+use super::home::{Kept, Moment};
 use super::{ACCOUNT, Happening, World};
 use crate::names;
 
@@ -28,6 +28,13 @@ impl World {
             self.tell_tale(node, || "cannot open its store".to_owned());
             return self.down(node, MENDED_MS);
         };
+        if let Some(watch) = &mut self.watch {
+            watch.facts(self.now, node, &kept.facts, &self.mails);
+        }
+        for fact in kept.facts {
+            self.fact(node, fact);
+        }
+        let kept = Kept { facts: Vec::new(), ..kept };
         if let Some(watch) = &mut self.watch {
             watch.booted(self.now, node, &kept, &self.mails);
         }

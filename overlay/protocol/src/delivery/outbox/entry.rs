@@ -76,6 +76,8 @@ pub(super) struct Item {
     pub(super) failures: u8,
     /// The shortest wait that a node of this round asked for, in ms; 0: none did.
     pub(super) later_ms: u64,
+    /// While it was being offered somewhere, something happened that makes another round worth while.
+    pub(super) woken: bool,
     pub(super) retry_at: Mono,
     pub(super) offered_at: Option<Mono>,
     /// No commit of this entry's own before that: the store failed.
@@ -116,6 +118,7 @@ impl Item {
             missing: false,
             failures: 0,
             later_ms: 0,
+            woken: false,
             retry_at: Mono(u64::MAX),
             offered_at: None,
             store_wait: Mono(0),
@@ -154,7 +157,7 @@ impl Item {
 
     /// Every place is worth a try again.
     pub(super) fn begin_round(&mut self) {
-        (self.tried, self.relay_at, self.sought, self.carried) = (0, None, false, false);
+        (self.tried, self.relay_at, self.sought, self.carried, self.woken) = (0, None, false, false, false);
     }
 
     /// Where it may go: the recipient's own nodes, relays, volunteers, in this order, each with its bit.

@@ -142,6 +142,12 @@ impl Outbox {
     /// Nothing more can be done with it now.
     fn nowhere(&mut self, id: EntryId, cx: &mut Context<'_>, road: &mut Road<'_>) {
         let Some(item) = self.items.get_mut(&id) else { return };
+        if item.woken {
+            // Somebody came who was not there when it was their turn.
+            item.begin_round();
+            item.later_ms = 0;
+            return self.offer(id, cx, road);
+        }
         if item.is_handed() {
             if item.kind != EntryKind::Mail && item.is_audited() {
                 return self.end(id, Fate::HandedOver, cx);
