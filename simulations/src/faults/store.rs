@@ -279,7 +279,7 @@ impl StoreHome {
                     }
                 }
                 Write::Fate { entry, fate } => {
-                    if let Some(known) = self.entry(*entry).filter(|known| known.kind == EntryKind::Mail) {
+                    if let Some(known) = self.entry(*entry).ok().flatten().filter(|known| known.kind == EntryKind::Mail) {
                         let fact = Fact::Ended(names::mail_of(&known.mid), Ending::of(fate));
                         all.push(Unsure { shown_by: Trace::Ended(*entry), fact });
                     }
@@ -295,7 +295,7 @@ impl StoreHome {
         let unsure = std::mem::take(&mut self.unsure);
         let happened = |unsure: &Unsure| match unsure.shown_by {
             Trace::Letter(from, mid) => self.has_filed(&from, &mid),
-            Trace::Ended(id) => self.entry(id).is_none(),
+            Trace::Ended(id) => matches!(self.entry(id), Ok(None)),
         };
         unsure.into_iter().filter(happened).map(|unsure| unsure.fact).collect()
     }
@@ -421,8 +421,9 @@ impl Home for StoreHome {
         })
     }
 
-    fn entry(&self, id: EntryId) -> Option<Entry> {
-        self.store().ok()?.queue_entry(id).ok()?.map(Self::core_entry)
+    fn entry(&self, id: EntryId) -> Result<Option<Entry>, CommitProblem> {
+        let entry = self.store().and_then(|store| store.queue_entry(id)).map_err(|error| problem(&error))?;
+        Ok(entry.map(Self::core_entry))
     }
 
     fn letter(&self, recipient: &Address, mail: u64) -> Option<MailId> {

@@ -89,8 +89,11 @@ pub(crate) trait Home: std::fmt::Debug {
     fn enqueue(&mut self, entry: Entry) -> Result<Entry, CommitProblem>;
     /// All of it or nothing; durable when it returns.
     fn write(&mut self, writes: &[Write], moment: &Moment<'_>, facts: &mut Vec<Fact>) -> Result<(), CommitProblem>;
-    /// An entry of the queue.
-    fn entry(&self, id: EntryId) -> Option<Entry>;
+    /// An entry of the queue; `None` where there is none.
+    ///
+    /// # Errors
+    /// The disk cannot be read now.
+    fn entry(&self, id: EntryId) -> Result<Option<Entry>, CommitProblem>;
     /// The letter that carries this mail to them, while it is queued.
     fn letter(&self, recipient: &Address, mail: u64) -> Option<MailId>;
     /// Whether a letter of that name was filed.

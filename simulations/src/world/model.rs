@@ -158,8 +158,8 @@ impl Home for Model {
         Ok(())
     }
 
-    fn entry(&self, id: EntryId) -> Option<Entry> {
-        self.entries.get(&id).map(|entry| (**entry).clone())
+    fn entry(&self, id: EntryId) -> Result<Option<Entry>, CommitProblem> {
+        Ok(self.entries.get(&id).map(|entry| (**entry).clone()))
     }
 
     fn letter(&self, recipient: &Address, mail: u64) -> Option<MailId> {

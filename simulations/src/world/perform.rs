@@ -163,8 +163,11 @@ impl World {
     }
 
     fn seal(&mut self, node: u32, id: EntryId, ladder: kith_protocol::event::Ladder) -> Result<Sealed, SealProblem> {
-        let Some(entry) = self.nodes[node as usize].home.entry(id) else {
-            return Err(SealProblem::Permanent("withdrawn".into()));
+        let entry = match self.nodes[node as usize].home.entry(id) {
+            Ok(Some(entry)) => entry,
+            Ok(None) => return Err(SealProblem::Permanent("withdrawn".into())),
+            // As the node says it: what cannot be read now can be read later.
+            Err(problem) => return Err(SealProblem::Temporary(format!("{problem:?}"))),
         };
         let (to, mid) = (self.addresses.node(&entry.recipient), entry.mid);
         let content = match entry.kind {
