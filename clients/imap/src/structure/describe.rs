@@ -54,7 +54,7 @@ impl Description {
         out.extend_from_slice(self.bytes.get(from..).unwrap_or_default());
     }
 
-    /// As a gist, for `write_kept`; `None` where it is too large for one.
+    /// As a gist, for `Kept` to read; `None` where it is too large for one.
     ///
     /// ```text
     /// VERSION | number of runs 2 | for each: bytes before it 2, its length 2 | BODYSTRUCTURE
