@@ -32,11 +32,16 @@ pub const PROBLEMS_MAX: usize = 1000;
 /// Bytes of a petname.
 const NAME_BYTES_MAX: usize = 32;
 
+/// One problem more, where there are not too many yet.
+pub(crate) fn add_problem(problems: &mut Vec<String>, text: String) {
+    if problems.len() < PROBLEMS_MAX {
+        problems.push(text);
+    }
+}
+
 impl Read {
     fn problem(&mut self, text: String) {
-        if self.problems.len() < PROBLEMS_MAX {
-            self.problems.push(text);
-        }
+        add_problem(&mut self.problems, text);
     }
 
     fn take(&mut self, place: &str, name: &str, address: Option<String>, emails: Vec<String>) {

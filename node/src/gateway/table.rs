@@ -75,9 +75,7 @@ pub struct Read {
 
 impl Read {
     fn problem(&mut self, text: String) {
-        if self.problems.len() < crate::contacts::PROBLEMS_MAX {
-            self.problems.push(text);
-        }
+        crate::contacts::add_problem(&mut self.problems, text);
     }
 }
 

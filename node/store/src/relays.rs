@@ -213,8 +213,13 @@ impl Transaction<'_> {
 
     fn change_relay(&mut self, account: AccountId, peer: &PeerId, change: impl FnOnce(&mut Relay)) -> Result<(), StoreError> {
         let found = self.view(RELAYS)?.get((account.0, peer.0))?.map(|found| row::decode::<Relay>(found.value(), RELAY));
-        let Some(mut relay) = found.transpose()? else { return Ok(()) };
+        let Some(known) = found.transpose()? else { return Ok(()) };
+        let mut relay = known.clone();
         change(&mut relay);
+        if relay == known {
+            // Nothing is written with every connection to say what stands there.
+            return Ok(());
+        }
         let bytes = row::encode(&relay, RELAY)?;
         self.table(RELAYS)?.insert((account.0, peer.0), bytes.as_slice())?;
         Ok(())

@@ -149,6 +149,25 @@ fn a_recipient_whose_disk_lied_is_given_again_what_it_had_acknowledged() {
     }
 }
 
+/// Whenever he comes: while the relay is being asked, too, which has no room and says to come again in an hour.
+#[test]
+fn who_comes_while_a_relay_without_room_is_asked_has_the_letter_at_once() {
+    for ms in (0..8 * SECOND).step_by(10) {
+        let mut world = with_relays(1, 12);
+        world.crash(BOB);
+        world.crash(2);
+        world.nodes[2].disk.hosted.values_mut().for_each(|rules| rules.count = 0);
+        world.boot(2);
+        world.run(MINUTE);
+        world.submit(ANNA, BOB);
+        world.run(ms);
+        world.boot(BOB);
+        world.connect(ANNA, BOB);
+        world.run(MINUTE);
+        assert!(world.is_filed(&world.mails[0]), "he came after {ms} ms");
+    }
+}
+
 /// What lay with a node is the only envelope from then on: it is not sealed anew, neither for want of a receipt nor since the relay has lost it.
 #[test]
 fn a_fleeting_mail_is_sealed_once_and_arrives_though_the_relay_lost_it() {

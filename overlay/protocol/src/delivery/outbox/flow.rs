@@ -71,8 +71,6 @@ impl Outbox {
             self.resume_audits(id, cx);
             self.step(id, cx, road);
             self.arm(id, cx);
-        } else if matches!(item.state, State::OfferQueued(_) | State::Offering) {
-            item.woken = true;
         }
     }
 

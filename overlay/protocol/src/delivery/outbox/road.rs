@@ -316,16 +316,10 @@ impl Outbox {
                 }
             }
             State::Idle => self.wake(id, cx, road),
-            State::Card
-            | State::SealQueued
-            | State::Sealing
-            | State::Unsaved(_)
-            | State::Saving
-            | State::Seeking
-            | State::Working
-            | State::OfferQueued(_)
-            | State::Offering
-            | State::Ending => {}
+            State::OfferQueued(at) if *at == peer => {}
+            // Its turn in this round may be over.
+            State::Seeking | State::Working | State::OfferQueued(_) | State::Offering => item.woken = true,
+            State::Card | State::SealQueued | State::Sealing | State::Unsaved(_) | State::Saving | State::Ending => {}
         }
         self.arm(id, cx);
     }
