@@ -330,7 +330,7 @@ impl Engine {
                 self.command(Command::Lookup { op, keys }).await;
             }
             Effect::Publish { op, account } => self.mailroom.send(Errand::Records { op, account }),
-            Effect::Seal { op, entry, ladder } => self.mailroom.send(Errand::Seal { op, entry, ladder }),
+            Effect::Seal { op, entry, with, ladder } => self.mailroom.send(Errand::Seal { op, entry, with, ladder }),
             Effect::Offer { op, peer, queue, envelope, size, way } => {
                 let offering = Offering { op, peer, queue, envelope, size, deposit: false, onward: Vec::new() };
                 match way {

@@ -16,7 +16,7 @@ use kith_protocol::keys::{Row as _, Seed};
 use kith_protocol::limits::CARD_PLACES_MAX;
 use kith_protocol::prekey::Changes;
 use kith_protocol::record;
-use kith_protocol::seal::{CardDevices, Device, Prekey};
+use kith_protocol::seal::Prekey;
 use kith_store::account::Account;
 use kith_store::contact::KnownCard;
 use kith_store::{Store, StoreError};
@@ -335,7 +335,8 @@ fn verified(card: &KnownCard) -> Option<Card> {
     Card::verify_undated(&card.address, &card.bytes).ok()
 }
 
-fn known(card: &Card, wall: Wall) -> KnownCard {
+/// A card as it is kept, learned now.
+pub fn known(card: &Card, wall: Wall) -> KnownCard {
     let (generation, sequence) = card.order();
     KnownCard { address: *card.address(), generation, sequence, learned_ms: wall.0, bytes: card.bytes().to_vec() }
 }
@@ -345,31 +346,9 @@ pub fn card_info(card: &KnownCard) -> Option<CardInfo> {
     Some(verified(card)?.info(Wall(card.learned_ms)))
 }
 
-/// What judges the sender of a letter.
-pub fn card_devices(card: &KnownCard) -> Option<CardDevices> {
-    Some(verified(card)?.card_devices())
-}
-
 /// The operations key of a card, which volunteers' queues follow from.
 pub fn card_operations(card: &KnownCard) -> Option<[u8; 32]> {
     Some(*verified(card)?.operations())
-}
-
-/// The devices that a letter is sealed to, with the card's order.
-pub fn devices(card: &KnownCard) -> Option<(Vec<Device>, (u32, u64))> {
-    let card = verified(card)?;
-    Some((card.devices(), card.order()))
-}
-
-/// Whether a card names that node as one that keeps the mailbox's mail.
-pub fn is_kept_at(card: &KnownCard, peer: &PeerId) -> bool {
-    verified(card).is_some_and(|card| card.places().iter().any(|place| place.kind == PlaceKind::Relay && place.peer == *peer))
-}
-
-/// The card inside a letter, verified under the address that the letter claims. Its dates are not looked at: a letter may have waited for weeks, and
-/// a card that has run out loses to a newer one anyway.
-pub fn enclosed_card(from: &Address, bytes: &[u8], wall: Wall) -> Option<KnownCard> {
-    Card::verify_undated(from, bytes).ok().map(|card| known(&card, wall))
 }
 
 /// The best card among what the directory holds for an address.

@@ -5,6 +5,7 @@
 pub mod addressing;
 pub mod announcing;
 pub mod archive;
+pub mod cards;
 pub mod cli;
 pub mod config;
 pub mod contacts;

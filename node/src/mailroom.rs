@@ -18,6 +18,7 @@ use kith_store::queue::{Form, QueueEntry};
 use kith_store::{Store, StoreError};
 use tokio::sync::mpsc;
 
+use crate::cards::Cards;
 use crate::correspondence::Shared;
 use crate::engine::{Answered, Clock};
 use crate::identity::{self, Identities, Identity};
@@ -48,6 +49,8 @@ pub enum Errand {
         op: Op,
         /// Which entry.
         entry: EntryId,
+        /// Other receipts that it takes along.
+        with: Vec<EntryId>,
         /// Which keys.
         ladder: Ladder,
     },
@@ -216,6 +219,7 @@ impl Mailroom {
             lookups: lookups.clone(),
             outgoing: outgoing.clone(),
             identities: Identities::new(),
+            cards: Cards::default(),
             publishing: BTreeMap::new(),
         };
         let mut accounts = Vec::new();
@@ -329,6 +333,7 @@ pub fn core_entry(entry: &QueueEntry) -> Entry {
         recipient: entry.recipient,
         mid: entry.mid,
         kind: entry.kind,
+        also: entry.also.clone(),
         size: match (&entry.blob, &entry.progress.sealed) {
             (Some((_, size)), _) => *size,
             (None, Some(sealed)) if entry.kind == EntryKind::Mail => sealed.size,
@@ -355,6 +360,7 @@ struct Room {
     lookups: Lookups,
     outgoing: PathBuf,
     identities: Identities,
+    cards: Cards,
     /// Whose records are being put into the directory.
     publishing: BTreeMap<Op, AccountId>,
 }
@@ -377,8 +383,8 @@ impl Room {
 
     fn run(&mut self, errand: Errand) {
         match errand {
-            Errand::Seal { op, entry, ladder } => {
-                let result = self.seal(entry, ladder);
+            Errand::Seal { op, entry, with, ladder } => {
+                let result = self.seal(entry, &with, ladder);
                 self.tell(Event::Sealed { op, entry, result });
             }
             Errand::Open { token, account, file } => {

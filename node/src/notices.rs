@@ -323,6 +323,7 @@ mod tests {
             id: EntryId(7),
             account: AccountId(1),
             kind: EntryKind::Mail,
+            also: Vec::new(),
             form: Form::Mail,
             mid: MailId([7; 16]),
             recipient: Address::from_key(key).unwrap(),

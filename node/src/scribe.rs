@@ -104,6 +104,7 @@ impl Scribe {
 enum Step {
     Progress(EntryId, Progress),
     Remove(EntryId),
+    Gather(EntryId, Vec<EntryId>),
     Deliver(AccountId, Filing),
     /// A letter: filed only where its name is new.
     Letter {
@@ -248,6 +249,7 @@ impl Desk {
     fn prepare(&self, write: &Write, bodies: &[(Token, Body)], now: Now, steps: &mut Vec<Step>) -> Result<(), StoreError> {
         match write {
             Write::Progress { entry, progress } => steps.push(Step::Progress(*entry, progress.clone())),
+            Write::Gather { into, from } => steps.push(Step::Gather(*into, from.clone())),
             Write::DelayNotice { entry } => {
                 if let Some(entry) = self.store.queue_entry(*entry)? {
                     let notice = Notice::Delayed(entry.progress.last_problem.clone());
@@ -376,6 +378,7 @@ pub fn own_letter(account: AccountId, to: Address, kind: EntryKind, now: Now) ->
         id: EntryId(0),
         account,
         kind,
+        also: Vec::new(),
         form: Form::Mail,
         mid: MailId(rand::random()),
         recipient: to,
@@ -405,6 +408,7 @@ fn perform(transaction: &mut Transaction<'_>, step: &Step) -> Result<(), StoreEr
             Err(StoreError::NotFound(_)) => Ok(()),
             other => other,
         },
+        Step::Gather(into, from) => transaction.gather_receipts(*into, from),
         Step::Remove(entry) => transaction.remove_entry(*entry).map(drop),
         Step::Deliver(account, filing) => transaction.deliver(*account, Use::Inbox, filing).map(drop),
         Step::Letter { account, from, mid, wall_ms, filing, request } => {

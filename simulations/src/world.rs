@@ -658,7 +658,8 @@ impl World {
         let mid = names::mail_id(names::Content::Mail(mail), self.serial.get());
         let progress = Progress { aged_at: self.time(from).wall, ..Progress::default() };
         let (id, kind, recipient) = (EntryId(0), EntryKind::Mail, self.address(to));
-        let entry = Entry { id, account: ACCOUNT, recipient, mid, kind, size: bytes, fleeting: false, progress };
+        let entry =
+            Entry { id, account: ACCOUNT, recipient, mid, kind, also: Vec::new(), size: bytes, fleeting: false, progress };
         match self.nodes[from as usize].home.enqueue(entry) {
             Ok(entry) => {
                 self.mails[mail as usize].accepted = true;

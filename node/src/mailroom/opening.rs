@@ -95,10 +95,11 @@ impl Room {
             .map_err(|error| error.problem())?;
 
         let from = opened.head.from;
-        let enclosed = identity::enclosed_card(&from, &opened.head.card, now.wall).ok_or(OpenProblem::WrongSender)?;
+        // Its dates are not looked at: a letter may have waited for weeks, and a card that has run out loses to a newer one anyway.
+        let enclosed = self.cards.of(&from, &opened.head.card).ok_or(OpenProblem::WrongSender)?;
         let known = self.store.card(&from).map_err(|_| OpenProblem::Temporary)?;
-        let known_devices = known.as_ref().and_then(identity::card_devices);
-        let enclosed_devices = identity::card_devices(&enclosed).ok_or(OpenProblem::WrongSender)?;
+        let known_devices = known.and_then(|known| self.cards.of(&from, &known.bytes)).map(|known| known.card_devices());
+        let enclosed_devices = enclosed.card_devices();
         let correspondent = self.shared.correspondent(account, from);
         let grade = seal::verify_sender(&opened, &us, &enclosed_devices, known_devices.as_ref(), Some(&correspondent))
             .map_err(|_| OpenProblem::WrongSender)?;
@@ -131,10 +132,10 @@ impl Room {
         };
         let mid = opened.head.mid;
         let letter_known = self.store.known_letter(account, &from, &mid).map_err(|_| OpenProblem::Temporary)?;
-        let card = if grade.card_is_newer { identity::card_info(&enclosed) } else { None };
+        let card = grade.card_is_newer.then(|| enclosed.info(now.wall));
         let listed = grade.device == DeviceStanding::Listed;
         let learned = Learned { device: opened.sender, head: opened.head, proof: grade.proof, listed, spent: opened.reply_key };
-        let newer = grade.card_is_newer.then_some(enclosed);
+        let newer = grade.card_is_newer.then(|| identity::known(&enclosed, now.wall));
         // Only people whom somebody here knows are asked for room, or offer it.
         let contact = self.store.contact_by_address(account, &from).ok().flatten().is_some();
         let talk = match &kind {

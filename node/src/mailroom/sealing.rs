@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt as _;
 
-use kith_protocol::event::{EntryKind, Event, Ladder, SealProblem, Sealed, Wall};
-use kith_protocol::ids::EntryId;
+use kith_protocol::card::Card;
+use kith_protocol::event::{EntryKind, Event, Ladder, PlaceKind, SealProblem, Sealed, Wall};
+use kith_protocol::ids::{EntryId, PeerId};
 use kith_protocol::letter::Kind;
 use kith_protocol::receipt::{self, Receipt};
 use kith_protocol::seal::{self, Content, SealError, SealRequest};
@@ -14,7 +15,6 @@ use kith_store::queue::{Form, QueueEntry};
 
 use super::Room;
 use crate::engine::Answered;
-use crate::identity;
 
 /// A failure of the store as the core is told it.
 fn of_store(error: StoreError) -> SealProblem {
@@ -37,7 +37,7 @@ fn of_seal(error: SealError) -> SealProblem {
 }
 
 impl Room {
-    pub(super) fn seal(&mut self, id: EntryId, ladder: Ladder) -> Result<Sealed, SealProblem> {
+    pub(super) fn seal(&mut self, id: EntryId, with: &[EntryId], ladder: Ladder) -> Result<Sealed, SealProblem> {
         let entry =
             self.store.queue_entry(id).map_err(of_store)?.ok_or_else(|| SealProblem::Permanent("it was withdrawn".into()))?;
         match entry.kind {
@@ -49,19 +49,27 @@ impl Room {
                     Form::Outgoing => Kind::Outgoing,
                     Form::Incoming => Kind::Incoming,
                 };
-                self.seal_content(&entry, ladder, kind, Content { from, length, hash: hash.0 })
+                self.seal_content(&entry, ladder, (kind, 0), Content { from, length, hash: hash.0 })
             }
             EntryKind::Receipt(mid) => {
-                let bytes = Receipt::new(vec![mid], receipt::State::Stored)
+                let mut mails = vec![mid];
+                mails.extend(&entry.also);
+                for other in with {
+                    // One that was withdrawn meanwhile confirms nothing.
+                    let Some(other) = self.store.queue_entry(*other).map_err(of_store)? else { continue };
+                    mails.extend(other.confirms());
+                }
+                let answers = mails.len();
+                let bytes = Receipt::new(mails, receipt::State::Stored)
                     .and_then(|receipt| receipt.encode())
                     .map_err(|error| SealProblem::Permanent(error.to_string()))?;
-                self.seal_content(&entry, ladder, Kind::Receipt, Content::of(&bytes))
+                self.seal_content(&entry, ladder, (Kind::Receipt, answers), Content::of(&bytes))
             }
             EntryKind::Relay(talk) => {
                 let bytes = talk.encode().map_err(|error| SealProblem::Permanent(error.to_string()))?;
-                self.seal_content(&entry, ladder, Kind::Relay, Content::of(&bytes))
+                self.seal_content(&entry, ladder, (Kind::Relay, 0), Content::of(&bytes))
             }
-            EntryKind::Card => self.seal_content(&entry, ladder, Kind::Card, Content::of(&[])),
+            EntryKind::Card => self.seal_content(&entry, ladder, (Kind::Card, 0), Content::of(&[])),
         }
     }
 
@@ -69,12 +77,13 @@ impl Room {
         &mut self,
         entry: &QueueEntry,
         ladder: Ladder,
-        kind: Kind,
+        (kind, answers): (Kind, usize),
         content: Content<impl Read>,
     ) -> Result<Sealed, SealProblem> {
         let now = self.clock.now();
         let known = self.store.card(&entry.recipient).map_err(of_store)?.ok_or(SealProblem::NoCard)?;
-        let (devices, order) = identity::devices(&known).ok_or(SealProblem::NoCard)?;
+        let card = self.cards.of(&known.address, &known.bytes).ok_or(SealProblem::NoCard)?;
+        let (devices, order) = (card.devices(), card.order());
         let identity =
             self.identities.get(&entry.account).ok_or_else(|| SealProblem::Permanent("the account was removed".into()))?;
         let path = self.outgoing.join(format!("{}.new", entry.id.0));
@@ -91,6 +100,7 @@ impl Room {
             ladder,
             mid: entry.mid,
             kind,
+            answers,
             date: Wall(entry.submitted_ms),
             now: now.wall,
         };
@@ -118,9 +128,14 @@ impl Room {
             ladder: sealed.ladder,
             card: order,
             at_age_ms: entry.progress.age_ms,
-            kept_here: fleeting && identity::is_kept_at(&known, &self.network.peer_id()),
+            kept_here: fleeting && is_kept_at(&card, &self.network.peer_id()),
         })
     }
+}
+
+/// Whether a card names that node as one that keeps the mailbox's mail.
+fn is_kept_at(card: &Card, peer: &PeerId) -> bool {
+    card.places().iter().any(|place| place.kind == PlaceKind::Relay && place.peer == *peer)
 }
 
 fn open_new(path: &std::path::Path) -> io::Result<File> {

@@ -61,6 +61,8 @@ pub struct QueueEntry {
     pub account: AccountId,
     /// What it is.
     pub kind: EntryKind,
+    /// More mails that a receipt confirms, beside the one of its kind; see [`Transaction::gather_receipts`].
+    pub also: Vec<MailId>,
     /// What its bytes are.
     pub form: Form,
     /// The letter's name.
@@ -101,6 +103,8 @@ pub(crate) struct EntryRow {
     ret_full: bool,
     #[serde(default, skip_serializing_if = "Form::is_mail")]
     form: Form,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    also: Vec<MailId>,
 }
 
 /// A mail to be queued and delivered in the household, as one commit.
@@ -152,6 +156,17 @@ pub(crate) fn bounded(text: &str) -> String {
     text.get(..end).unwrap_or_default().to_owned()
 }
 
+impl QueueEntry {
+    /// The mails that a receipt confirms; none for all else.
+    pub fn confirms(&self) -> impl Iterator<Item = MailId> {
+        let first = match self.kind {
+            EntryKind::Receipt(mid) => Some(mid),
+            EntryKind::Mail | EntryKind::Card | EntryKind::Relay(_) => None,
+        };
+        first.into_iter().chain(self.also.iter().copied())
+    }
+}
+
 impl EntryRow {
     fn of(entry: &QueueEntry) -> Self {
         Self {
@@ -167,6 +182,7 @@ impl EntryRow {
             envid: entry.envid.as_deref().map(bounded),
             ret_full: entry.ret_full,
             form: entry.form,
+            also: entry.also.clone(),
         }
     }
 
@@ -175,6 +191,7 @@ impl EntryRow {
             id: EntryId(id),
             account: self.account,
             kind: self.kind,
+            also: self.also,
             form: self.form,
             mid: self.mid,
             recipient: self.recipient,
@@ -267,6 +284,7 @@ impl Transaction<'_> {
                 id: EntryId(0),
                 account: submission.account,
                 kind: EntryKind::Mail,
+                also: Vec::new(),
                 form: Form::Mail,
                 mid: submission.mid,
                 recipient: recipient.address,
@@ -368,6 +386,23 @@ impl Transaction<'_> {
         let bytes = codec::encode(&row).map_err(|_| StoreError::Invalid("the entry cannot be written".into()))?;
         self.table(QUEUE)?.insert(id.0, bytes.as_slice())?;
         self.unmention(&BlobHash(hash.into_array()))
+    }
+
+    /// One receipt confirms from now on what the others did, which are removed; what is gone already is passed over.
+    ///
+    /// # Errors
+    /// [`StoreError`] from below.
+    pub fn gather_receipts(&mut self, into: EntryId, from: &[EntryId]) -> Result<(), StoreError> {
+        let mut mails = Vec::with_capacity(from.len());
+        for id in from {
+            mails.extend(self.remove_entry(*id)?.iter().flat_map(QueueEntry::confirms));
+        }
+        let Some(row) = self.view(QUEUE)?.get(into.0)?.map(|row| row.value().to_vec()) else { return Ok(()) };
+        let mut row: EntryRow = codec::decode(&row, ROW_BYTES_MAX).map_err(|_| StoreError::damaged("the queue"))?;
+        row.also.extend(mails);
+        let bytes = codec::encode(&row).map_err(|_| StoreError::Invalid("the entry cannot be written".into()))?;
+        self.table(QUEUE)?.insert(into.0, bytes.as_slice())?;
+        Ok(())
     }
 
     /// Removes an entry; its blob goes with it when nothing else mentions it. Returns what it was.

@@ -65,6 +65,7 @@ fn measure(name: &str, length: usize, runs: usize) {
             ladder: Ladder::Best,
             mid: MailId([1; 16]),
             kind: Kind::Mail,
+            answers: 0,
             date: NOW,
             now: NOW,
         };

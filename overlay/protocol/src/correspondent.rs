@@ -18,7 +18,7 @@ use crate::ids::{KeyId, PeerId};
 use crate::letter::{self, Head, ReplyKey, Stamps};
 use crate::limits::{
     CORRESPONDENT_BYTES_MAX, HELD_KEY_AGE_MS_MAX, HELD_KEYS_MAX, HELD_KEYS_PER_DEVICE_MAX, ISSUED_KEY_AGE_MS_MAX,
-    ISSUED_KEYS_MAX, LETTER_REPLY_KEYS_MAX, STAMP_QUOTA, STAMP_QUOTA_MAX, USED_KEY_IDS_MAX,
+    ISSUED_KEYS_MAX, REPLY_KEYS_EACH, STAMP_QUOTA, STAMP_QUOTA_MAX, USED_KEY_IDS_MAX,
 };
 use crate::noise;
 use crate::secret::Secret;
@@ -174,9 +174,10 @@ impl Correspondent {
         Some(ReplySecret { private: key.private.clone(), secret: key.secret.clone(), issued_to: self.address })
     }
 
-    /// Makes the reply keys of the next letter to this correspondent: two, or fewer while [`ISSUED_KEYS_MAX`] are out.
-    pub fn issue(&mut self, now: Wall, rng: &mut impl CryptoRng) -> Vec<ReplyKey> {
-        let count = LETTER_REPLY_KEYS_MAX.min(ISSUED_KEYS_MAX.saturating_sub(self.issued.len()));
+    /// Makes the reply keys of the next letter to this correspondent: two for each letter that it answers, and in one that answers none; fewer while
+    /// [`ISSUED_KEYS_MAX`] are out.
+    pub fn issue(&mut self, answers: usize, now: Wall, rng: &mut impl CryptoRng) -> Vec<ReplyKey> {
+        let count = answers.max(1).saturating_mul(REPLY_KEYS_EACH).min(ISSUED_KEYS_MAX.saturating_sub(self.issued.len()));
         (0..count)
             .map(|_| {
                 let mut id = [0; 8];

@@ -419,6 +419,8 @@ pub enum Effect {
         op: Op,
         /// Whose letter.
         entry: EntryId,
+        /// Other receipts to the same mailbox, none of them sealed yet: the letter confirms what they would. Empty for all but receipts.
+        with: Vec<EntryId>,
         /// To which keys.
         ladder: Ladder,
     },
@@ -561,7 +563,14 @@ pub enum Write {
         /// Which entry.
         entry: EntryId,
     },
-    /// The entry ends here, with what the sender is told. The only way an entry ends.
+    /// One receipt confirms from now on what these did, which end with it; those that are gone already confirm nothing.
+    Gather {
+        /// The receipt that stays.
+        into: EntryId,
+        /// Those that end.
+        from: Vec<EntryId>,
+    },
+    /// The entry ends here, with what the sender is told. Beside [`Write::Gather`] the only way an entry ends.
     Fate {
         /// Which entry.
         entry: EntryId,

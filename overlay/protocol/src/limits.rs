@@ -26,8 +26,8 @@ pub const PLACE_ADDRESSES_MAX: usize = 4;
 pub const PLACE_ADDRESS_BYTES_MAX: usize = 128;
 /// Bytes of MIME in one letter.
 pub const MAIL_BYTES_MAX: u64 = 50 * 1024 * 1024;
-/// Bytes of a letter's head, at most: a card and some 700 bytes more. With it and a full receipt, a letter still fits into one cell.
-pub const HEAD_BYTES_MAX: usize = 12 * 1024;
+/// Bytes of a letter's head, at most: a card and some 1,200 bytes more. With it and a full receipt, a letter still fits into one cell.
+pub const HEAD_BYTES_MAX: usize = 12_800;
 /// Bytes of an envelope, at most: the largest mail with the largest head, rounded up to a size that envelopes have.
 pub const ENVELOPE_BYTES_MAX: u64 = 3_328 * 16_000;
 /// Letters that one receipt may name.
@@ -36,8 +36,10 @@ pub const RECEIPT_MAILS_MAX: usize = 64;
 pub const RECEIPT_BYTES_MAX: usize = 1_200;
 /// Bytes in front of a mail between a person and a contact's gateway, at most, without their length.
 pub const FORWARD_BYTES_MAX: usize = 4_096;
-/// Reply keys in one letter.
-pub const LETTER_REPLY_KEYS_MAX: usize = 2;
+/// Fresh reply keys for each letter that a letter answers, and in one that answers none.
+pub const REPLY_KEYS_EACH: usize = 2;
+/// Reply keys in one letter: a receipt for several letters brings as many as those would have had.
+pub const LETTER_REPLY_KEYS_MAX: usize = ISSUED_KEYS_MAX;
 /// Reply keys that may be out to one correspondent.
 pub const ISSUED_KEYS_MAX: usize = 8;
 /// Unused, an issued reply key is erased after this long: 60 days, in ms. The letters that may need it live half as long.
@@ -62,7 +64,7 @@ pub const PREKEYS_MAX: usize = 4;
 pub const FRAME_BYTES_MAX: usize = 64 * 1024;
 
 const _: () = assert!(CARD_BYTES_MAX < RECORD_BYTES_MAX);
-const _: () = assert!(CARD_BYTES_MAX + 700 < HEAD_BYTES_MAX);
+const _: () = assert!(CARD_BYTES_MAX + 1_200 < HEAD_BYTES_MAX);
 // Tags cost 16 bytes in 65,536, the slots of eight devices 9,920.
 const _: () = assert!(MAIL_BYTES_MAX + MAIL_BYTES_MAX / 4_096 + HEAD_BYTES_MAX as u64 + 10_000 < ENVELOPE_BYTES_MAX);
 // A receipt with the largest head still fits into one cell of one slot (envelope.rs).

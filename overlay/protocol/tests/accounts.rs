@@ -47,6 +47,7 @@ impl Account {
             ladder: Ladder::Best,
             mid: MailId([1; 16]),
             kind: Kind::Mail,
+            answers: 0,
             date: NOW,
             now: NOW,
         };
@@ -105,6 +106,7 @@ fn nobody_writes_with_the_card_of_somebody_else() {
         ladder: Ladder::Best,
         mid: MailId([1; 16]),
         kind: Kind::Mail,
+        answers: 0,
         date: NOW,
         now: NOW,
     };

@@ -269,6 +269,7 @@ fn request<'a>(alice: &'a mut Party, devices: &'a [kith_protocol::seal::Device])
         ladder: Ladder::Best,
         mid: MailId([5; 16]),
         kind: Kind::Mail,
+        answers: 0,
         date: NOW,
         now: NOW,
     }

@@ -94,6 +94,7 @@ fn text(mail: u64, size: u64) -> Vec<u8> {
 enum Step {
     Progress(EntryId, Progress),
     Remove(EntryId),
+    Gather(EntryId, Vec<EntryId>),
     Notice(Filing),
     Letter(Address, MailId, Filing),
     Seen(EnvelopeId),
@@ -159,6 +160,7 @@ impl StoreHome {
             recipient: entry.recipient,
             mid: entry.mid,
             kind: entry.kind,
+            also: entry.also,
             size: entry.blob.map_or(0, |(_, size)| size),
             fleeting: entry.form == Form::Incoming,
             progress: entry.progress,
@@ -170,6 +172,7 @@ impl StoreHome {
             id: EntryId(0),
             account: self.account,
             kind: entry.kind,
+            also: entry.also.clone(),
             form: Form::Mail,
             mid: entry.mid,
             recipient: entry.recipient,
@@ -212,6 +215,7 @@ impl StoreHome {
                     steps.push(Step::Remove(entry.id));
                 }
             }
+            Write::Gather { into, from } => steps.push(Step::Gather(*into, from.clone())),
             Write::Host { rules, .. } => steps.push(Step::Host(rules.clone())),
             Write::Unhost(queue) => steps.push(Step::Unhost(*queue)),
             Write::Hold { held, .. } => {
@@ -341,6 +345,7 @@ fn perform(transaction: &mut Transaction<'_>, account: AccountId, wall_ms: i64, 
             other => other?,
         },
         Step::Remove(entry) => drop(transaction.remove_entry(*entry)?),
+        Step::Gather(into, from) => transaction.gather_receipts(*into, from)?,
         Step::Notice(filing) => drop(transaction.deliver(account, Use::Inbox, filing)?),
         Step::Letter(from, mid, filing) => {
             if transaction.remember_letter(account, from, mid, wall_ms)? {

@@ -130,12 +130,14 @@ pub enum Ailment {
 #[derive(Debug, Default)]
 pub(crate) struct Envelopes {
     hashed: Option<BTreeMap<EnvelopeId, (Sealed, u64, u64)>>,
+    /// Mails that a receipt confirms beside the one that its name says. Few receipts do.
+    confirmed: BTreeMap<EnvelopeId, Box<[u64]>>,
 }
 
 impl Envelopes {
     /// Envelopes with bytes, whose names are their hashes.
     pub(crate) fn with_bytes() -> Self {
-        Self { hashed: Some(BTreeMap::new()) }
+        Self { hashed: Some(BTreeMap::new()), ..Self::default() }
     }
 
     /// Names a new envelope.
@@ -144,6 +146,18 @@ impl Envelopes {
         let id = EnvelopeId(*blake3::hash(&bytes_of(serial, size)).as_bytes());
         table.insert(id, (*sealed, serial, size));
         id
+    }
+
+    /// A receipt confirms these mails, too.
+    pub(crate) fn confirm(&mut self, envelope: EnvelopeId, mails: Vec<u64>) {
+        if !mails.is_empty() {
+            self.confirmed.insert(envelope, mails.into());
+        }
+    }
+
+    /// Which mails a receipt confirms beside the one that its name says.
+    pub(crate) fn confirmed(&self, envelope: &EnvelopeId) -> &[u64] {
+        self.confirmed.get(envelope).map_or(&[], |mails| mails)
     }
 
     /// What is in one.

@@ -71,6 +71,13 @@ impl Model {
                     facts.push(Fact::Ended(names::mail_of(&entry.mid), Ending::of(fate)));
                 }
             }
+            Write::Gather { into, from } => {
+                let gone: Vec<MailId> =
+                    from.iter().filter_map(|other| self.entries.remove(other)).flat_map(|entry| confirms(&entry)).collect();
+                if let Some(entry) = self.entries.get_mut(into) {
+                    entry.also.extend(gone);
+                }
+            }
             Write::Host { rules, .. } => {
                 self.hosted.insert(rules.queue, Box::new(rules.clone()));
             }
@@ -118,6 +125,14 @@ impl Model {
     }
 }
 
+/// The mails that a receipt confirms.
+pub(crate) fn confirms(entry: &Entry) -> Vec<MailId> {
+    match entry.kind {
+        EntryKind::Receipt(of) => std::iter::once(of).chain(entry.also.iter().copied()).collect(),
+        EntryKind::Mail | EntryKind::Card | EntryKind::Relay(_) => Vec::new(),
+    }
+}
+
 /// The receipt for a letter, not queued yet.
 pub(crate) fn receipt_for(to: Address, of: MailId, moment: &Moment<'_>) -> Entry {
     moment.serial.set(moment.serial.get() + 1);
@@ -129,6 +144,7 @@ pub(crate) fn receipt_for(to: Address, of: MailId, moment: &Moment<'_>) -> Entry
         recipient: to,
         mid,
         kind: EntryKind::Receipt(of),
+        also: Vec::new(),
         size: 0,
         fleeting: false,
         progress,

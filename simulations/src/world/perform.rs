@@ -10,6 +10,7 @@ use kith_protocol::ids::{EntryId, EnvelopeId, Op, PeerId, QueueName, Token};
 
 use super::control::Kind;
 use super::home::sealed_bytes;
+use super::model::confirms;
 use super::{ACCOUNT, Asking, Happening, Transfer, World};
 use crate::names::{self, Content};
 
@@ -98,8 +99,8 @@ impl World {
                 let wait = self.wait(node, self.timing.lookup_ms);
                 self.tell(node, wait, Event::Published { op, holders: 20 });
             }
-            Effect::Seal { op, entry, ladder } => {
-                let result = self.seal(node, entry, ladder);
+            Effect::Seal { op, entry, with, ladder } => {
+                let result = self.seal(node, entry, &with, ladder);
                 self.tell(node, self.timing.seal_ms, Event::Sealed { op, entry, result });
             }
             Effect::Offer { op, peer, queue, envelope, size, way } => self.offer(node, op, &peer, (queue, envelope, size), way),
@@ -162,13 +163,21 @@ impl World {
         }
     }
 
-    fn seal(&mut self, node: u32, id: EntryId, ladder: kith_protocol::event::Ladder) -> Result<Sealed, SealProblem> {
-        let entry = match self.nodes[node as usize].home.entry(id) {
-            Ok(Some(entry)) => entry,
-            Ok(None) => return Err(SealProblem::Permanent("withdrawn".into())),
-            // As the node says it: what cannot be read now can be read later.
-            Err(problem) => return Err(SealProblem::Temporary(format!("{problem:?}"))),
-        };
+    fn seal(
+        &mut self,
+        node: u32,
+        id: EntryId,
+        with: &[EntryId],
+        ladder: kith_protocol::event::Ladder,
+    ) -> Result<Sealed, SealProblem> {
+        let home = &self.nodes[node as usize].home;
+        // As the node says it: what cannot be read now can be read later.
+        let read = |id| home.entry(id).map_err(|problem| SealProblem::Temporary(format!("{problem:?}")));
+        let entry = read(id)?.ok_or_else(|| SealProblem::Permanent("withdrawn".into()))?;
+        let mut others: Vec<u64> = entry.also.iter().map(names::mail_of).collect();
+        for other in with {
+            others.extend(read(*other)?.iter().flat_map(confirms).map(|mid| names::mail_of(&mid)));
+        }
         let (to, mid) = (self.addresses.node(&entry.recipient), entry.mid);
         let content = match entry.kind {
             EntryKind::Mail => Content::Mail(names::mail_of(&mid)),
@@ -178,6 +187,7 @@ impl World {
         let size = sealed_bytes(entry.size);
         let serial = self.next_serial();
         let envelope = self.envelopes.seal(&names::Sealed { from: node, to, mid, content }, serial, size);
+        self.envelopes.confirm(envelope, others);
         Ok(Sealed { envelope, size, ladder, card: (1, 1), at_age_ms: 0, kept_here: false })
     }
 
@@ -305,7 +315,11 @@ impl World {
         }
         let kind = match sealed.content {
             Content::Mail(_) => LetterKind::Mail,
-            Content::Receipt(mail) => LetterKind::Receipt(vec![self.mid_of(sealed.from, node, mail)]),
+            Content::Receipt(mail) => {
+                let others = self.envelopes.confirmed(&transfer.envelope).iter().copied();
+                let mails = std::iter::once(mail).chain(others).map(|mail| self.mid_of(sealed.from, node, mail));
+                LetterKind::Receipt(mails.collect())
+            }
             Content::Card => LetterKind::Card,
         };
         let from = self.address(sealed.from);

@@ -9,4 +9,5 @@ mod journal;
 mod mailbox;
 mod model;
 mod people;
+mod queue;
 mod writer;

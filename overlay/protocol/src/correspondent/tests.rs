@@ -29,19 +29,19 @@ fn head(keys: Vec<ReplyKey>, stamps: Option<Stamps>) -> Head {
 #[test]
 fn no_more_keys_are_issued_than_may_be_out() {
     let mut bob = Correspondent::new(address(2));
-    let counts: Vec<_> = (0..6).map(|seed| bob.issue(Wall(0), &mut rng(seed)).len()).collect();
+    let counts: Vec<_> = (0..6).map(|seed| bob.issue(1, Wall(0), &mut rng(seed)).len()).collect();
     assert_eq!(counts, [2, 2, 2, 2, 0, 0]);
     let spent = *bob.issued_keys().next().unwrap();
     assert!(bob.spend(&spent) && !bob.spend(&spent));
     assert!(bob.reply_secret(&spent).is_none());
-    assert_eq!(bob.issue(Wall(0), &mut rng(9)).len(), 1);
+    assert_eq!(bob.issue(1, Wall(0), &mut rng(9)).len(), 1);
 }
 
 #[test]
 fn unused_keys_age_out_on_both_sides() {
     let mut alice = Correspondent::new(address(1));
     let mut bob = Correspondent::new(address(2));
-    let keys = bob.issue(Wall(0), &mut rng(1));
+    let keys = bob.issue(1, Wall(0), &mut rng(1));
     alice.learn(&[7; 32], &head(keys, None), Proof::FirstContact, Wall(0));
     assert!(alice.clone().take_reply_key(&[7; 32], Wall(28 * DAY)).is_some());
     assert!(alice.clone().take_reply_key(&[7; 32], Wall(28 * DAY + 1)).is_none());
@@ -58,7 +58,7 @@ fn unused_keys_age_out_on_both_sides() {
 fn the_newest_key_of_the_device_is_taken_and_never_comes_back() {
     let mut alice = Correspondent::new(address(1));
     let mut bob = Correspondent::new(address(2));
-    let keys = bob.issue(Wall(0), &mut rng(1));
+    let keys = bob.issue(1, Wall(0), &mut rng(1));
     let letter = head(keys.clone(), None);
     alice.learn(&[7; 32], &letter, Proof::FirstContact, Wall(0));
     assert_eq!(alice.take_reply_key(&[8; 32], Wall(0)), None);
@@ -80,12 +80,12 @@ fn unusable_keys_are_not_learned() {
 #[test]
 fn the_fullest_row_reads_back_within_its_limit() {
     let mut alice = Correspondent::new(address(1));
-    alice.issue(Wall(i64::MAX), &mut rng(1));
-    while !alice.issue(Wall(i64::MAX), &mut rng(alice.issued.len() as u8)).is_empty() {}
+    alice.issue(1, Wall(i64::MAX), &mut rng(1));
+    while !alice.issue(1, Wall(i64::MAX), &mut rng(alice.issued.len() as u8)).is_empty() {}
     for letter in 0..200_u8 {
         let mut bob = Correspondent::new(address(2));
         let stamps = bob.offer(&mut rng(letter));
-        let keys = bob.issue(Wall(0), &mut rng(letter));
+        let keys = bob.issue(1, Wall(0), &mut rng(letter));
         alice.learn(&[letter % 11; 32], &head(keys, stamps), Proof::FirstContact, Wall(i64::MAX));
     }
     assert_eq!(alice.held.len(), HELD_KEYS_MAX);
@@ -93,7 +93,7 @@ fn the_fullest_row_reads_back_within_its_limit() {
         alice.take_reply_key(&[device; 32], Wall(i64::MAX));
     }
     for letter in 0..200_u8 {
-        let keys = Correspondent::new(address(2)).issue(Wall(0), &mut rng(letter.wrapping_add(100)));
+        let keys = Correspondent::new(address(2)).issue(1, Wall(0), &mut rng(letter.wrapping_add(100)));
         alice.learn(&[letter % 11; 32], &head(keys, None), Proof::FirstContact, Wall(i64::MAX));
     }
     alice.offer(&mut rng(1));
@@ -126,7 +126,7 @@ fn a_letter_judged_before_the_contact_was_proven_brings_nothing_afterwards() {
     bob.learn(&[7; 32], &head(Vec::new(), None), Proof::Contact, Wall(0));
     let before = bob.clone();
     let mut stranger = Correspondent::new(address(1));
-    let late = head(stranger.issue(Wall(0), &mut rng(3)), stranger.offer(&mut rng(4)));
+    let late = head(stranger.issue(1, Wall(0), &mut rng(3)), stranger.offer(&mut rng(4)));
     bob.learn(&[7; 32], &late, Proof::FirstContact, Wall(0));
     assert_eq!(bob, before);
 }
@@ -135,7 +135,7 @@ fn a_letter_judged_before_the_contact_was_proven_brings_nothing_afterwards() {
 fn secrets_do_not_show_in_debug_output() {
     let mut bob = Correspondent::new(address(2));
     bob.offer(&mut rng(1));
-    bob.issue(Wall(0), &mut rng(1));
+    bob.issue(1, Wall(0), &mut rng(1));
     let secret = bob.given.as_ref().unwrap().expose();
     let shown = format!("{bob:?}");
     assert!(!shown.contains(&format!("{secret:?}")) && shown.contains("Secret(…)"));

@@ -67,6 +67,8 @@ pub struct Config {
     pub persist_first_ms: u64,
     /// And then at this interval. 1 h.
     pub persist_every_ms: u64,
+    /// A receipt waits so long for others to the same mailbox, which go with it in one letter. 200 ms.
+    pub receipt_gather_ms: u64,
     /// A receipt is repeated at most once in this time. 10 min.
     pub receipt_repeat_ms: u64,
     /// A body that is not complete by then is given up: the largest envelope at 10 KB/s takes 90 min. 2 h.
@@ -167,6 +169,7 @@ impl Default for Config {
             greeting_gap_ms: 250,
             persist_first_ms: 5 * MINUTE,
             persist_every_ms: HOUR,
+            receipt_gather_ms: 200,
             receipt_repeat_ms: 10 * MINUTE,
             reception_max_ms: 2 * HOUR,
             direct_wait_ms: 3 * SECOND,
@@ -213,6 +216,8 @@ const RELAY_WAIT_MIN: u64 = 1_000;
 const REST_MIN: u64 = 500;
 /// A town that gets its power back is not to shout at once, in ms.
 const GREETING_GAP_MIN: u64 = 25;
+/// For letters that come together, in ms.
+const RECEIPT_GATHER_MIN: u64 = 20;
 /// The largest envelope over a quick line, in ms.
 const RECEPTION_MIN: u64 = 60 * SECOND;
 
@@ -247,6 +252,7 @@ impl Config {
             greeting_gap_ms: network(self.greeting_gap_ms, GREETING_GAP_MIN),
             persist_first_ms: people(self.persist_first_ms),
             persist_every_ms: people(self.persist_every_ms),
+            receipt_gather_ms: network(self.receipt_gather_ms, RECEIPT_GATHER_MIN),
             receipt_repeat_ms: people(self.receipt_repeat_ms),
             reception_max_ms: network(self.reception_max_ms, RECEPTION_MIN),
             direct_wait_ms: network(self.direct_wait_ms, DIRECT_WAIT_MIN),

@@ -14,6 +14,7 @@
 mod copies;
 mod entry;
 mod flow;
+mod gather;
 mod road;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -150,7 +151,11 @@ impl Outbox {
         if self.items.contains_key(&id) {
             return;
         }
+        let receipt = matches!(entry.kind, EntryKind::Receipt(_));
         self.insert(entry);
+        if let Some(item) = self.items.get_mut(&id).filter(|_| receipt) {
+            item.gather_at = cx.after(cx.config.receipt_gather_ms);
+        }
         self.step(id, cx, road);
         self.arm(id, cx);
     }
@@ -172,6 +177,7 @@ impl Outbox {
 
     fn remove(&mut self, id: EntryId) -> Option<Item> {
         self.leave(id);
+        self.ungather(id, Mono(0));
         let item = self.items.remove(&id)?;
         self.timers.remove(&(item.wake, id));
         self.volunteered.remove(&id);
@@ -315,6 +321,7 @@ impl Outbox {
             }
             Err(SealProblem::Permanent(why)) => self.end(id, Fate::Failed(Problem::Sealing(why)), cx),
             Err(SealProblem::NoCard) => {
+                self.ungather(id, Mono(0));
                 self.set_idle(id);
                 if let Some(recipient) = self.items.get(&id).map(|item| item.recipient) {
                     road.directory.seek(recipient, cx);
@@ -322,6 +329,7 @@ impl Outbox {
                 self.put_off(id, Problem::NoCard, None, cx, road);
             }
             Err(SealProblem::Temporary(why)) => {
+                self.ungather(id, cx.after(STORE_WAIT_MS));
                 self.set_idle(id);
                 self.put_off(id, Problem::Sealing(why), None, cx, road);
             }
@@ -457,10 +465,12 @@ impl Outbox {
                 if matches!(item.state, State::Saving) {
                     item.keep(*sealed);
                     item.state = State::Idle;
+                    self.took_along(id);
                     self.offer(id, cx, road);
                 } else {
                     // Its end is being written meanwhile.
                     cx.emit(Effect::Discard(sealed.envelope));
+                    self.took_along(id);
                 }
             }
             Batch::Delay(_) => item.progress.delay_told = true,
@@ -486,6 +496,11 @@ impl Outbox {
         let Some(item) = self.items.get_mut(&id) else { return true };
         item.committing = false;
         item.store_wait = cx.after(STORE_WAIT_MS);
+        let again = item.store_wait;
+        if matches!(failed, Batch::Sealed(..)) {
+            self.ungather(id, again);
+        }
+        let Some(item) = self.items.get_mut(&id) else { return true };
         match failed {
             Batch::Sealed(..) if matches!(item.state, State::Saving) => {
                 item.state = State::Idle;
@@ -530,7 +545,7 @@ impl Outbox {
         let (aging, mut writes) = (&self.aging, Vec::new());
         for (id, item) in &mut self.items {
             // Whose own commit is in flight is written by it.
-            if item.committing || item.fate.is_some() {
+            if item.committing || item.fate.is_some() || matches!(item.state, State::Gathered(_)) {
                 continue;
             }
             item.grow(aging);

@@ -191,6 +191,9 @@ pub struct Entry {
     pub mid: MailId,
     /// What it is.
     pub kind: EntryKind,
+    /// More mails that a receipt confirms, beside the one of its kind: fewer than [`crate::limits::RECEIPT_MAILS_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<MailId>,
     /// Bytes of MIME, for choosing routes; 0 for node-written letters.
     pub size: u64,
     /// Its bytes are somebody else's, and are kept no longer than until a node that keeps the recipient's mail has the envelope: it is not sealed anew then.

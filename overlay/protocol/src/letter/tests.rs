@@ -59,7 +59,10 @@ fn what_this_version_does_not_know_is_named() {
     assert_eq!(with(|head| head.version = 2), Err(HeadError::Malformed));
     assert_eq!(with(|head| head.length = MAIL_BYTES_MAX + 1), Err(HeadError::TooLong));
     assert_eq!(with(|head| head.card = ByteBuf::from(vec![0; CARD_BYTES_MAX + 1])), Err(HeadError::TooLong));
-    assert_eq!(with(|head| head.reply_keys = vec![full().reply_keys[0].clone(); 3]), Err(HeadError::TooLong));
+    assert_eq!(
+        with(|head| head.reply_keys = vec![full().reply_keys[0].clone(); LETTER_REPLY_KEYS_MAX + 1]),
+        Err(HeadError::TooLong)
+    );
     assert_eq!(with(|head| (head.kind, head.length) = (2, 1)), Err(HeadError::TooLong));
     assert_eq!(with(|head| head.extension = Some(ByteBuf::from(vec![0; HEAD_BYTES_MAX]))), Err(HeadError::Malformed));
 }

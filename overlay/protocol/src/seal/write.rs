@@ -46,6 +46,8 @@ pub struct SealRequest<'a> {
     pub mid: MailId,
     /// What it is.
     pub kind: Kind,
+    /// How many letters it answers: a receipt's; 0 for all else.
+    pub answers: usize,
     /// When it was submitted.
     pub date: Wall,
     /// The time now: dates the keys that are issued.
@@ -142,7 +144,7 @@ fn write_head<R>(
 ) -> Result<Zeroizing<Vec<u8>>, SealError> {
     let mut head = Head::new(request.mid, request.date, request.from, request.card, request.kind, content.length)?;
     correspondent.expire(request.now);
-    head.reply_keys = correspondent.issue(request.now, rng);
+    head.reply_keys = correspondent.issue(request.answers, request.now, rng);
     head.stamps = correspondent.offer(rng);
     head.mac = correspondent.mac(&head.letter_hash(&content.hash)?);
     Ok(head.encode()?)

@@ -4,7 +4,7 @@ use kith_protocol::event::{CommitProblem, EntryKind, Event, Fate, Write};
 use kith_protocol::ids::{EntryId, MailId};
 use rand::RngExt;
 
-use crate::world::{ACCOUNT, World, address};
+use crate::world::{ACCOUNT, World, address, confirms};
 
 impl World {
     pub(super) fn commit(&mut self, node: usize) {
@@ -36,6 +36,14 @@ impl World {
                 Write::Fate { entry, fate } => self.fate(node, *entry, fate),
                 Write::Host { rules, .. } => {
                     self.nodes[node].disk.hosted.insert(rules.queue, rules.clone());
+                }
+                Write::Gather { into, from } => {
+                    let entries = &mut self.nodes[node].disk.entries;
+                    let gone: Vec<_> =
+                        from.iter().filter_map(|other| entries.remove(other)).flat_map(|entry| confirms(&entry)).collect();
+                    if let Some(entry) = entries.get_mut(into) {
+                        entry.also.extend(gone);
+                    }
                 }
                 Write::Unhost(queue) => {
                     self.nodes[node].disk.hosted.remove(queue);

@@ -4,6 +4,7 @@ mod directory;
 mod disk;
 mod liars;
 mod lifetime;
+mod receipts;
 mod receiving;
 mod relays;
 mod schedules;

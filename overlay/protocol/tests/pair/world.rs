@@ -31,6 +31,14 @@ pub(crate) const STRANGER: PeerId = PeerId([0xee; 32]);
 
 static ADDRESSES: LazyLock<Vec<Address>> = LazyLock::new(|| (0..32).map(make_address).collect());
 
+/// The mails that a receipt confirms.
+pub(super) fn confirms(entry: &Entry) -> Vec<MailId> {
+    match entry.kind {
+        EntryKind::Receipt(mid) => [mid].into_iter().chain(entry.also.iter().copied()).collect(),
+        EntryKind::Mail | EntryKind::Card | EntryKind::Relay(_) => Vec::new(),
+    }
+}
+
 fn make_address(number: u8) -> Address {
     let key = ed25519_dalek::SigningKey::from_bytes(&[number + 1; 32]).verifying_key().to_bytes();
     Address::from_key(key).expect("a public key is an address")
@@ -428,7 +436,7 @@ impl World {
         let id = EntryId(disk.next_entry);
         disk.next_entry += 1;
         let progress = Progress { aged_at: Wall(wall), ..Progress::default() };
-        let entry = Entry { id, account: ACCOUNT, recipient: to, mid, kind, size: 1000, fleeting, progress };
+        let entry = Entry { id, account: ACCOUNT, recipient: to, mid, kind, also: Vec::new(), size: 1000, fleeting, progress };
         disk.entries.insert(id, entry.clone());
         self.tell(node, 0, Event::Queued(entry.clone()));
         entry
@@ -562,8 +570,8 @@ impl World {
                 self.tell(node, 10 * soon, Event::Found { op, card });
             }
             Effect::Publish { op, .. } => self.tell(node, soon, Event::Published { op, holders: 3 }),
-            Effect::Seal { op, entry, ladder } => {
-                let result = self.seal(node, entry, ladder);
+            Effect::Seal { op, entry, with, ladder } => {
+                let result = self.seal(node, entry, &with, ladder);
                 self.tell(node, soon, Event::Sealed { op, entry, result });
             }
             Effect::Offer { op, peer, queue, envelope, size, way } => self.offer(node, op, peer, (queue, envelope, size), way),
@@ -615,7 +623,13 @@ impl World {
         }
     }
 
-    fn seal(&mut self, node: usize, id: EntryId, ladder: kith_protocol::event::Ladder) -> Result<Sealed, SealProblem> {
+    fn seal(
+        &mut self,
+        node: usize,
+        id: EntryId,
+        with: &[EntryId],
+        ladder: kith_protocol::event::Ladder,
+    ) -> Result<Sealed, SealProblem> {
         let Some(entry) = self.nodes[node].disk.entries.get(&id).cloned() else {
             return Err(SealProblem::Permanent("withdrawn".into()));
         };
@@ -624,7 +638,12 @@ impl World {
         let to = self.node_of(entry.recipient);
         let kind = match entry.kind {
             EntryKind::Mail => LetterKind::Mail,
-            EntryKind::Receipt(mid) => LetterKind::Receipt(vec![mid]),
+            EntryKind::Receipt(mid) => {
+                let gathered = with.iter().filter_map(|other| self.nodes[node].disk.entries.get(other)).flat_map(confirms);
+                let mails: Vec<MailId> = [mid].into_iter().chain(entry.also.iter().copied()).chain(gathered).collect();
+                assert!(mails.len() <= kith_protocol::limits::RECEIPT_MAILS_MAX);
+                LetterKind::Receipt(mails)
+            }
             EntryKind::Card => LetterKind::Card,
             EntryKind::Relay(talk) => LetterKind::Relay(talk),
         };

@@ -32,6 +32,7 @@ impl Party {
             ladder,
             mid: MailId([seed; 16]),
             kind,
+            answers: 0,
             date: NOW,
             now: NOW,
         };

@@ -2,7 +2,7 @@
 
 use crate::address::Address;
 use crate::event::{CardInfo, Entry, EntryKind, Fate, Mono, Place, PlaceKind, Problem, Progress, Sealed};
-use crate::ids::{AccountId, MailId, PeerId};
+use crate::ids::{AccountId, EntryId, MailId, PeerId};
 use crate::limits::CARD_PLACES_MAX;
 use crate::work::Work;
 
@@ -21,6 +21,8 @@ pub(super) enum State {
     Card,
     /// Stands in line to be sealed.
     SealQueued,
+    /// A receipt that another one to the same mailbox confirms with its own, and ends.
+    Gathered(EntryId),
     Sealing,
     /// Sealed; its commit waits for another one of this entry.
     Unsaved(Box<Sealed>),
@@ -45,6 +47,12 @@ pub(super) struct Item {
     pub(super) recipient: Address,
     pub(super) mid: MailId,
     pub(super) kind: EntryKind,
+    /// Mails that it confirms beside the one of its kind.
+    pub(super) confirms: usize,
+    /// A receipt waits until then for others that go with it.
+    pub(super) gather_at: Mono,
+    /// Receipts that it takes along, while it is being sealed.
+    pub(super) gathered: Vec<EntryId>,
     /// Its bytes go as soon as a node has the envelope.
     fleeting: bool,
     pub(super) progress: Progress,
@@ -101,6 +109,9 @@ impl Item {
             recipient: entry.recipient,
             mid: entry.mid,
             kind: entry.kind,
+            confirms: entry.also.len(),
+            gather_at: Mono(0),
+            gathered: Vec::new(),
             fleeting: entry.fleeting,
             progress: entry.progress,
             aged: passed,
@@ -254,6 +265,9 @@ impl Item {
         }
         if self.fate.is_some() {
             return if self.foreign { Mono(u64::MAX) } else { self.store_wait };
+        }
+        if matches!(self.state, State::Gathered(_)) {
+            return Mono(u64::MAX);
         }
         let settled = Mono(aging.settled());
         let mut wake = self.moment(config.expiry_ms, now, aging).max(settled);

@@ -29,6 +29,10 @@ impl Outbox {
             self.flush(id, cx);
             return;
         }
+        if matches!(item.state, State::Gathered(_)) {
+            // Its fate is the other one's.
+            return;
+        }
         let age = item.age(&self.aging);
         if age >= cx.config.expiry_ms && cx.now.mono.0 >= self.aging.settled() {
             let problem = item.progress.last_problem.clone().unwrap_or(Problem::Unreachable);
@@ -109,6 +113,7 @@ impl Outbox {
         match standing {
             Standing::Missing => self.put_off(id, Problem::NoCard, None, cx, road),
             Standing::Expired if must_seal => self.put_off(id, Problem::CardExpired, None, cx, road),
+            Standing::Fresh | Standing::Old if must_seal && item.gather_at > cx.now.mono => item.retry_at = item.gather_at,
             Standing::Fresh | Standing::Old if must_seal => {
                 item.state = State::SealQueued;
                 self.to_seal.insert(id);
@@ -153,6 +158,9 @@ impl Outbox {
     /// The entry ends thus.
     pub(super) fn end(&mut self, id: EntryId, fate: Fate, cx: &mut Context<'_>) {
         self.leave(id);
+        if self.items.get(&id).is_some_and(|item| !item.committing) {
+            self.ungather(id, Mono(0));
+        }
         let Some(item) = self.items.get_mut(&id) else { return };
         if item.fate.is_none() {
             item.fate = Some(fate);
@@ -190,7 +198,11 @@ impl Outbox {
             let (only, sealed_now) = (item.is_only(&sealed), Some((*sealed).clone()));
             let progress =
                 Progress { sealed: sealed_now, handed_at_age_ms: None, copies: Vec::new(), only, ..item.progress.clone() };
-            (Batch::Sealed(id, sealed), vec![Write::Progress { entry: id, progress }], old.into_iter().collect())
+            let mut writes = vec![Write::Progress { entry: id, progress }];
+            if !item.gathered.is_empty() {
+                writes.push(Write::Gather { into: id, from: item.gathered.clone() });
+            }
+            (Batch::Sealed(id, sealed), writes, old.into_iter().collect())
         } else if delay {
             item.grow(&self.aging);
             let progress = Progress { delay_told: true, ..item.progress.clone() };
@@ -221,13 +233,14 @@ impl Outbox {
 
     fn start_seal(&mut self, cx: &mut Context<'_>) {
         let Some(id) = self.to_seal.pop_first() else { return };
+        let with = self.gather(id);
         let Some(item) = self.items.get_mut(&id) else { return };
         item.state = State::Sealing;
         let ladder = if item.progress.sealed.is_none() { Ladder::Best } else { Ladder::Weekly };
         let op = cx.op();
         self.works.insert(op, Work::Seal(id));
         self.sealing += 1;
-        cx.emit(Effect::Seal { op, entry: id, ladder });
+        cx.emit(Effect::Seal { op, entry: id, with, ladder });
     }
 
     /// One offer for every peer in turn, as long as there is room.

@@ -319,7 +319,13 @@ impl Outbox {
             State::OfferQueued(at) if *at == peer => {}
             // Its turn in this round may be over.
             State::Seeking | State::Working | State::OfferQueued(_) | State::Offering => item.woken = true,
-            State::Card | State::SealQueued | State::Sealing | State::Unsaved(_) | State::Saving | State::Ending => {}
+            State::Card
+            | State::SealQueued
+            | State::Gathered(_)
+            | State::Sealing
+            | State::Unsaved(_)
+            | State::Saving
+            | State::Ending => {}
         }
         self.arm(id, cx);
     }
