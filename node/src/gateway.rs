@@ -149,6 +149,18 @@ impl Gateway {
         Ok(self.provider_of(store, email)?.map(|account| account.address))
     }
 
+    /// The account that an ordinary address leads to, in whatever form it is written: whoever has an address can log in by it, as they are used to from
+    /// mail servers.
+    ///
+    /// # Errors
+    /// [`StoreError`] from below.
+    pub fn account_of(&self, store: &Store, address: &str) -> Result<Option<Account>, StoreError> {
+        let Some((local, domain)) = address.trim().rsplit_once('@') else { return Ok(None) };
+        let Ok(domain) = Domain::parse(domain) else { return Ok(None) };
+        let found = self.whose(store, &format!("{}@{domain}", local.to_lowercase()))?;
+        found.map_or(Ok(None), |address| store.account_by_address(&address))
+    }
+
     /// A key as a local part: of the household, and of contacts, so that whoever stood in To beside an ordinary recipient can be answered.
     fn key_of(&self, store: &Store, local: &str) -> Result<Option<Address>, StoreError> {
         let Ok(address) = Address::parse(local) else { return Ok(None) };

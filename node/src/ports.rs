@@ -84,7 +84,10 @@ impl Ports {
         let tls = certificates.server_config().map_err(|error| Failure::new(format!("the certificate: {error}"), ""))?;
         let host = Host {
             admission: Admission::new(Limits::default()),
-            gatekeeper: Arc::new(Gatekeeper::new(store.clone())),
+            gatekeeper: Arc::new(Gatekeeper::new(store.clone()).also_by({
+                let gateway = Arc::clone(gateway);
+                move |store, name| gateway.account_of(store, name)
+            })),
             tls: Some(tls),
             shutdown: stop.clone(),
         };

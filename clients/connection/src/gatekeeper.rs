@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use kith_store::Store;
-use kith_store::account::{Admitted, LoginError, Pass};
+use kith_store::account::{Account, Admitted, LoginError, Pass};
 use kith_store::feed::Topic;
+use kith_store::{Store, StoreError};
 use tokio::sync::Semaphore;
 use tokio::time::sleep_until;
 use tracing::{info, warn};
@@ -50,9 +50,13 @@ pub enum LoginRefusal {
     Unavailable,
 }
 
+/// Finds the account that a name means which is none of its own three.
+type OtherNames = dyn Fn(&Store, &str) -> Result<Option<Account>, StoreError> + Send + Sync;
+
 /// Lets people in.
 pub struct Gatekeeper {
     store: Store,
+    others: Option<Arc<OtherNames>>,
     checks: Arc<Semaphore>,
     slowing: Mutex<Slowing>,
     succeeded: AtomicU64,
@@ -83,6 +87,7 @@ impl Gatekeeper {
     pub fn new(store: Store) -> Self {
         Self {
             store,
+            others: None,
             checks: Arc::new(Semaphore::new(CHECKS_MAX)),
             slowing: Mutex::new(Slowing::new()),
             succeeded: AtomicU64::new(0),
@@ -101,12 +106,26 @@ impl Gatekeeper {
         }
     }
 
-    /// What failures at a login name are counted under: an account's three names are one.
-    async fn counted_as(&self, name: &str) -> String {
-        let (store, name) = (self.store.clone(), name.to_owned());
-        let known = tokio::task::spawn_blocking(move || match store.account_by_login(&name) {
-            Ok(Some(account)) => account.name,
-            Ok(None) | Err(_) => name.to_lowercase(),
+    /// Lets people in by other names of their accounts too, as by their ordinary addresses: `others` finds the account that one means, and is asked where
+    /// it is none of the account's own.
+    #[must_use]
+    pub fn also_by(self, others: impl Fn(&Store, &str) -> Result<Option<Account>, StoreError> + Send + Sync + 'static) -> Self {
+        Self { others: Some(Arc::new(others)), ..self }
+    }
+
+    /// The account's name, whichever of its names this is: failures at all of them are counted together. What is nobody's stays what it is.
+    async fn known_as(&self, name: &str) -> String {
+        let (store, name, others) = (self.store.clone(), name.to_owned(), self.others.clone());
+        let known = tokio::task::spawn_blocking(move || {
+            let own = store.account_by_login(&name);
+            let found = match (&own, others) {
+                (Ok(None), Some(others)) => others(&store, &name),
+                _ => own,
+            };
+            match found {
+                Ok(Some(account)) => account.name,
+                Ok(None) | Err(_) => name.to_lowercase(),
+            }
         });
         known.await.unwrap_or_default()
     }
@@ -129,7 +148,7 @@ impl Gatekeeper {
     /// # Errors
     /// Nobody is let in; the text says to a person why.
     pub async fn login(&self, service: &'static str, peer: IpAddr, credentials: Credentials) -> Result<Admitted, LoginRefusal> {
-        let name = self.counted_as(&credentials.name).await;
+        let name = self.known_as(&credentials.name).await;
         let reserved = self.slowing().reserve(peer, &name, Instant::now());
         let Some(start) = reserved else {
             self.refused.fetch_add(1, Ordering::Relaxed);
@@ -138,9 +157,9 @@ impl Gatekeeper {
         };
         sleep_until(start.into()).await;
         let Ok(permit) = Arc::clone(&self.checks).acquire_owned().await else { return Err(LoginRefusal::Unavailable) };
-        let store = self.store.clone();
+        let (store, account) = (self.store.clone(), name.clone());
         let checked = tokio::task::spawn_blocking(move || {
-            let outcome = store.admit(&credentials.name, &credentials.password);
+            let outcome = store.admit(&account, &credentials.password);
             // Held to the end of the check, whether or not somebody still waits for it.
             drop(permit);
             outcome
@@ -286,13 +305,27 @@ mod tests {
         store.add_account("mum", address, b"secret").unwrap();
         let gatekeeper = Gatekeeper::new(store);
         for name in ["mum", "MUM@kith.alt", &address.to_string(), &address.mail()] {
-            assert_eq!(gatekeeper.counted_as(name).await, "mum", "{name}");
+            assert_eq!(gatekeeper.known_as(name).await, "mum", "{name}");
         }
-        assert_eq!(gatekeeper.counted_as("Dad").await, "dad");
+        assert_eq!(gatekeeper.known_as("Dad").await, "dad");
         let login = |password: &[u8]| Credentials::new(b"mum", password).unwrap();
         assert!(gatekeeper.login("test", LOOPBACK, login(b"wrong")).await.is_err());
         assert!(gatekeeper.login("test", LOOPBACK, login(b"secret")).await.is_ok());
         assert_eq!(gatekeeper.counts(), LoginCounts { succeeded: 1, failed: 1, refused: 0 });
+        // An address of hers is a name of hers, and nothing that is nobody's.
+        let gatekeeper = gatekeeper.also_by(|store, name| match name {
+            "Shop@example.org" => store.account_by_login("mum"),
+            "broken@example.org" => Err(StoreError::DiskFull),
+            _ => Ok(None),
+        });
+        assert_eq!(gatekeeper.known_as("Shop@example.org").await, "mum");
+        let by = |name: &str, password: &[u8]| Credentials::new(name.as_bytes(), password).unwrap();
+        for name in ["other@example.org", "broken@example.org"] {
+            assert!(gatekeeper.login("test", LOOPBACK, by(name, b"secret")).await.is_err(), "{name}");
+        }
+        assert!(gatekeeper.login("test", LOOPBACK, by("Shop@example.org", b"wrong")).await.is_err());
+        let admitted = gatekeeper.login("test", LOOPBACK, by("Shop@example.org", b"secret")).await.unwrap();
+        assert_eq!(admitted.account.name, "mum");
     }
 
     /// Guesses one after the other; returns how long that takes.

@@ -11,23 +11,24 @@ pub fn config(settings: &Settings, place: Place) -> String {
     };
     let protocols = [Protocol::Imap, Protocol::Pop3, Protocol::Smtp].into_iter();
     let servers = protocols.flat_map(|protocol| [place, other].map(|place| settings.server(protocol, place)));
-    whole("kith.alt", servers.flatten(), "%EMAILADDRESS%")
+    whole("kith.alt", servers.flatten())
 }
 
-/// The file for people with addresses in a domain of this node: these servers, and the name before the `@` to log in with.
+/// The file for people with addresses in a domain of this node: these servers. An address that leads to an account is a name to log in with, so
+/// that nobody has to be told here whose an address is.
 pub fn config_for(domain: &str, servers: &[Server]) -> String {
-    whole(domain, servers.iter(), "%EMAILLOCALPART%")
+    whole(domain, servers.iter())
 }
 
-fn whole<'a>(domain: &str, servers: impl Iterator<Item = &'a Server>, user: &str) -> String {
+fn whole<'a>(domain: &str, servers: impl Iterator<Item = &'a Server>) -> String {
     let domain = xml(domain);
-    let elements: String = servers.map(|server| element(server, user)).collect();
+    let elements: String = servers.map(element).collect();
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<clientConfig version=\"1.1\">\n  <emailProvider id=\"{domain}\">\n    <domain>{domain}</domain>\n    <displayName>Kith</displayName>\n    <displayShortName>Kith</displayShortName>\n{elements}  </emailProvider>\n</clientConfig>\n"
     )
 }
 
-fn element(server: &Server, user: &str) -> String {
+fn element(server: &Server) -> String {
     let (element, kind) = match server.protocol {
         Protocol::Imap => ("incomingServer", "imap"),
         Protocol::Pop3 => ("incomingServer", "pop3"),
@@ -39,7 +40,7 @@ fn element(server: &Server, user: &str) -> String {
         Security::Tls => "SSL",
     };
     format!(
-        "    <{element} type=\"{kind}\">\n      <hostname>{}</hostname>\n      <port>{}</port>\n      <socketType>{security}</socketType>\n      <authentication>password-cleartext</authentication>\n      <username>{user}</username>\n    </{element}>\n",
+        "    <{element} type=\"{kind}\">\n      <hostname>{}</hostname>\n      <port>{}</port>\n      <socketType>{security}</socketType>\n      <authentication>password-cleartext</authentication>\n      <username>%EMAILADDRESS%</username>\n    </{element}>\n",
         xml(&server.host),
         server.port
     )
