@@ -18,6 +18,7 @@ use kith_protocol::stamp::{SPARE_SEEDS, Stamp};
 use kith_protocol::talk::Talk;
 use kith_store::blob::Staged;
 use kith_store::contact::KnownCard;
+use kith_store::folder::Use;
 use kith_store::mailbox::Filing;
 use kith_store::{Store, StoreError};
 use zeroize::Zeroizing;
@@ -45,8 +46,8 @@ pub struct Learned {
 /// A mail that came in a letter.
 #[derive(Clone, Debug)]
 pub enum TakenMail {
-    /// To be filed, with the node's lines above it.
-    Filing(Filing),
+    /// To be filed, with the node's lines above it, into this folder unless it is a stranger's.
+    Filing(Filing, Use),
     /// To be sent on in the clear, if its sender may do that here.
     Outward(Outward, Staged),
 }

@@ -114,7 +114,8 @@ enum Step {
         wall_ms: i64,
         filing: Filing,
         /// A stranger's.
-        request: bool,
+        /// `None`: a stranger's, among the requests.
+        folder: Option<Use>,
     },
     /// A mail for an ordinary address from somebody else: taken only where its name is new.
     Sending {
@@ -306,8 +307,9 @@ impl Desk {
         };
         self.shared.learn(account, from, &learned, now);
         match mail.filter(|_| how.file) {
-            Some(TakenMail::Filing(filing)) => {
-                steps.push(Step::Letter { account, from, mid, wall_ms: now.wall.0, filing, request: how.request });
+            Some(TakenMail::Filing(filing, folder)) => {
+                let folder = (!how.request).then_some(folder);
+                steps.push(Step::Letter { account, from, mid, wall_ms: now.wall.0, filing, folder });
             }
             Some(TakenMail::Outward(outward, mail)) => {
                 let sending = sharing::sending(&self.store, &self.gateway, (account, from), mid, &outward, mail, now)?;
@@ -411,12 +413,11 @@ fn perform(transaction: &mut Transaction<'_>, step: &Step) -> Result<(), StoreEr
         Step::Gather(into, from) => transaction.gather_receipts(*into, from),
         Step::Remove(entry) => transaction.remove_entry(*entry).map(drop),
         Step::Deliver(account, filing) => transaction.deliver(*account, Use::Inbox, filing).map(drop),
-        Step::Letter { account, from, mid, wall_ms, filing, request } => {
+        Step::Letter { account, from, mid, wall_ms, filing, folder } => {
             if transaction.remember_letter(*account, from, mid, *wall_ms)? {
-                if *request {
-                    transaction.deliver_request(*account, from, mid, filing, *wall_ms)?;
-                } else {
-                    transaction.deliver(*account, Use::Inbox, filing)?;
+                match folder {
+                    Some(folder) => transaction.deliver(*account, *folder, filing).map(drop)?,
+                    None => transaction.deliver_request(*account, from, mid, filing, *wall_ms).map(drop)?,
                 }
             }
             Ok(())

@@ -14,6 +14,7 @@ use kith_protocol::seal::{self, DeviceStanding, OpenKeys, OpenedLetter};
 use kith_protocol::talk::Talk;
 use kith_store::blob::Staged;
 use kith_store::contact::Grade;
+use kith_store::folder::Use;
 use kith_store::mailbox::Filing;
 
 use super::Room;
@@ -119,8 +120,8 @@ impl Room {
         };
         let proof = self.proof(account, &opened, grade.device, grade.proof);
         let mail = match opened.kind {
-            Kind::Mail => Some(TakenMail::Filing(Filing::fresh(self.stage(&mut content, &proof)?, now.wall))),
-            Kind::Incoming => Some(TakenMail::Filing(self.incoming(account, &mut content, &proof)?)),
+            Kind::Mail => Some(TakenMail::Filing(Filing::fresh(self.stage(&mut content, &proof)?, now.wall), Use::Inbox)),
+            Kind::Incoming => Some(self.incoming(account, &mut content, &proof)?),
             Kind::Outgoing => {
                 let mut reader = content.reader().map_err(temporary)?;
                 let outward = Outward::read(&mut reader).map_err(forward)?;
@@ -172,9 +173,9 @@ impl Room {
         stage.finish().map_err(|_| OpenProblem::Temporary)
     }
 
-    /// A mail that came in the clear: what the gateway found of its sender stands above it if it is one that the account uses. From anybody else
-    /// it is a mail of theirs.
-    fn incoming(&self, account: AccountId, content: &mut Content, proof: &Proof) -> Result<Filing, OpenProblem> {
+    /// A mail that came in the clear: what the gateway found of its sender stands above it if it is one that the account uses, and what it doubts
+    /// goes with the junk. From anybody else it is a mail of theirs, whose doubts count for nothing.
+    fn incoming(&self, account: AccountId, content: &mut Content, proof: &Proof) -> Result<TakenMail, OpenProblem> {
         let temporary = |_: io::Error| OpenProblem::Temporary;
         let wall = self.clock.now().wall;
         let sharing = self.store.gateway_sharing(account, &proof.from).map_err(|_| OpenProblem::Temporary)?;
@@ -186,6 +187,7 @@ impl Room {
         } else {
             delivered::write(reader, proof, wall, &mut stage).map_err(temporary)?;
         }
-        Ok(Filing::fresh(stage.finish().map_err(|_| OpenProblem::Temporary)?, wall))
+        let folder = if sharing.we_may && inward.junk { Use::Junk } else { Use::Inbox };
+        Ok(TakenMail::Filing(Filing::fresh(stage.finish().map_err(|_| OpenProblem::Temporary)?, wall), folder))
     }
 }
