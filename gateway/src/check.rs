@@ -6,6 +6,7 @@ mod compare;
 pub mod lookup;
 mod opinions;
 mod render;
+pub mod shown;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use compare::compare;
 pub use lookup::{Live, Lookup, gather};
 
+use self::shown::Shown;
 use crate::inbound::verdict::Outcome;
 use crate::outbound::sts::Policy;
 
@@ -54,6 +56,8 @@ pub struct Wanted {
     pub policy: Option<Policy>,
     /// What the world must be able to reach: host and port.
     pub ports: Vec<(String, u16)>,
+    /// At which port of the host the world's mail comes in, 25 but for trials: what is shown there when TLS begins is looked at. `None` where none does.
+    pub mail_port: Option<u16>,
 }
 
 /// What the DNS answered.
@@ -94,6 +98,8 @@ pub struct Published {
     pub policy: Answer<String>,
     /// Who answers at a host's port, asked from here; [`Answer::Later`] says why nobody does.
     pub ports: BTreeMap<(String, u16), Answer<IpAddr>>,
+    /// What the host shows at its mail port when TLS begins; [`Answer::Nothing`] where TLS is not offered.
+    pub shown: Answer<Shown>,
     /// What SPF says of a mail from each of our addresses.
     pub spf: BTreeMap<IpAddr, Outcome>,
 }

@@ -18,7 +18,7 @@ mod wire;
 
 use serde::Deserialize;
 
-use crate::secret::{SecretError, SecretSource};
+use crate::secret::{Secret, SecretError, SecretSource};
 
 /// Folders of one account.
 const FOLDERS_MAX: usize = 100;
@@ -53,6 +53,15 @@ pub enum Login {
     Password,
     /// A token of OAuth 2, by SASL XOAUTH2.
     Xoauth2,
+}
+
+impl Login {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::Xoauth2 => "token",
+        }
+    }
 }
 
 /// What becomes of a mail on the far side once it is here.
@@ -171,6 +180,16 @@ impl Account {
             None
         }
     }
+
+    /// Another token than the one that was refused, if there is one now: tokens end, and whoever prints them makes a new one when asked again.
+    /// A password is what it is.
+    async fn another(&self, refused: &Secret) -> Result<Option<Secret>, FetchError> {
+        if self.login == Login::Password {
+            return Ok(None);
+        }
+        let other = self.secret.read().await?;
+        Ok((other.text() != refused.text()).then_some(other))
+    }
 }
 
 /// Why fetching failed. No text in it is a secret.
@@ -202,10 +221,12 @@ pub enum FetchError {
     #[error("the password could not be had: {0}")]
     Secret(#[from] SecretError),
     /// The name, password or token is wrong. Not to be tried again with the same.
-    #[error("{host} does not accept the name and password: {said}")]
+    #[error("{host} does not accept the name and {}: {said}", login.word())]
     Credentials {
         /// The server.
         host: String,
+        /// What it was shown.
+        login: Login,
         /// What it said, printable and cut.
         said: String,
     },

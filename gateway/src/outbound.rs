@@ -11,7 +11,7 @@ use self::attempt::{Attempt, Talk, Target};
 use self::fate::{Fate, HopState, Outcome, Trouble, Why};
 use self::mail::Mail;
 use self::opening::Wish;
-use self::pool::{Gate, Pool, Whole};
+use self::pool::{Gate, Pass, Pool, Whole};
 use self::smarthost::{Security, Smarthost};
 use self::sts::Policies;
 use self::times::Times;
@@ -29,7 +29,7 @@ mod heard;
 mod login;
 pub mod mail;
 mod offer;
-mod opening;
+pub(crate) mod opening;
 mod pool;
 mod session;
 pub mod smarthost;
@@ -118,6 +118,10 @@ pub struct Outbound {
     shared: Arc<Shared>,
 }
 
+/// A mail's place at its destination, taken until this is dropped.
+#[must_use = "the next mail waits for it to be dropped"]
+pub struct Hold(#[expect(dead_code, reason = "kept for its drop")] Option<Pass>);
+
 struct Shared {
     settings: OutboundSettings,
     dns: Dns,
@@ -146,15 +150,21 @@ impl Outbound {
     /// mistake; for [`Fate::Unknown`] it may double the mail. If the future is dropped, recipients are as with [`Fate::Unknown`]. All recipients of a [`Hop::Place`] are taken to be
     /// of that place.
     pub async fn send(&self, hop: Hop<'_>, mail: &Mail) -> Outcome {
+        self.send_and_hold(hop, mail).await.0
+    }
+
+    /// As [`Outbound::send`], and the mail's place at its destination stays taken until the caller has written down what became of it and lets go. So no more mails than
+    /// the destination has connections are ever both there and not known to be: those that a crash at that moment doubles.
+    pub async fn send_and_hold(&self, hop: Hop<'_>, mail: &Mail) -> (Outcome, Hold) {
         let shared = &*self.shared;
         if mail.recipients.is_empty() {
-            return Outcome { fates: Vec::new(), hop: HopState::Fine };
+            return (Outcome { fates: Vec::new(), hop: HopState::Fine }, Hold(None));
         }
         let mut pass = match shared.gate.pass(&whole(hop)).await {
             Ok(pass) => pass,
             Err(hop) => {
                 let why = if matches!(hop, HopState::CredentialsRefused { .. }) { Why::Credentials } else { Why::Resting };
-                return Outcome { fates: vec![Fate::Later(Trouble::here(why)); mail.recipients.len()], hop };
+                return (Outcome { fates: vec![Fate::Later(Trouble::here(why)); mail.recipients.len()], hop }, Hold(None));
             }
         };
         let mut attempt = Attempt::new(shared, mail);
@@ -171,7 +181,7 @@ impl Outbound {
             }
         };
         pass.learned(ended);
-        Outcome { fates: attempt.fates(), hop }
+        (Outcome { fates: attempt.fates(), hop }, Hold(Some(pass)))
     }
 
     /// Forgets that a next hop was in trouble or refused our credentials: a person says "try now". Changed settings of a smarthost are a new destination by themselves.

@@ -28,6 +28,10 @@ pub fn compare(wanted: &Wanted, published: &Published) -> Report {
         items.push(autoconfig(wanted, published));
     }
     items.extend(wanted.ports.iter().map(|(host, port)| reached(host, *port, published)));
+    if let Some(port) = wanted.mail_port {
+        items.push(tls::certificate(wanted, port, published));
+        items.extend(tls::dane(wanted, port, published));
+    }
     let opinions = opinions(wanted, published, &items);
     Report { domain: wanted.domain.clone(), items, opinions }
 }

@@ -11,8 +11,9 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::shown::{self, Dane, NotShown, Shown};
 use super::{Answer, Published, Wanted};
-use crate::dns::{ADDRESSES_MAX, plain};
+use crate::dns::{ADDRESSES_MAX, Dns, plain};
 use crate::domain::Domain;
 use crate::inbound::verdict::Outcome;
 use crate::inbound::verify::Verifier;
@@ -48,6 +49,8 @@ pub trait Lookup: Sync {
     fn policy(&self, domain: &str) -> impl Future<Output = Answer<String>> + Send;
     /// Who answers at a port; [`Answer::Later`] where nobody does.
     fn reach(&self, host: &str, port: u16) -> impl Future<Output = Answer<IpAddr>> + Send;
+    /// What a host of a domain shows at its mail port when TLS begins; [`Answer::Nothing`] where TLS is not offered.
+    fn shown(&self, domain: &str, host: &str, port: u16) -> impl Future<Output = Answer<Shown>> + Send;
     /// What SPF says of a mail from this address.
     fn spf(&self, ip: IpAddr, helo: &str, reverse_path: &str) -> impl Future<Output = Outcome> + Send;
 }
@@ -84,15 +87,20 @@ pub async fn gather(lookup: &impl Lookup, wanted: &Wanted) -> Published {
         ports.insert((host.clone(), *port), lookup.reach(host, *port).await);
     }
     let policy = if is_announced || wanted.policy.is_some() { lookup.policy(domain).await } else { Answer::Nothing };
-    Published { mx: lookup.mx(domain).await, txt, addresses, names, srv, policy, ports, spf }
+    let shown = match wanted.mail_port {
+        Some(port) => lookup.shown(domain, host, port).await,
+        None => Answer::Nothing,
+    };
+    Published { mx: lookup.mx(domain).await, txt, addresses, names, srv, policy, ports, shown, spf }
 }
 
 /// The real one.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Live {
     resolver: TokioResolver,
     verifier: Verifier,
     roots: Roots,
+    dns: Option<Dns>,
 }
 
 impl Live {
@@ -100,13 +108,19 @@ impl Live {
     #[must_use]
     pub fn new(resolver: TokioResolver, host: &str) -> Self {
         // The authorities that the world believes, whatever is believed here besides.
-        Self { verifier: Verifier::new(resolver.clone(), host, PATIENCE), resolver, roots: Roots::web() }
+        Self { verifier: Verifier::new(resolver.clone(), host, PATIENCE), resolver, roots: Roots::web(), dns: None }
     }
 
     /// By these authorities, where the domain's own certificates are a private one's.
     #[must_use]
     pub fn believing(self, roots: Roots) -> Self {
         Self { roots, ..self }
+    }
+
+    /// With a DNS whose signatures are checked, for what it says of keys (DANE).
+    #[must_use]
+    pub fn checking(self, dns: Dns) -> Self {
+        Self { dns: Some(dns), ..self }
     }
 
     async fn ask<T>(&self, name: &str, kind: RecordType, read: impl Fn(&RData) -> Option<T>) -> Answer<Vec<T>> {
@@ -234,6 +248,32 @@ impl Lookup for Live {
                 Ok(Err(error)) => Answer::Later(format!("{ip}: {error}")),
                 Err(_) => Answer::Later(format!("{ip}: no answer in time")),
             };
+        }
+        last
+    }
+
+    async fn shown(&self, domain: &str, host: &str, port: u16) -> Answer<Shown> {
+        let addresses = match self.addresses(host).await {
+            Answer::Found(addresses) => addresses,
+            Answer::Nothing => return Answer::Later("the name has no address".to_owned()),
+            Answer::Later(why) => return Answer::Later(why),
+        };
+        let mut last = Answer::Later("the name has no address".to_owned());
+        for ip in addresses.into_iter().take(ADDRESSES_MAX) {
+            let chain = match shown::seen(SocketAddr::new(ip, port), host, &self.roots).await {
+                Ok(chain) => chain,
+                Err(NotShown::NoTls) => return Answer::Nothing,
+                Err(NotShown::Later(why)) => {
+                    last = Answer::Later(format!("{ip}: {why}"));
+                    continue;
+                }
+            };
+            let dane = match &self.dns {
+                Some(dns) => shown::dane(dns, domain, host, port, &chain, &self.roots).await,
+                None => Dane::Silent,
+            };
+            let nonsense = || Answer::Later(format!("{ip}: what it shows is no certificate"));
+            return shown::judged(&chain, host, &self.roots, dane).map_or_else(nonsense, Answer::Found);
         }
         last
     }

@@ -50,7 +50,7 @@ mod tests {
         let waits: Vec<_> = (0..40).map(|_| backoff.failed(&silent, 0)).collect();
         assert_eq!(&waits[..3], [Next::After(30), Next::After(60), Next::After(120)]);
         assert_eq!(waits.last(), Some(&Next::After(LONGEST_S)));
-        let wrong = FetchError::Credentials { host: "x".into(), said: String::new() };
+        let wrong = FetchError::Credentials { host: "x".into(), login: super::super::Login::Password, said: String::new() };
         assert_eq!(backoff.failed(&wrong, 7), Next::Stop);
         backoff.succeeded();
         assert!(matches!(backoff.failed(&silent, u32::MAX), Next::After(30..=38)));

@@ -116,7 +116,13 @@ impl Session {
         }
         session.ask_capabilities().await?;
         let secret = account.secret.read().await?;
-        session.log_in(account, &secret).await?;
+        match session.log_in(account, &secret).await {
+            Err(refused @ FetchError::Credentials { .. }) => match account.another(&secret).await? {
+                Some(other) => session.log_in(account, &other).await?,
+                None => return Err(refused),
+            },
+            other => other?,
+        }
         session.ask_capabilities().await?;
         Ok(session)
     }

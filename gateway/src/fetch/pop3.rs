@@ -87,7 +87,13 @@ impl Session {
         }
         session.ask_capabilities().await?;
         let secret = account.secret.read().await?;
-        session.log_in(account, &secret).await?;
+        match session.log_in(account, &secret).await {
+            Err(refused @ FetchError::Credentials { .. }) => match account.another(&secret).await? {
+                Some(other) => session.log_in(account, &other).await?,
+                None => return Err(refused),
+            },
+            other => other?,
+        }
         Ok(session)
     }
 
@@ -210,7 +216,7 @@ impl Session {
         };
         outcome.map_err(|error| match error {
             FetchError::Refused { host, said } if is_for_now(&said) => FetchError::Later { host, said },
-            FetchError::Refused { host, said } => FetchError::Credentials { host, said },
+            FetchError::Refused { host, said } => FetchError::Credentials { host, login: account.login, said },
             other => other,
         })
     }

@@ -194,7 +194,7 @@ impl<'a> Attempt<'a> {
     /// A new connection to the first address that talks, logged in if need be.
     async fn connect(&self, target: &Target<'_>) -> Result<Session, (Trouble, Talk)> {
         let secret = match target.smarthost {
-            Some(smarthost) => Some(secret(smarthost).await.map_err(|why| (Trouble::at(&target.host, why), Talk::Badly))?),
+            Some(smarthost) => Some(secret_of(smarthost).await.map_err(|why| (Trouble::at(&target.host, why), Talk::Badly))?),
             None => None,
         };
         let opened = self.opened(target).await.map_err(|trouble| (trouble, Talk::Badly))?;
@@ -205,7 +205,15 @@ impl<'a> Attempt<'a> {
         };
         let times = &self.shared.settings.times;
         let host = target.host.as_str();
-        match login(&mut session, &Login { user, secret: &secret, kind }, times).await {
+        let mut outcome = login(&mut session, &Login { user, secret: &secret, kind }, times).await;
+        // Tokens end; whoever prints them makes a new one when asked again, and one that is refused for good is the same again.
+        if let (Err(NotIn::Refused(Some(_))), Kind::Token, Some(smarthost)) = (&outcome, kind, target.smarthost)
+            && let Ok(Some((other, kind))) = secret_of(smarthost).await
+            && other.text() != secret.text()
+        {
+            outcome = login(&mut session, &Login { user, secret: &other, kind }, times).await;
+        }
+        match outcome {
             Ok(()) => Ok(session),
             Err(NotIn::Refused(Some(answer))) => {
                 session.quit(times).await;
@@ -255,7 +263,7 @@ struct Spoken {
 }
 
 /// The password or token, where there is a login.
-async fn secret(smarthost: &Smarthost) -> Result<Option<(Secret, Kind)>, Why> {
+async fn secret_of(smarthost: &Smarthost) -> Result<Option<(Secret, Kind)>, Why> {
     let (source, kind) = match (&smarthost.password, &smarthost.token) {
         (Some(source), _) => (source, Kind::Password),
         (None, Some(source)) => (source, Kind::Token),

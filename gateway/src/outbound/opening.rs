@@ -8,7 +8,7 @@ use std::time::Duration;
 use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::response::Response;
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName};
 use std::collections::VecDeque;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -68,6 +68,36 @@ pub(crate) async fn open(peer: &Peer<'_>, wish: &Wish, times: &Times, roots: &Ro
     opening.run(wish).await
 }
 
+/// Talks with a host until TLS is there, whatever it shows, and gives the certificates that it has shown, its own first.
+pub(crate) async fn certificates(
+    peer: &Peer<'_>,
+    times: &Times,
+    roots: &Roots,
+) -> Result<Vec<CertificateDer<'static>>, NotOpened> {
+    let mut opening = Opening { peer, times, roots, raw: Vec::new() };
+    let tcp = opening.connect().await?;
+    let mut stream = Stream::Clear(tcp);
+    let greeting = opening.answer(&mut stream, times.greeting, Phase::Greeting).await?;
+    opening.positive(&greeting)?;
+    if !opening.hello(&mut stream).await?.starttls {
+        return Err(opening.failed(Why::NoTls));
+    }
+    let ready = opening.say(&mut stream, "STARTTLS\r\n", times.tls, Phase::Tls).await?;
+    let mut stream = match stream {
+        Stream::Clear(tcp) if ready.code == 220 => opening.secure(tcp, &Trust::Anybody).await?.0,
+        Stream::Clear(_) | Stream::Tls(_) => return Err(opening.said(Why::NoTls, ready)),
+    };
+    let shown = match &stream {
+        Stream::Tls(tls) => {
+            tls.get_ref().1.peer_certificates().unwrap_or_default().iter().map(|one| one.clone().into_owned()).collect()
+        }
+        Stream::Clear(_) => Vec::new(),
+    };
+    // A goodbye that is not heard costs nobody anything.
+    let _said = opening.say(&mut stream, "QUIT\r\n", times.quit, Phase::Greeting).await;
+    Ok(shown)
+}
+
 struct Opening<'a> {
     peer: &'a Peer<'a>,
     times: &'a Times,
@@ -78,13 +108,7 @@ struct Opening<'a> {
 
 impl Opening<'_> {
     async fn run(&mut self, wish: &Wish) -> Result<Opened, NotOpened> {
-        let tcp = match timeout(self.times.connect, TcpStream::connect(self.peer.address)).await {
-            Ok(Ok(tcp)) => tcp,
-            Ok(Err(error)) => return Err(self.failed(Why::Unreachable(crate::printable(&error.to_string(), 200)))),
-            Err(_) => return Err(self.failed(Why::Unreachable("no answer in time".to_owned()))),
-        };
-        // Commands are small and waited for.
-        let _ = tcp.set_nodelay(true);
+        let tcp = self.connect().await?;
         let (mut stream, mut protection) = match wish {
             Wish::FromTheFirstByte(trust) => self.secure(tcp, trust).await?,
             Wish::Clear | Wish::IfOffered | Wish::StartTls(_) => (Stream::Clear(tcp), Protection::Clear),
@@ -117,6 +141,17 @@ impl Opening<'_> {
             Ok(connection) => Ok(Opened { connection, gauge, offer, protection }),
             Err(_) => Err(self.failed(Why::Nonsense(Phase::Hello))),
         }
+    }
+
+    async fn connect(&self) -> Result<TcpStream, NotOpened> {
+        let tcp = match timeout(self.times.connect, TcpStream::connect(self.peer.address)).await {
+            Ok(Ok(tcp)) => tcp,
+            Ok(Err(error)) => return Err(self.failed(Why::Unreachable(crate::printable(&error.to_string(), 200)))),
+            Err(_) => return Err(self.failed(Why::Unreachable("no answer in time".to_owned()))),
+        };
+        // Commands are small and waited for.
+        let _ = tcp.set_nodelay(true);
+        Ok(tcp)
     }
 
     /// EHLO; HELO with hosts that know no other (RFC 5321 §3.2).

@@ -175,7 +175,11 @@ impl Gate {
                 destinations.remove(&other);
             }
         }
-        destinations.entry(key.clone()).or_default().ask(now, &self.limits(key))
+        let new = || match key {
+            Whole::Smarthost(Smarthost { user: Some(_), .. }) => Destination::with_login(),
+            Whole::Smarthost(_) | Whole::Place(_) => Destination::default(),
+        };
+        destinations.entry(key.clone()).or_insert_with(new).ask(now, &self.limits(key))
     }
 
     fn limits(&self, key: &Whole) -> Limits {

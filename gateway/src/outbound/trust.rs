@@ -115,6 +115,19 @@ pub(crate) fn client(trust: &Trust, roots: &Roots) -> Result<(Arc<ClientConfig>,
     Ok((Arc::new(config), proved))
 }
 
+/// What certificates (a host's own first) prove of it, as in a handshake of this moment; that it has their keys is not looked at.
+///
+/// # Errors
+/// They are not believed.
+pub(crate) fn examine(trust: &Trust, roots: &Roots, chain: &[CertificateDer<'_>], host: &str) -> Result<Protection, Error> {
+    let unnamed = |_| Error::General(format!("{host} is no name for a certificate"));
+    let name = ServerName::try_from(host.to_owned()).map_err(unnamed)?;
+    let (own, further) = chain.split_first().ok_or(Error::NoCertificatesPresented)?;
+    let verifier = Verifier { trust: trust.clone(), roots: roots.clone(), proved: Proved::default() };
+    verifier.verify_server_cert(own, further, &name, &[], UnixTime::now())?;
+    Ok(verifier.proved.protection())
+}
+
 /// How much the host has proved; [`Protection::Encrypted`] until the handshake says more.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Proved(Arc<Mutex<Option<Protection>>>);

@@ -77,6 +77,8 @@ pub enum Rest {
 pub struct Destination {
     open: u32,
     troubles: u32,
+    /// Whether nobody was let in yet by the credentials that we have.
+    unproven: bool,
     rest: Option<(u64, Rest)>,
     minute_start: u64,
     minute_mails: u32,
@@ -84,6 +86,11 @@ pub struct Destination {
 }
 
 impl Destination {
+    /// One where we log in: as long as nobody was let in, one connection at a time tries it, since several wrong passwords at once are a storm.
+    pub fn with_login() -> Self {
+        Self { unproven: true, ..Self::default() }
+    }
+
     /// May a mail go now?
     pub fn ask(&mut self, now_ms: u64, limits: &Limits) -> Permit {
         self.touched = now_ms;
@@ -102,7 +109,7 @@ impl Destination {
             return Permit::Rest { in_ms: 60_000u64.saturating_sub(passed).max(1), why: Rest::Rate };
         }
         // After trouble one mail tries the ground for the others.
-        let connections = if self.troubles > 0 { 1 } else { limits.connections.max(1) };
+        let connections = if self.troubles > 0 || self.unproven { 1 } else { limits.connections.max(1) };
         if self.open >= connections {
             return Permit::Busy;
         }
@@ -119,6 +126,7 @@ impl Destination {
             Ended::Nothing => return,
             Ended::Well => {
                 self.troubles = 0;
+                self.unproven = false;
                 return;
             }
             Ended::Trouble => {
@@ -126,7 +134,10 @@ impl Destination {
                 let doublings = (self.troubles - 1).min(32);
                 (limits.rest_first_ms.saturating_mul(1u64 << doublings).min(limits.rest_longest_ms), Rest::Trouble)
             }
-            Ended::Credentials => (limits.rest_credentials_ms, Rest::Credentials),
+            Ended::Credentials => {
+                self.unproven = true;
+                (limits.rest_credentials_ms, Rest::Credentials)
+            }
         };
         let until = now_ms.saturating_add(base).saturating_add(random % (base / 10 + 1));
         // Several connections that fail together are one trouble: a longer rest is never cut short.
@@ -206,6 +217,21 @@ mod tests {
         destination.end(now, &LIMITS, Ended::Well, 0);
         assert_eq!(destination.ask(now, &LIMITS), Permit::Go);
         assert_eq!(destination.ask(now, &LIMITS), Permit::Go);
+    }
+
+    #[test]
+    fn one_mail_tries_credentials_for_the_others() {
+        let limits = Limits { mails_per_minute: 0, ..LIMITS };
+        let mut known = Destination::with_login();
+        for ended in [Ended::Credentials, Ended::Well] {
+            assert_eq!((known.ask(0, &limits), known.ask(0, &limits)), (Permit::Go, Permit::Busy));
+            known.end(1, &limits, ended, 0);
+            known.forgive();
+        }
+        assert_eq!([known.ask(2, &limits), known.ask(2, &limits), known.ask(2, &limits)], [Permit::Go, Permit::Go, Permit::Busy]);
+        known.end(3, &limits, Ended::Credentials, 0);
+        known.forgive();
+        assert_eq!(known.ask(4, &limits), Permit::Busy, "the other one is still there");
     }
 
     #[test]

@@ -28,6 +28,7 @@ fn wanted() -> Wanted {
         autoconfig: true,
         policy: None,
         ports: Vec::new(),
+        mail_port: None,
     }
 }
 

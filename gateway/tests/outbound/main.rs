@@ -9,5 +9,6 @@ mod phases;
 mod postfix;
 mod protection;
 mod routes;
+mod shown;
 mod signatures;
 mod support;

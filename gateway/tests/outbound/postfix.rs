@@ -23,18 +23,18 @@ use crate::support::{Authority, address, content, free_port, mail, no_dns, progr
 const KEEPER: u32 = 5_000;
 
 /// A Postfix of its own, in a folder of its own.
-struct Postfix {
+pub(crate) struct Postfix {
     folder: tempfile::TempDir,
-    port: u16,
+    pub(crate) port: u16,
     /// Whoever signed its certificate.
-    authority: Authority,
+    pub(crate) authority: Authority,
     /// The digest of its key, as a TLSA record has it.
-    digest: String,
+    pub(crate) digest: String,
 }
 
 impl Postfix {
     /// Takes mail for `far.test`: b@, c@, and nobody else. None where there is no Postfix, or no right to start one.
-    fn start(settings: &str) -> Option<Postfix> {
+    pub(crate) fn start(settings: &str) -> Option<Postfix> {
         program("postfix")?;
         if !rustix::process::geteuid().is_root() {
             eprintln!("skipped: Postfix can be started by root alone");
@@ -96,7 +96,7 @@ impl Postfix {
         Command::new("/usr/sbin/postfix").arg("-c").arg(self.folder.path().join("conf")).arg(what).output().unwrap()
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 

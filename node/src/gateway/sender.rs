@@ -385,8 +385,14 @@ async fn attempt(shared: Arc<Shared>, next: Next, entries: Vec<LegacyEntry>, byt
         let (shared, entries) = (shared.clone(), entries.clone());
         tokio::task::spawn_blocking(move || compose(&shared, &entries)).await
     };
+    // The next mail goes when what became of this one is written: a crash doubles no more than are under way at once.
+    let mut held = None;
     let outcome = match made {
-        Ok(Ok(mail)) => Ok(shared.outbound.send(next.hop(), &mail).await),
+        Ok(Ok(mail)) => {
+            let (outcome, hold) = shared.outbound.send_and_hold(next.hop(), &mail).await;
+            held = Some(hold);
+            Ok(outcome)
+        }
         Ok(Err(Unsendable::For(why))) => Err(why),
         Ok(Err(Unsendable::Store(StoreError::NotFound(_) | StoreError::Damaged(_)))) => {
             Err("the mail is not in the store any more".to_owned())
@@ -407,6 +413,7 @@ async fn attempt(shared: Arc<Shared>, next: Next, entries: Vec<LegacyEntry>, byt
         let shared = shared.clone();
         tokio::task::spawn_blocking(move || commit(&shared, &entries, outcome)).await
     };
+    drop(held);
     let progress = match written {
         Ok(Ok(progress)) => Some(progress),
         Ok(Err(error)) => {
@@ -431,9 +438,18 @@ fn credentials(outcome: &Outcome, smarthost: &Smarthost) -> Option<String> {
                 Fate::Delivered { .. } | Fate::Unknown { .. } => None,
             });
             let said = said.map_or_else(String::new, |said| format!(" ({said})"));
-            Some(format!("{} refuses the user name or password{said}; mend kith.toml and start again", smarthost.host))
+            let what = if smarthost.token.is_some() { "token" } else { "password" };
+            Some(format!(
+                "{} refuses the user name or {what}{said}; mend it and say `kith queue retry`, or start again where kith.toml is another one now",
+                smarthost.host
+            ))
         }
-        HopState::Fine | HopState::Trouble | HopState::Resting { .. } => None,
+        HopState::Fine | HopState::Trouble | HopState::Resting { .. } => outcome.fates.iter().find_map(|fate| match fate {
+            Fate::Later(Trouble { why: why @ Why::NoSecret(_), .. }) => {
+                Some(format!("nothing can be sent by {}: {why}", smarthost.host))
+            }
+            Fate::Later(_) | Fate::Failed(_) | Fate::Delivered { .. } | Fate::Unknown { .. } => None,
+        }),
     }
 }
 

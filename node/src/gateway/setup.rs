@@ -30,7 +30,7 @@ const POLICY_ROWS: &str = "mta-sts";
 const SMTP_PORT: u16 = 25;
 
 /// The name servers that the settings name, or the system's; one on this machine where the system names none, as before a network is there.
-fn name_servers(config: &GatewayConfig) -> Result<DnsSettings, String> {
+pub(crate) fn name_servers(config: &GatewayConfig) -> Result<DnsSettings, String> {
     let servers = config.dns.iter().filter_map(|server| server.parse().ok()).collect();
     let settings = DnsSettings { servers, ..DnsSettings::default() };
     match Dns::new(&settings) {

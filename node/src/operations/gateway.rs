@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use kith_gateway::check::{Key, Live, Wanted, compare, gather};
+use kith_gateway::dns::Dns;
 use kith_gateway::domain::Domain;
 use kith_gateway::inbound::verify;
 use kith_protocol::address::Address;
@@ -290,13 +291,16 @@ pub(super) fn check(context: &Context, domain: &str, mut addresses: Vec<IpAddr>)
         autoconfig: own && config.autoconfig,
         policy: if own { web::policy(&context.gateway) } else { None },
         ports: if own { world_ports(config, &hello) } else { Vec::new() },
+        mail_port: (own && config.mx != "off").then_some(25),
     };
     let servers: Vec<std::net::SocketAddr> = config.dns.iter().filter_map(|server| server.parse().ok()).collect();
+    let signed = setup::name_servers(config).map_err(broken)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| broken(error.to_string()))?;
     let published = runtime.block_on(async {
         let resolver = verify::resolver(&servers).map_err(|error| broken(format!("name servers: {error}")))?;
-        Ok::<_, Refusal>(gather(&Live::new(resolver, &hello).believing(roots), &wanted).await)
+        let dns = Dns::new(&signed).map_err(|error| broken(format!("name servers: {error}")))?;
+        Ok::<_, Refusal>(gather(&Live::new(resolver, &hello).believing(roots).checking(dns), &wanted).await)
     })?;
     let report = compare(&wanted, &published);
     Ok(json!({ "ready": report.is_ready(), "text": report.text(), "report": report }))
@@ -345,6 +349,8 @@ fn hurry(context: &Context, entry: &LegacyEntry) -> Result<(), Refusal> {
 
 /// Tries one entry now, or all that do not wait for a word.
 pub(super) fn retry(context: &Context, id: Option<u64>) -> Result<bool, Refusal> {
+    // First, so that nothing that is woken finds its destination at rest still.
+    context.gateway.forgive();
     let mut some = false;
     for entry in context.store.legacy_queue()? {
         if !entry.progress.held && id.is_none_or(|id| entry.id.0 == id) {
@@ -352,7 +358,6 @@ pub(super) fn retry(context: &Context, id: Option<u64>) -> Result<bool, Refusal>
             some = true;
         }
     }
-    context.gateway.forgive();
     Ok(some)
 }
 

@@ -130,7 +130,7 @@ fn a_household_gets_what_the_world_believes_shows_it_and_keeps_it_over_a_crash()
         assert_eq!(status, "200");
         for wanted in [
             "<domain>near.test</domain>",
-            "<username>%EMAILLOCALPART%</username>",
+            "<username>%EMAILADDRESS%</username>",
             &format!(
                 "<hostname>mail.near.test</hostname>\n      <port>{}</port>\n      <socketType>STARTTLS",
                 port_of(&anna, "imap")
@@ -140,6 +140,14 @@ fn a_household_gets_what_the_world_believes_shows_it_and_keeps_it_over_a_crash()
         }
         assert!(!settings.contains("127.0.0.1"), "{settings}");
     }
+    // As Thunderbird goes on: it puts the address that was typed in where it is told to, and logs in where it is told to.
+    anna.ask(&["gateway", "map", "shop@near.test", "anna"]);
+    let (_, _, told) = get("https", "autoconfig.near.test", tls, "/mail/config-v1.1.xml?emailaddress=shop%40near.test", &root);
+    let between = |text: &str, from: &str, to: &str| text.split_once(from).unwrap().1.split_once(to).unwrap().0.to_owned();
+    let server = between(&told, "<incomingServer type=\"imap\">", "</incomingServer>");
+    let user = between(&server, "<username>", "<").replace("%EMAILADDRESS%", "shop@near.test");
+    let mut imap = crate::clients::Imap::at(&format!("127.0.0.1:{}", between(&server, "<port>", "<")), &user);
+    assert_eq!(imap.select("INBOX"), 0);
     assert_eq!(get("https", "mail.near.test", tls, "/", &root).0, "404");
     assert_eq!(get("https", "mta-sts.near.test", tls, "/mail/config-v1.1.xml", &root).0, "404");
     let (status, rest, _) = get("http", "mta-sts.near.test", http, "/x", &root);
@@ -230,10 +238,11 @@ fn the_check_of_a_domain_fetches_its_policy_and_knocks_at_its_ports() {
         items.map(|item| (text(item, "what"), text(item, "state"), text(item, "sentence"))).collect()
     };
     let found = check(&anna);
+    assert!(found.iter().any(|(what, _, sentence)| what == "TLS" && sentence.contains("good until 20")), "{found:?}");
     let of = |found: &[(String, String, String)], wanted: &str| {
         found.iter().find(|(what, ..)| what == wanted).unwrap_or_else(|| panic!("no {wanted}: {found:?}")).clone()
     };
-    let world = ["port 25", "port 80", "port 443"];
+    let world = ["port 25", "port 80", "port 443", "TLS"];
     for what in ["MX", "address", "MTA-STS", "MTA-STS host", "MTA-STS policy", "TLS-RPT", "autoconfig"].into_iter().chain(world) {
         assert_eq!(of(&found, what).1, "ok", "{found:?}");
     }
@@ -244,6 +253,14 @@ fn the_check_of_a_domain_fetches_its_policy_and_knocks_at_its_ports() {
         assert!(state == "unknown" && sentence.contains("refused"), "{what}: {state}: {sentence}");
     }
     assert!(of(&found, "port 443").2.contains("ask from outside"));
+    // Whoever does not know that authority does not believe what is shown, and is told so.
+    let file = anna.home().join("kith.toml");
+    let other = anna.home().join("tls/authority.crt");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace(pebble.trust().to_str().unwrap(), other.to_str().unwrap())).unwrap();
+    anna.start();
+    let (_, _, sentence) = of(&check(&anna), "TLS");
+    assert!(sentence.contains("Mail comes encrypted") && sentence.contains("no authority that the world believes"), "{sentence}");
 }
 
 #[test]

@@ -104,6 +104,22 @@ impl Postfix {
             .collect()
     }
 
+    /// Waits until it has nothing under way: what it has taken is in the mailboxes, or where else it goes.
+    pub(crate) fn settled(&self) {
+        let empty = || {
+            let listed =
+                Command::new("/usr/sbin/postqueue").arg("-c").arg(self.folder.path().join("conf")).arg("-p").output().unwrap();
+            String::from_utf8_lossy(&listed.stdout).contains("queue is empty")
+        };
+        // What was just being said when the other side went is not in the queue yet.
+        let mut quiet = 0;
+        eventually("nothing is under way", || {
+            quiet = if empty() { quiet + 1 } else { 0 };
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            (quiet >= 4).then_some(())
+        });
+    }
+
     /// The mails in a mailbox, when there are as many as these.
     pub(crate) fn mailbox(&self, name: &str, count: usize) -> Vec<Vec<u8>> {
         eventually(&format!("{count} mails for {name}"), || Some(self.mails(name)).filter(|mails| mails.len() >= count))

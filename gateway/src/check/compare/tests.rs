@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::check::shown::{Dane, Shown};
 
 const IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
 
@@ -20,6 +21,7 @@ fn wanted() -> Wanted {
         autoconfig: true,
         policy: None,
         ports: Vec::new(),
+        mail_port: Some(25),
     }
 }
 
@@ -44,8 +46,13 @@ fn published() -> Published {
         srv: [("_submissions._tcp.kith.test".to_owned(), Answer::Found(vec![("mx.kith.test".to_owned(), 465)]))].into(),
         policy: Answer::Found("version: STSv1\r\nmode: enforce\r\nmx: *.kith.test\r\nmax_age: 86400\r\n".into()),
         ports: BTreeMap::new(),
+        shown: Answer::Found(shown()),
         spf: [(IP, Outcome::Pass)].into(),
     }
+}
+
+fn shown() -> Shown {
+    Shown { names: vec!["mx.kith.test".into()], ends_s: 1_800_000_000, left_s: 5_000_000, doubt: None, dane: Dane::Silent }
 }
 
 fn item(report: &Report, what: &str) -> Item {
@@ -61,7 +68,7 @@ fn a_domain_as_it_should_be_is_ready_and_well_spoken_of() {
         report.text()
     );
     assert!(report.opinions.iter().all(|opinion| opinion.good == Some(true)), "{}", report.text());
-    assert_eq!(report.items.len(), 11);
+    assert_eq!(report.items.len(), 12);
 }
 
 #[test]
@@ -75,6 +82,7 @@ fn a_domain_that_says_nothing_gets_every_line_to_enter() {
         srv: [("_submissions._tcp.kith.test".to_owned(), Answer::Nothing)].into(),
         policy: Answer::Nothing,
         ports: BTreeMap::new(),
+        shown: Answer::Nothing,
         spf: [(IP, Outcome::None)].into(),
     };
     let report = compare(&wanted(), &nothing);
@@ -211,4 +219,65 @@ fn a_port_that_does_not_answer_from_here_is_not_called_closed() {
     let report = compare(&wanted, &published);
     assert_eq!((item(&report, "port 25").state, item(&report, "port 443").state), (State::Ok, State::Unknown));
     assert!(item(&report, "port 443").sentence.contains("Connection refused") && report.is_ready(), "{}", report.text());
+}
+
+#[test]
+fn what_is_shown_at_port_25_is_held_against_what_senders_were_told() {
+    let told = |doubt: Option<&str>, left_s: i64, mode: &str| {
+        let mut published = published();
+        published.shown = Answer::Found(Shown { doubt: doubt.map(str::to_owned), left_s, ..shown() });
+        published.policy = match mode {
+            "" => Answer::Nothing,
+            mode => Answer::Found(format!("version: STSv1\r\nmode: {mode}\r\nmx: mx.kith.test\r\nmax_age: 86400\r\n")),
+        };
+        let report = compare(&wanted(), &published);
+        let item = item(&report, "TLS");
+        assert_eq!(item.name, "mx.kith.test:25");
+        (item.state, item.sentence, report.is_ready())
+    };
+    let doubt = Some("it is for a.test and not for mx.kith.test");
+    let day = 24 * 3600;
+    for (doubt, left_s, mode, state, words, ready) in [
+        (None, 30 * day, "enforce", State::Ok, "good until 2027-01-15", true),
+        (None, 3 * day, "", State::Different, "ends on 2027-01-15", true),
+        (None, 3 * day, "enforce", State::Different, "ends on 2027-01-15", false),
+        (
+            doubt,
+            day,
+            "enforce",
+            State::Different,
+            "bring no mail, since they do not believe its certificate: it is for a.test",
+            false,
+        ),
+        (doubt, day, "testing", State::Different, "report its certificate", true),
+        (doubt, day, "none", State::Ok, "comes encrypted", true),
+        (doubt, day, "", State::Ok, "comes encrypted", true),
+    ] {
+        let told = told(doubt, left_s, mode);
+        assert!(told.0 == state && told.1.contains(words) && told.2 == ready, "{doubt:?} {left_s} {mode}: {told:?}");
+    }
+    let mut published = published();
+    published.shown = Answer::Nothing;
+    let report = compare(&wanted(), &published);
+    assert!(item(&report, "TLS").state == State::Missing && !report.is_ready(), "{}", report.text());
+    let away = Wanted { mail_port: None, ..wanted() };
+    assert!(compare(&away, &published).items.iter().all(|item| item.what != "TLS"));
+}
+
+#[test]
+fn keys_that_the_dns_names_are_told_only_where_it_names_some() {
+    for (dane, state, words, ready) in [
+        (Dane::Fits, State::Ok, "find the key", true),
+        (Dane::Unsigned, State::Different, "count for nothing", true),
+        (Dane::Differs("x".into()), State::Different, "bring no mail: x", false),
+        (Dane::Unknown("y".into()), State::Unknown, "y", true),
+    ] {
+        let mut published = published();
+        published.shown = Answer::Found(Shown { dane: dane.clone(), ..shown() });
+        let report = compare(&wanted(), &published);
+        let item = item(&report, "DANE");
+        assert_eq!((item.state, item.name.as_str(), report.is_ready()), (state, "_25._tcp.mx.kith.test", ready), "{dane:?}");
+        assert!(item.sentence.contains(words), "{}", item.sentence);
+    }
+    assert!(compare(&wanted(), &published()).items.iter().all(|item| item.what != "DANE"));
 }

@@ -1,7 +1,9 @@
-//! What a domain says of TLS with its mail servers: that there is a policy and which (MTA-STS, RFC 8461), and who hears of failures (TLS-RPT, RFC 8460). Pure.
+//! What a domain says of TLS with its mail servers: that there is a policy and which (MTA-STS, RFC 8461), who hears of failures (TLS-RPT, RFC 8460); and whether
+//! what its mail server shows keeps that word. Pure.
 
 use super::{Draft, of_kind, tag, texts, txt_line};
-use crate::check::{Item, Published, Wanted};
+use crate::check::shown::{Dane, Shown};
+use crate::check::{Item, Published, State, Wanted};
 use crate::domain::Domain;
 use crate::outbound::sts::{Mode, Policy, id};
 
@@ -71,6 +73,72 @@ pub(super) fn policy(wanted: &Wanted, published: &Published) -> Item {
             Mode::Enforce => Ok("Senders insist on TLS with this machine.".to_owned()),
         }
     })
+}
+
+/// A certificate with less than this left should have been renewed, in seconds.
+const RENEWED_S: i64 = 7 * 24 * 3600;
+
+/// The mode of the policy that senders find, where it is one that names the host.
+fn asked(wanted: &Wanted, published: &Published) -> Mode {
+    let policy = published.policy.found().and_then(|text| Policy::read(text).ok());
+    let named = |policy: &Policy| Domain::parse(&wanted.host).is_ok_and(|host| policy.names(host.as_str()));
+    policy.filter(named).map_or(Mode::None, |policy| policy.mode)
+}
+
+/// What the mail port shows, and what senders make of it.
+pub(super) fn certificate(wanted: &Wanted, port: u16, published: &Published) -> Item {
+    let Wanted { host, .. } = wanted;
+    let mode = asked(wanted, published);
+    let draft = Draft {
+        what: "TLS",
+        name: format!("{host}:{port}"),
+        needed: mode == Mode::Enforce,
+        enter: Vec::new(),
+        missing: "It offers no TLS (STARTTLS), or what stands between takes it away: mail comes in the clear, and senders that insist on TLS bring none.",
+    };
+    let show = |shown: &Shown| vec![format!("a certificate for {}, until {}", shown.names.join(", "), day(shown.ends_s))];
+    draft.judge(Some(&published.shown), show, |shown| match (&shown.doubt, mode) {
+        (Some(doubt), Mode::Enforce) => {
+            Err(format!("Senders keep to the policy and bring no mail, since they do not believe its certificate: {doubt}."))
+        }
+        (Some(doubt), Mode::Testing) => Err(format!(
+            "Senders that keep to the policy report its certificate, and would bring no mail if it were enforced: {doubt}."
+        )),
+        (Some(doubt), Mode::None) => Ok(format!(
+            "Mail comes encrypted. Senders that insist on a certificate that they can believe would not bring it: {doubt}."
+        )),
+        (None, _) if shown.left_s < RENEWED_S => {
+            Err(format!("Its certificate ends on {}, and should have been renewed by now; see `kith status`.", day(shown.ends_s)))
+        }
+        (None, _) => Ok(format!("It shows a certificate that the world believes, good until {}.", day(shown.ends_s))),
+    })
+}
+
+/// What the DNS says of the key that the mail port shows, where it says something.
+pub(super) fn dane(wanted: &Wanted, port: u16, published: &Published) -> Option<Item> {
+    let (state, needed, sentence) = match &published.shown.found()?.dane {
+        Dane::Silent => return None,
+        Dane::Fits => (State::Ok, true, "Senders that ask the signed DNS find the key that is shown.".to_owned()),
+        Dane::Unsigned => {
+            let sentence =
+                "Its records count for nothing, since the DNS does not sign them and the MX record (DNSSEC).".to_owned();
+            (State::Different, false, sentence)
+        }
+        Dane::Differs(why) => {
+            let sentence = format!(
+                "Senders that ask the signed DNS bring no mail: {why}. Take the records away, or change them with every certificate."
+            );
+            (State::Different, true, sentence)
+        }
+        Dane::Unknown(why) => (State::Unknown, false, format!("It could not be asked: {why}.")),
+    };
+    let name = format!("_{port}._tcp.{}", wanted.host);
+    Some(Item { what: "DANE", name, state, needed, enter: Vec::new(), found: Vec::new(), sentence })
+}
+
+/// A day, as calendars have it.
+fn day(seconds: i64) -> String {
+    mail_parser::DateTime::from_timestamp(seconds).to_rfc3339().chars().take(10).collect()
 }
 
 pub(super) fn reports(wanted: &Wanted, published: &Published) -> Item {

@@ -35,7 +35,7 @@ impl Session {
         outcome.map_err(|error| match error {
             // RFC 5530: not this one's fault.
             FetchError::Refused { host, said } if is_for_now(&said) => FetchError::Later { host, said },
-            FetchError::Refused { host, said } => FetchError::Credentials { host, said },
+            FetchError::Refused { host, said } => FetchError::Credentials { host, login: account.login, said },
             other => other,
         })
     }
