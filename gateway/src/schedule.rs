@@ -12,6 +12,8 @@ const DAY: u64 = 24 * HOUR;
 
 /// The shortest wait that settings may ask for: below it retries are a nuisance to others.
 const FIRST_MS_MIN: u64 = 1_000;
+/// No wait that is written down is longer, whatever asked for it: one that seems to be is a clock that went back.
+const WAIT_MS_MAX: u64 = DAY;
 /// The longest expiry that settings may ask for.
 const EXPIRY_MS_MAX: u64 = 60 * DAY;
 
@@ -116,6 +118,13 @@ impl Schedule {
         Next::Again { in_ms: wait.saturating_add(jitter).min(left) }
     }
 
+    /// How long something still waits that was to be tried at `next_ms`, both in milliseconds of the wall clock. Where that is longer than anything is ever made to wait, the
+    /// clock went back, and it waits no more.
+    pub fn wait_left_ms(&self, next_ms: i64, now_ms: i64) -> u64 {
+        let left = u64::try_from(next_ms.saturating_sub(now_ms)).unwrap_or(0);
+        if left > self.longest_ms.saturating_mul(2).max(WAIT_MS_MAX) { 0 } else { left }
+    }
+
     /// Whether the sender is to be told now that a mail of this age takes long; once.
     pub fn notice_is_due(&self, age_ms: u64, told: Told) -> bool {
         match told {
@@ -171,6 +180,18 @@ mod tests {
         assert_eq!(age, schedule.expiry_ms);
         assert_eq!(in_first_hour, 3, "after 5, 15 and 35 minutes");
         assert!((40..=60).contains(&attempts), "{attempts}");
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_makes_nothing_wait_for_years() {
+        let schedule = Schedule::default();
+        let (now, hour, year) = (1_795_000_000_000, 3_600_000, 365 * 24 * 3_600_000);
+        assert_eq!(schedule.wait_left_ms(now + hour, now), 3_600_000);
+        assert_eq!(schedule.wait_left_ms(now - year, now), 0);
+        assert_eq!(schedule.wait_left_ms(now + 10 * year, now), 0);
+        assert_eq!(schedule.wait_left_ms(i64::MAX, i64::MIN), 0);
+        let slow = Schedule { longest_ms: 3 * DAY, ..schedule };
+        assert_eq!(slow.wait_left_ms(now + 50 * hour, now), 50 * HOUR);
     }
 
     #[test]

@@ -448,4 +448,30 @@ mod tests {
         assert_eq!(config.ports()[3].1, "0.0.0.0:1465");
         assert_eq!(config.ports()[5].1, "192.168.0.2:993");
     }
+
+    /// What the README has one write into `kith.toml` is taken, each piece alone.
+    #[test]
+    fn what_the_readme_says_of_the_settings_is_taken() {
+        let readme = include_str!("../../README.md");
+        let mut pieces = vec![String::new()];
+        for line in readme.lines() {
+            match (line.strip_prefix("    "), pieces.last_mut()) {
+                (Some(line), Some(piece)) => piece.push_str(&format!("{line}\n")),
+                (None, _) if line.trim().is_empty() => {
+                    // An empty line within a piece belongs to it.
+                    if let Some(piece) = pieces.last_mut() {
+                        piece.push('\n');
+                    }
+                }
+                (None, _) => pieces.push(String::new()),
+                (Some(_), None) => {}
+            }
+        }
+        let settings: Vec<&String> = pieces.iter().filter(|piece| piece.trim_start().starts_with("[gateway")).collect();
+        assert_eq!(settings.len(), 2);
+        for piece in settings {
+            let config: Config = toml::from_str(piece).unwrap_or_else(|error| panic!("{error}: {piece}"));
+            config.check().unwrap();
+        }
+    }
 }

@@ -27,6 +27,7 @@ use crate::sendmail;
 
 mod admission;
 mod gateway;
+mod near;
 mod passwords;
 mod relays;
 mod settings;
@@ -213,12 +214,16 @@ pub fn perform(context: &Context, request: Request, body: &[u8]) -> Result<Value
     }
 }
 
+fn no_account(store: &Store, name: &str) -> Refusal {
+    let accounts = store.accounts().unwrap_or_default();
+    let known = accounts.iter().map(|account| account.name.as_str());
+    Refusal::new(format!("there is no account `{name}` here"), near::meant(name, known, "see `kith account list`"))
+}
+
 /// The account of a name, or the only one.
 fn named(store: &Store, name: Option<&str>) -> Result<Account, Refusal> {
     if let Some(name) = name {
-        return store
-            .account_by_login(name)?
-            .ok_or_else(|| Refusal::new(format!("there is no account `{name}` here"), "see `kith account list`"));
+        return store.account_by_login(name)?.map_or_else(|| Err(no_account(store, name)), Ok);
     }
     let mut accounts = store.accounts()?;
     match accounts.len() {
@@ -274,12 +279,12 @@ fn somebody(context: &Context, account: &Account, who: &str) -> Result<(Address,
     if let Some(contact) = context.store.contact_by_name(account.id, &who.to_lowercase())? {
         return Ok((contact.address, contact.name));
     }
-    let address = Address::parse_pasted(who).map_err(|_| {
-        Refusal::new(
-            format!("nobody is called `{who}`, and it is no address"),
-            "see `kith contact list`, or copy the address again",
-        )
-    })?;
+    let Ok(address) = Address::parse_pasted(who) else {
+        let contacts = context.store.contacts(account.id)?;
+        let known = contacts.iter().map(|contact| contact.name.as_str());
+        let remedy = near::meant(who, known, "see `kith contact list`, or copy the address again");
+        return Err(Refusal::new(format!("nobody is called `{who}`, and it is no address"), remedy));
+    };
     let contact = context.store.contact_by_address(account.id, &address)?;
     Ok((address, contact.map_or_else(|| address.mail(), |contact| contact.name)))
 }

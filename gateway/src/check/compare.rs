@@ -173,6 +173,10 @@ fn spf(wanted: &Wanted, published: &Published) -> Item {
         Vec::new()
     };
     mechanisms.extend(wanted.spf.iter().cloned());
+    // Where this machine's addresses are not known, its name stands for them.
+    if wanted.direct && mechanisms.is_empty() {
+        mechanisms.push("mx".to_owned());
+    }
     let existing = match &answer {
         Some(Answer::Found(all)) if all.len() == 1 => all.first().map(String::as_str),
         _ => None,
@@ -186,8 +190,12 @@ fn spf(wanted: &Wanted, published: &Published) -> Item {
         what: "SPF",
         name: name.clone(),
         needed: true,
-        enter: vec![txt_line(&name, &record)],
-        missing: "The domain does not say whose mail is its own: many servers refuse it or call it junk.",
+        enter: if mechanisms.is_empty() { Vec::new() } else { vec![txt_line(&name, &record)] },
+        missing: if mechanisms.is_empty() {
+            "The domain does not say whose mail is its own: many servers refuse it or call it junk. Its mail leaves by a provider: enter what that one tells, as \"v=spf1 include:PROVIDER -all\"."
+        } else {
+            "The domain does not say whose mail is its own: many servers refuse it or call it junk."
+        },
     };
     draft.judge(answer.as_ref(), Clone::clone, |all| {
         if all.len() > 1 {

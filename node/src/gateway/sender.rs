@@ -196,7 +196,8 @@ impl Sender {
     }
 
     fn is_due(&self, entry: &LegacyEntry, now: Wall) -> bool {
-        !entry.progress.held && entry.progress.next_ms <= now.0 && !self.on_the_way.contains(&entry.id)
+        let left_ms = self.shared.schedule.wait_left_ms(entry.progress.next_ms, now.0);
+        !entry.progress.held && left_ms == 0 && !self.on_the_way.contains(&entry.id)
     }
 
     fn until_due(&self) -> Duration {
@@ -205,8 +206,8 @@ impl Sender {
         }
         let now = self.shared.clock.now().wall.0;
         let waiting = self.pending.values().filter(|entry| !entry.progress.held && !self.on_the_way.contains(&entry.id));
-        let next = waiting.map(|entry| entry.progress.next_ms.saturating_sub(now)).min();
-        next.map_or(SLEEP_MAX, |ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0).max(10))).min(SLEEP_MAX)
+        let next = waiting.map(|entry| self.shared.schedule.wait_left_ms(entry.progress.next_ms, now)).min();
+        next.map_or(SLEEP_MAX, |ms| Duration::from_millis(ms.max(10))).min(SLEEP_MAX)
     }
 
     async fn start_due(&mut self) {

@@ -2,19 +2,20 @@
 
 use std::net::IpAddr;
 
-use kith_gateway::check::{Key, Live, Wanted, compare, gather};
+use kith_gateway::check::{Item, Key, Live, State, Wanted, compare, gather};
 use kith_gateway::dns::Dns;
 use kith_gateway::domain::Domain;
 use kith_gateway::inbound::verify;
 use kith_protocol::address::Address;
 use kith_protocol::event::Now;
 use kith_protocol::ids::EntryId;
+use kith_store::account::Account;
 use kith_store::contact::Contact;
 use kith_store::legacy::{LegacyEntry, LegacyProgress};
 use kith_store::routes::{Clear, Route, Sharing};
 use serde_json::{Value, json};
 
-use super::{Context, named, somebody};
+use super::{Context, named, near, somebody};
 use crate::config::GatewayConfig;
 use crate::control::Refusal;
 use crate::gateway::{WayOut, certificates, clear, setup, table, web};
@@ -32,7 +33,11 @@ pub(super) fn map(context: &Context, account: Option<&str>, pattern: &str, who: 
     let pattern = of_pattern(pattern)?;
     let address = match context.store.account_by_login(&who.to_lowercase())? {
         Some(account) => account.address,
-        None => somebody(context, &named(&context.store, account)?, who)?.0,
+        // A key is somebody's whoever asks; a name is one of somebody's contacts.
+        None => match Address::parse_pasted(who) {
+            Ok(address) => address,
+            Err(_) => somebody(context, &asking(context, account, who)?, who)?.0,
+        },
     };
     let route = Route { address, note: note.to_owned(), added_ms: context.clock.now().wall.0 };
     let row = pattern.clone();
@@ -40,11 +45,24 @@ pub(super) fn map(context: &Context, account: Option<&str>, pattern: &str, who: 
     Ok(json!({ "pattern": pattern, "address": address.mail() }))
 }
 
+/// Whose contact somebody is meant to be.
+fn asking(context: &Context, account: Option<&str>, who: &str) -> Result<Account, Refusal> {
+    let accounts = context.store.accounts()?;
+    if account.is_some() || accounts.len() == 1 {
+        return named(&context.store, account);
+    }
+    let names: Vec<&str> = accounts.iter().map(|account| account.name.as_str()).collect();
+    let remedy = format!("if it is a contact, say whose: --account {}", names.join(" or "));
+    Err(Refusal::new(format!("there is no account `{who}` here"), near::meant(who, names, &remedy)))
+}
+
 pub(super) fn unmap(context: &Context, pattern: &str) -> Result<Value, Refusal> {
     let pattern = of_pattern(pattern)?;
     let row = pattern.clone();
     if !context.store.write(move |transaction| transaction.remove_route(&row))? {
-        return Err(Refusal::new(format!("the table has no row {pattern}"), "see `kith gateway list`"));
+        let rows = context.store.routes()?;
+        let remedy = near::meant(&pattern, rows.iter().map(|(row, _)| row.as_str()), "see `kith gateway list`");
+        return Err(Refusal::new(format!("the table has no row {pattern}"), remedy));
     }
     Ok(json!({ "pattern": pattern }))
 }
@@ -101,9 +119,11 @@ fn about(context: &Context, account: &kith_store::account::Account, who: Option<
         let contact = context.store.contact_by_name(account.id, &who.to_lowercase())?;
         let emails = contact.map(|contact| contact.emails).unwrap_or_default();
         if emails.is_empty() {
+            let contacts = context.store.contacts(account.id)?;
+            let known = contacts.iter().filter(|contact| !contact.emails.is_empty()).map(|contact| contact.name.as_str());
             return Err(Refusal::new(
                 format!("there is no contact `{who}` with an ordinary address"),
-                "name the address itself, or @DOMAIN",
+                near::meant(who, known, "name the address itself, or @DOMAIN"),
             ));
         }
         return Ok(emails);
@@ -157,8 +177,11 @@ pub(super) fn suggested(
 ) -> Result<Value, Refusal> {
     let account = named(&context.store, account)?;
     let email = email.to_lowercase();
-    let none = || Refusal::new(format!("nothing is suggested for {email}"), "see `kith gateway suggestions`");
-    let found = context.store.suggestions(account.id)?.into_iter().find(|one| one.email == email).ok_or_else(none)?;
+    let all = context.store.suggestions(account.id)?;
+    let Some(found) = all.iter().find(|one| one.email == email).cloned() else {
+        let remedy = near::meant(&email, all.iter().map(|one| one.email.as_str()), "see `kith gateway suggestions`");
+        return Err(Refusal::new(format!("nothing is suggested for {email}"), remedy));
+    };
     if !wanted {
         context.store.write(move |transaction| transaction.remove_suggestion(account.id, &email))?;
         return Ok(json!({}));
@@ -260,7 +283,7 @@ pub(super) fn check(context: &Context, domain: &str, mut addresses: Vec<IpAddr>)
     let broken = |cause: String| Refusal::new(cause, "");
     let config = context.gateway.config();
     let domain =
-        Domain::parse(domain).map_err(|error| Refusal::new(format!("{domain}: {error}"), "name a domain like example.org"))?;
+        Domain::parse(domain).map_err(|_| Refusal::new(format!("`{domain}` is not a domain"), "name one like example.org"))?;
     if addresses.is_empty()
         && let Some(running) = &context.running
     {
@@ -302,8 +325,36 @@ pub(super) fn check(context: &Context, domain: &str, mut addresses: Vec<IpAddr>)
         let dns = Dns::new(&signed).map_err(|error| broken(format!("name servers: {error}")))?;
         Ok::<_, Refusal>(gather(&Live::new(resolver, &hello).believing(roots).checking(dns), &wanted).await)
     })?;
-    let report = compare(&wanted, &published);
+    let mut report = compare(&wanted, &published);
+    report.items.extend(setting(config, &domain, own));
     Ok(json!({ "ready": report.is_ready(), "text": report.text(), "report": report }))
+}
+
+/// What `kith.toml` lacks for mail of the domain to come in here.
+fn setting(config: &GatewayConfig, domain: &Domain, own: bool) -> Option<Item> {
+    let mut domains = config.domains.clone();
+    let (enter, sentence) = match (own, config.mx != "off") {
+        (true, true) => return None,
+        (true, false) => (Vec::new(), "Port 25 is not open here: no mail comes in."),
+        (false, _) => {
+            domains.push(domain.to_string());
+            let quoted: Vec<String> = domains.iter().map(|domain| format!("\"{domain}\"")).collect();
+            (
+                vec![format!("domains = [{}]", quoted.join(", "))],
+                "This node does not take mail for the domain, whatever the DNS says.",
+            )
+        }
+    };
+    let mx = (config.mx == "off").then(|| "mx = \"0.0.0.0:25\"".to_owned());
+    Some(Item {
+        what: "settings",
+        name: "kith.toml, [gateway]".to_owned(),
+        state: State::Missing,
+        needed: true,
+        enter: enter.into_iter().chain(mx).collect(),
+        found: Vec::new(),
+        sentence: sentence.to_owned(),
+    })
 }
 
 /// What the world must reach of this node, by the settings.

@@ -14,6 +14,7 @@ mod delivery;
 mod dovecot;
 mod fetching;
 mod flood;
+mod gateway_command;
 mod household;
 mod kill;
 mod kill_gateway;

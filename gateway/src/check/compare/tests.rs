@@ -281,3 +281,15 @@ fn keys_that_the_dns_names_are_told_only_where_it_names_some() {
     }
     assert!(compare(&wanted(), &published()).items.iter().all(|item| item.what != "DANE"));
 }
+
+#[test]
+fn a_machine_whose_address_is_not_known_and_a_provider_are_not_shut_out_by_the_line_for_spf() {
+    let nothing = Published { txt: texts_of(&[]), ..published() };
+    let nothing =
+        Published { txt: [("kith.test".to_owned(), Answer::Nothing)].into_iter().chain(nothing.txt).collect(), ..nothing };
+    let unknown = Wanted { addresses: Vec::new(), ..wanted() };
+    assert_eq!(item(&compare(&unknown, &nothing), "SPF").enter, ["kith.test. IN TXT \"v=spf1 mx -all\""]);
+    let provider = Wanted { direct: false, ..unknown };
+    let told = item(&compare(&provider, &nothing), "SPF");
+    assert!(told.enter.is_empty() && told.sentence.contains("include:PROVIDER"), "{told:?}");
+}

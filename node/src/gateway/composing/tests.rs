@@ -8,6 +8,9 @@ use kith_store::Options;
 use kith_store::account::Account;
 use kith_store::queue::{Form, Notify};
 use proptest::prelude::*;
+use rand::rngs::SmallRng;
+use rand::SeedableRng as _;
+use std::collections::BTreeMap;
 
 use super::*;
 
@@ -139,6 +142,74 @@ fn a_clock_that_jumps_fails_nothing() {
         let entries = desk.store.legacy_queue().unwrap();
         desk.attempt(&entries, &later(), HopState::Fine, at_ms);
         assert_eq!(desk.store.legacy_queue().unwrap().len(), 1, "{years}");
+    }
+}
+
+/// 24 hours in which everything goes wrong by turns: nobody is there, there is no room, the login is refused, answers are lost, this node is killed before it writes down what it
+/// heard, the clock goes back by years and forth again. Then all is well: everything has arrived, twice only what an answer was lost of, and nobody was told of a failure.
+#[test]
+fn a_day_of_failures_of_every_kind_loses_nothing_and_doubles_only_what_nobody_could_know() {
+    for seed in 0..6 {
+        let mut chance = SmallRng::seed_from_u64(seed);
+        let desk = Desk::new();
+        let recipients = 12;
+        desk.queue(recipients, None, USUAL);
+        let schedule = Schedule::default();
+        let mut arrived: BTreeMap<String, u32> = BTreeMap::new();
+        let mut unknown = 0;
+        let (mut attempts, mut passed_ms) = (0, 0_i64);
+        while !desk.store.legacy_queue().unwrap().is_empty() {
+            passed_ms += 60_000;
+            let hour = passed_ms / HOUR_MS;
+            assert!(hour < 40, "seed {seed}: {:?}", desk.store.legacy_queue().unwrap());
+            // From the sixth hour to the tenth the clock is ten years behind.
+            let behind = if (6..10).contains(&hour) { 10 * 365 * 24 * HOUR_MS } else { 0 };
+            let at_ms = START_MS + passed_ms - behind;
+            let due = |entry: &LegacyEntry| schedule.wait_left_ms(entry.progress.next_ms, at_ms) == 0;
+            for entry in desk.store.legacy_queue().unwrap().into_iter().filter(due) {
+                attempts += 1;
+                let rest = std::time::Duration::from_secs(600);
+                let delivered = || Fate::Delivered {
+                    host: "mx.far.test".into(),
+                    answer: Answer::new(250, "2.0.0 ok"),
+                    reports: Reports::PassedOn,
+                    protection: Protection::Clear,
+                };
+                let refused = |code, text: &str| Fate::Later(Trouble::said("mx.far.test", Why::Refused, Answer::new(code, text)));
+                let kind = if hour >= 24 { 6 } else { chance.random_range(0..6) };
+                let (fate, hop) = match kind {
+                    0 => (Fate::Later(Trouble::here(Why::Unreachable("no answer in time".into()))), HopState::Trouble),
+                    1 => (refused(452, "4.3.1 full"), HopState::Trouble),
+                    2 => (refused(535, "5.7.8 who?"), HopState::CredentialsRefused { wait: rest }),
+                    3 => (Fate::Later(Trouble::here(Why::Resting)), HopState::Resting { wait: rest }),
+                    4 => (Fate::Unknown { host: "mx.far.test".into() }, HopState::Trouble),
+                    _ => (delivered(), HopState::Fine),
+                };
+                // An answer that is lost may have been a good one; a kill comes between a good one and the commit.
+                let (took, killed) = match kind {
+                    4 => (chance.random::<bool>(), false),
+                    5 => (true, true),
+                    6 => (true, false),
+                    _ => (false, chance.random_range(0..8) == 0),
+                };
+                *arrived.entry(entry.recipient.clone()).or_default() += u32::from(took);
+                unknown += u32::from(took && kind != 6);
+                if !killed {
+                    desk.attempt(std::slice::from_ref(&entry), &fate, hop, at_ms);
+                }
+            }
+        }
+        assert_eq!(arrived.values().filter(|copies| **copies >= 1).count(), usize::from(recipients), "seed {seed}: {arrived:?}");
+        let copies: u32 = arrived.values().sum();
+        assert_eq!(copies, u32::from(recipients) + unknown, "seed {seed}: twice is what nobody could know");
+        let told = desk.told();
+        assert!(
+            told.len() <= usize::from(recipients) && told.iter().all(|told| told.starts_with("Not delivered yet")),
+            "{told:?}"
+        );
+        // What a kill left as it was is due again at once: some 24 hours of minutes at most, and in general seldom.
+        assert!(attempts < 40 * u32::from(recipients), "seed {seed}: {attempts}");
+        assert!(desk.store.verify(&mut |_| {}).unwrap().is_sound());
     }
 }
 
