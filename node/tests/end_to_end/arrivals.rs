@@ -108,6 +108,37 @@ fn nobody_relays_here_and_nobody_comes_in_under_anothers_name() {
     assert_eq!((imap.select("Junk"), imap.select("INBOX")), (1, 0));
 }
 
+/// Circles and giants are refused while the other server is there, so that nobody is ever sent a report about them; whoever only looks like somebody one knows goes with the junk.
+#[test]
+fn circles_giants_and_imitations_are_told_to_whoever_brings_them_and_to_nobody_else() {
+    let port = free_port();
+    let names = Names::start(&[("xn--pple-43d.test", "v=spf1 ip4:127.0.0.1 -all"), ("far.test", "v=spf1 ip4:127.0.0.1 -all")]);
+    let mut anna = Node::with_accounts(&["anna"]);
+    anna.configure(&format!(
+        "size_limit_mib = 1\n[gateway]\ndomains = [\"near.test\"]\nmx = \"127.0.0.1:{port}\"\ndns = [\"{}\"]\ngreylist_seconds = 0\ndirect = true\n",
+        names.address
+    ));
+    anna.start();
+    let mut smtp = knock(port);
+    let reply = smtp.talk("MAIL FROM:<carol@far.test> SIZE=2000000");
+    assert!(reply.starts_with("552 5.3.4"), "{reply}");
+    let giant =
+        from("carol@far.test", "large") + &"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abc\r\n".repeat(20_000);
+    let reply = bring(port, "carol@far.test", "anna@near.test", &giant);
+    assert!(reply.starts_with("552 5.3.4"), "{reply}");
+    let been_here = format!("Delivered-To: Anna@near.test\r\n{}", from("carol@far.test", "round"));
+    let reply = bring(port, "carol@far.test", "anna@near.test", &been_here);
+    assert!(reply.starts_with("554 5.4.6"), "{reply}");
+    let friend = Node::with_accounts(&["friend"]).address("friend");
+    anna.ask(&["contact", "add", "friend", &friend, "--email", "friend@apple.test"]);
+    // The first letter is Cyrillic.
+    let author = "friend@xn--pple-43d.test";
+    assert!(bring(port, author, "anna@near.test", &from(author, "it is me")).starts_with("250 "));
+    let mut imap = Imap::login(&anna, "anna");
+    assert_eq!((imap.select("Junk"), imap.select("INBOX")), (1, 0));
+    assert_eq!(anna.waiting(), 0, "nobody is sent anything");
+}
+
 #[test]
 fn strangers_come_again_and_those_one_has_written_to_need_not() {
     let (mut anna, port) = anna("greylist_seconds = 2");
@@ -185,6 +216,33 @@ fn an_answer_to_all_reaches_both_worlds() {
     for node in [&anna, &bob] {
         eventually("nothing waits", || (node.waiting() == 0).then_some(()));
     }
+}
+
+/// What Postfix has taken and cannot bring it reports by a mail of its own, from nobody; it comes in where the sender reads it, once.
+#[test]
+fn a_bounce_that_the_far_side_writes_later_reaches_the_sender() {
+    let mx = free_port();
+    // Taken, and then not to be brought: whoever it is passed on to is not there.
+    let settings = format!(
+        "virtual_alias_maps = inline:{{ {{old@far.test=x@gone.test}} }}\ntransport_maps = inline:{{ {{near.test=smtp:[127.0.0.1]:{mx}}} {{gone.test=error:5.1.2 nobody is there}} }}\n"
+    );
+    let Some(postfix) = Postfix::start(mx, &settings) else { return };
+    let names = Names::start(TEXTS);
+    let mut anna = Node::with_accounts(&["anna"]);
+    anna.configure(&format!(
+        "[gateway]\ndomains = [\"near.test\"]\nmx = \"127.0.0.1:{mx}\"\ndns = [\"{}\"]\ngreylist_seconds = 0\nnotify = \"never\"\n[gateway.provider.anna]\naddress = \"anna@near.test\"\nsmtp = \"127.0.0.1:{}\"\nsmtp_tls = \"none\"\n",
+        names.address, postfix.port
+    ));
+    anna.start();
+    send(&anna, "anna", &["old@far.test"], &mail("anna", "to nobody", b"x\r\n"));
+    let report = inbox(&anna, "anna", 1).remove(0);
+    assert_eq!(header(&report, "Return-Path"), "<>");
+    assert!(header(&report, "From").contains("MAILER-DAEMON"), "{}", text(&report));
+    for wanted in ["message/delivery-status", "Final-Recipient: rfc822; x@gone.test", "Action: failed", "Subject: to nobody"] {
+        assert!(text(&report).contains(wanted), "{wanted}: {}", text(&report));
+    }
+    postfix.settled();
+    assert_eq!((anna.waiting(), inbox(&anna, "anna", 1).len()), (0, 1));
 }
 
 /// A mail that came in for a contact, who is away, is sealed; when a node that keeps their mail has the envelope, nothing of it is left in the clear.

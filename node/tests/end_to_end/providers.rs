@@ -148,6 +148,21 @@ fn a_password_is_said_by_whichever_mechanism_the_provider_knows() {
     }
 }
 
+#[test]
+fn a_command_that_prints_no_password_is_said_too() {
+    let mut anna = Node::with_accounts(&["anna"]);
+    anna.configure(&format!(
+        "[gateway.provider.anna]\naddress = \"anna@near.test\"\nsmtp = \"127.0.0.1:{}\"\nsmtp_tls = \"none\"\npassword_command = [\"false\"]",
+        free_port()
+    ));
+    anna.start();
+    send(&anna, "anna", &["carol@far.test"], &mail("anna", "x", b"x\r\n"));
+    eventually("the status says so", || {
+        anna.ask(&["status"]).contains("nothing can be sent by 127.0.0.1: the password could not be had").then_some(())
+    });
+    assert_eq!(anna.waiting(), 1, "nothing is lost");
+}
+
 /// A mailbox at Dovecot: what is there and what comes is here once, by TLS, however often the node is killed and Dovecot goes away, and IDLE wakes at once.
 #[test]
 fn what_is_in_a_mailbox_at_dovecot_is_here_once_after_any_kill() {

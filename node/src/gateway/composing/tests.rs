@@ -8,8 +8,8 @@ use kith_store::Options;
 use kith_store::account::Account;
 use kith_store::queue::{Form, Notify};
 use proptest::prelude::*;
-use rand::rngs::SmallRng;
 use rand::SeedableRng as _;
+use rand::rngs::SmallRng;
 use std::collections::BTreeMap;
 
 use super::*;
