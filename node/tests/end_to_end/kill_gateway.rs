@@ -137,7 +137,7 @@ fn what_postfix_brings_while_the_node_is_killed_at_random_is_there_and_only_what
     anna.ask(&["gateway", "map", "bob@near.test", "bob"]);
     bob.ask(&["gateway", "use", "anna"]);
     anna.knows(&bob);
-    let (kills, each) = (6, 10);
+    let (kills, each) = (8, 12);
     let mut smtp = Lines::connect(&format!("127.0.0.1:{}", postfix.port));
     smtp.reply();
     smtp.talk("EHLO carol");
@@ -153,7 +153,7 @@ fn what_postfix_brings_while_the_node_is_killed_at_random_is_there_and_only_what
             }
             brought += 1;
         }
-        std::thread::sleep(Duration::from_millis(rand::rng().random_range(0..400)));
+        std::thread::sleep(Duration::from_millis(rand::rng().random_range(0..60)));
         anna.kill();
         std::thread::sleep(Duration::from_millis(rand::rng().random_range(0..400)));
         anna.start();
