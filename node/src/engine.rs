@@ -518,7 +518,7 @@ impl Engine {
             }
             NetworkEvent::PeerUp(peer) => self.step(Event::PeerUp(peer)).await,
             NetworkEvent::PeerDown(peer) => self.step(Event::PeerDown(peer)).await,
-            NetworkEvent::ConnectFailed { op, peer } => self.step(Event::ConnectFailed { op, peer }).await,
+            NetworkEvent::ConnectFailed { op, peer } => self.step(Event::ConnectsFailed(vec![(op, peer)])).await,
             NetworkEvent::NetworkChanged => {
                 self.mailroom.send(Errand::NetworkChanged);
                 self.step(Event::NetworkChanged).await;

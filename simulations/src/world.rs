@@ -60,7 +60,8 @@ enum Happening {
     /// The same of what happens most, without the room that an event takes.
     Contact(u32, u32, Contact, u32),
     Commit(u32, u32),
-    Connect(u32, u32, Op, u32),
+    /// A node's attempts to connect that began together are over.
+    Connect(u32, u32, Box<[(Op, u32)]>),
     Tick(u32, u32),
     Incident(Box<Incident>),
 }
@@ -87,14 +88,27 @@ impl Contact {
 /// What is asked for in one commit.
 type Commit = (BatchId, Vec<Write>, Vec<Effect>);
 
+/// A node. What every event needs comes first and lies together: a town is far too large for the caches, and each line of memory is waited for.
+#[repr(C, align(64))]
 struct Node {
     /// Only while it is on.
     core: Option<Box<Delivery>>,
-    boot: u32,
     booted_at: u64,
+    /// How far its clock is ahead, in ms.
+    skew: i64,
+    /// The tick that it waits for.
+    next_tick: Mono,
+    /// When the core wants to be called: that tick or later.
+    due: Mono,
+    core_stream: Stream,
+    network: Stream,
+    boot: u32,
+    /// It says that it stores, and does not.
+    liar: bool,
+    /// It keeps letters for anybody.
+    volunteer: bool,
     /// It is not started before that moment, whatever its habits.
     down_until: u64,
-    next_tick: Option<Mono>,
     home: Box<dyn Home>,
     commits: Vec<Commit>,
     /// Who is connected.
@@ -105,16 +119,11 @@ struct Node {
     relays: Vec<u32>,
     /// What they were told, and in which week.
     told: BTreeMap<(u32, OwnerAsk), u64>,
-    core_stream: Stream,
-    network: Stream,
     load: Load,
-    /// How far its clock is ahead, in ms.
-    skew: i64,
-    /// It says that it stores, and does not.
-    liar: bool,
-    /// It keeps letters for anybody.
-    volunteer: bool,
 }
+
+/// No moment.
+const NEVER: Mono = Mono(u64::MAX);
 
 /// What a node does for others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
@@ -213,6 +222,8 @@ pub struct World {
     control: Control,
     digest: blake3::Hasher,
     effects: Vec<Effect>,
+    /// Whom the node that acts at this moment wants to connect to.
+    dials: Vec<(Op, u32)>,
     facts: Vec<Fact>,
     pub(crate) watch: Option<Box<dyn Watch>>,
     /// What happened, for a person to read; `None`: nobody will.
@@ -253,7 +264,8 @@ impl World {
             boot: 0,
             booted_at: 0,
             down_until: 0,
-            next_tick: None,
+            next_tick: NEVER,
+            due: NEVER,
             home,
             commits: Vec::new(),
             peers: BTreeSet::new(),
@@ -299,6 +311,7 @@ impl World {
             control: Control::default(),
             digest: blake3::Hasher::new(),
             effects: Vec::new(),
+            dials: Vec::new(),
             facts: Vec::new(),
             watch: None,
             tale: None,
@@ -532,9 +545,9 @@ impl World {
                     self.commit(node);
                 }
             }
-            Happening::Connect(node, boot, op, to) => {
-                if self.runs(node, boot) && !self.connect(node, to) {
-                    self.handle(node, Event::ConnectFailed { op, peer: names::peer(to) });
+            Happening::Connect(node, boot, attempts) => {
+                if self.runs(node, boot) {
+                    self.connect_all(node, &attempts);
                 }
             }
             Happening::Tick(node, boot) => {
@@ -549,18 +562,16 @@ impl World {
     /// A node wakes. What it wanted to wake for may have been put off since: then it sleeps on.
     fn tick(&mut self, node: u32) {
         let (now, n) = (self.time(node).mono, &mut self.nodes[node as usize]);
-        if n.next_tick.is_none_or(|at| at > now) {
+        if n.next_tick > now {
             // A later tick than the one that it waits for.
             return;
         }
-        n.next_tick = None;
-        match n.core.as_ref().and_then(|core| core.deadline()) {
-            Some(at) if at > now => {
-                n.next_tick = Some(at);
-                self.calendar.put(self.now + (at.0 - now.0), Happening::Tick(node, n.boot));
-            }
-            Some(_) => self.handle(node, Event::Tick),
-            None => {}
+        n.next_tick = n.due;
+        if n.due <= now {
+            n.next_tick = NEVER;
+            self.handle(node, Event::Tick);
+        } else if n.due < NEVER {
+            self.calendar.put(self.now + (n.due.0 - now.0), Happening::Tick(node, n.boot));
         }
     }
 
@@ -602,12 +613,20 @@ impl World {
     }
 
     fn part(&mut self, one: u32, other: u32) {
-        if self.nodes[one as usize].peers.remove(&other) {
-            self.nodes[other as usize].peers.remove(&one);
-            self.break_off(one, other);
+        if self.disconnect(one, other) {
             self.sees(one, Contact::Down, other);
             self.sees(other, Contact::Down, one);
         }
+    }
+
+    /// Ends the connection of these two, if there is one; neither is told.
+    fn disconnect(&mut self, one: u32, other: u32) -> bool {
+        let connected = self.nodes[one as usize].peers.remove(&other);
+        if connected {
+            self.nodes[other as usize].peers.remove(&one);
+            self.break_off(one, other);
+        }
+        connected
     }
 
     /// What was on its way between these two is not any more.
@@ -625,6 +644,24 @@ impl World {
         let Some(transfer) = self.transfers.remove(&token) else { return };
         self.under_way.remove(&(transfer.from, token));
         self.under_way.remove(&(transfer.to, token));
+    }
+
+    /// What a node has wanted to connect to in one go is over in one go.
+    fn dial(&mut self, node: u32) {
+        if self.dials.is_empty() {
+            return;
+        }
+        let attempts = self.dials.drain(..).collect();
+        let (wait, boot) = (self.wait(node, self.timing.dial_ms), self.nodes[node as usize].boot);
+        self.calendar.put(self.now + wait, Happening::Connect(node, boot, attempts));
+    }
+
+    fn connect_all(&mut self, node: u32, attempts: &[(Op, u32)]) {
+        let failed = attempts.iter().filter(|(_, to)| !self.connect(node, *to));
+        let failed: Vec<(Op, PeerId)> = failed.map(|(op, to)| (*op, names::peer(*to))).collect();
+        if !failed.is_empty() {
+            self.handle(node, Event::ConnectsFailed(failed));
+        }
     }
 
     fn connect(&mut self, one: u32, other: u32) -> bool {
@@ -677,16 +714,16 @@ impl World {
         let Some(core) = &mut n.core else { return };
         self.traffic.events += 1;
         core.handle(event, time, &mut n.core_stream, &mut effects);
-        if let Some(at) = core.deadline()
-            && n.next_tick.is_none_or(|known| at < known)
-        {
-            n.next_tick = Some(at);
-            let wait = at.0.saturating_sub(time.mono.0);
+        n.due = core.deadline().unwrap_or(NEVER);
+        if n.due < n.next_tick {
+            n.next_tick = n.due;
+            let wait = n.due.0.saturating_sub(time.mono.0);
             self.calendar.put(self.now + wait, Happening::Tick(node, n.boot));
         }
         for effect in effects.drain(..) {
             self.perform(node, effect);
         }
+        self.dial(node);
         // Effects may have handed out the buffer again: the larger one stays.
         if self.effects.capacity() < effects.capacity() {
             self.effects = effects;

@@ -178,10 +178,12 @@ impl Core<'_> {
                 self.relay.peer_restarted(&peer);
                 self.outbox.peer_restarted(peer);
             }
-            Event::ConnectFailed { op, peer } => {
-                if road.connections.failed(op, peer, cx) {
-                    road.mailboxes.unreachable(peer, cx);
-                    self.outbox.unreachable(peer, cx, road);
+            Event::ConnectsFailed(failed) => {
+                for (op, peer) in failed {
+                    if road.connections.failed(op, peer, cx) {
+                        road.mailboxes.unreachable(peer, cx);
+                        self.outbox.unreachable(peer, cx, road);
+                    }
                 }
             }
             Event::Sealed { op, entry: _, result } => self.outbox.sealed(op, result, cx, road),

@@ -122,13 +122,9 @@ pub enum Event {
     PeerDown(PeerId),
     /// This peer runs anew since it was last up, or is up for the first time: what it had not made durable it has forgotten. Comes before `PeerUp`.
     PeerRestarted(PeerId),
-    /// Answer to [`Effect::Connect`] when no connection came about. Success is [`Event::PeerUp`].
-    ConnectFailed {
-        /// The question.
-        op: Op,
-        /// Who could not be reached.
-        peer: PeerId,
-    },
+    /// Answer to [`Effect::Connect`] where no connection came about: the questions, and who could not be reached. As many as are known at that moment; one
+    /// is enough. Success is [`Event::PeerUp`].
+    ConnectsFailed(Vec<(Op, PeerId)>),
     /// Answer to [`Effect::Seal`].
     Sealed {
         /// The question.
@@ -390,7 +386,7 @@ pub enum CommitProblem {
 /// What the driver shall do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
-    /// Connect to a peer, trying the hints first, then what the directory says. Answer: `PeerUp` or `ConnectFailed`.
+    /// Connect to a peer, trying the hints first, then what the directory says. Answer: `PeerUp` or `ConnectsFailed`.
     Connect {
         /// Names the question.
         op: Op,

@@ -79,10 +79,8 @@ impl World {
 
     pub(super) fn perform(&mut self, node: u32, effect: Effect) {
         match effect {
-            Effect::Connect { op, peer, .. } => {
-                let (wait, boot) = (self.wait(node, self.timing.dial_ms), self.nodes[node as usize].boot);
-                self.calendar.put(self.now + wait, Happening::Connect(node, boot, op, Self::peer_node(&peer)));
-            }
+            // All of a moment together, when everything is asked for.
+            Effect::Connect { op, peer, .. } => self.dials.push((op, Self::peer_node(&peer))),
             Effect::Lookup { op, address } => {
                 self.traffic.directory_bytes += LOOKUP_BYTES;
                 let (of, wall, wait) =

@@ -44,7 +44,7 @@ impl World {
         let accepted = of_node.map(|(_, of)| (ACCOUNT, self.address(*of))).collect();
         let n = &mut self.nodes[node as usize];
         n.boot += 1;
-        (n.booted_at, n.next_tick) = (self.now, None);
+        (n.booted_at, n.next_tick, n.due) = (self.now, super::NEVER, super::NEVER);
         n.met.clear();
         let relay = |relay: &u32| UsedRelay {
             account: ACCOUNT,
@@ -145,10 +145,11 @@ impl World {
         self.calendar.put(until, Happening::Up(node));
     }
 
-    /// Its connections end.
+    /// Its connections end: the others see that.
     fn leave(&mut self, node: u32) {
         for other in self.nodes[node as usize].peers.clone() {
-            self.part(node, other);
+            self.disconnect(node, other);
+            self.sees(other, super::Contact::Down, node);
         }
         if self.nodes[node as usize].volunteer {
             self.network.volunteer(node, false);

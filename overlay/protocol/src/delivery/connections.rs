@@ -14,7 +14,7 @@ use super::context::Context;
 /// Peers greeted after a start or a change of network.
 pub const GREETINGS_MAX: usize = 1024;
 /// Greetings in one go: a machine that sleeps between them wakes less often.
-const GREETED_TOGETHER: usize = 4;
+const GREETED_TOGETHER: usize = 8;
 /// Peers remembered as unreachable.
 const RESTING_MAX: usize = 4096;
 

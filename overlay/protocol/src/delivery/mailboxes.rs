@@ -48,7 +48,10 @@ struct Mailbox {
 #[derive(Clone, Debug)]
 struct Search {
     address: Address,
+    /// At this moment at the latest.
     due: Mono,
+    /// From then on, as soon as there is something else to wake for.
+    from: Mono,
     op: Option<Op>,
     /// Searches since the start, or since the network changed.
     rounds: u32,
@@ -60,8 +63,8 @@ pub(crate) struct Mailboxes {
     searches: BTreeMap<AccountId, Box<Search>>,
     /// The first moment at which one of `all` is due; `None`: something changed since it was looked for.
     first_due: Option<Mono>,
-    /// The same of `searches`.
-    first_search: Option<Mono>,
+    /// The same of `searches`: the first moment at which one may begin, and at which one is due.
+    first_search: Option<(Mono, Mono)>,
 }
 
 impl Mailboxes {
@@ -150,7 +153,8 @@ impl Mailboxes {
     /// An account's letters may be at volunteers.
     pub(crate) fn account_added(&mut self, own: &OwnAccount) {
         self.first_search = None;
-        self.searches.insert(own.account, Box::new(Search { address: own.address, due: Mono(0), op: None, rounds: 0 }));
+        self.searches
+            .insert(own.account, Box::new(Search { address: own.address, due: Mono(0), from: Mono(0), op: None, rounds: 0 }));
     }
 
     /// Volunteers near an account's place were found. False if that was not asked here.
@@ -160,8 +164,7 @@ impl Mailboxes {
         // A node that has just started does not know its whole neighbourhood yet.
         let soon = SEARCH_SOON_MS.saturating_mul(1 << (2 * search.rounds).min(20));
         search.rounds = search.rounds.saturating_add(1);
-        let wait = cx.jittered(cx.config.volunteer_collect_ms.min(soon));
-        search.due = cx.after(wait);
+        search.wait(cx.config.volunteer_collect_ms.min(soon), cx);
         (self.first_due, self.first_search) = (None, None);
         let account = *account;
         let found = |key: &Key| places.iter().any(|place| (place.peer, place.queue) == (key.1, key.2));
@@ -190,14 +193,14 @@ impl Mailboxes {
     /// Looks for volunteers where it is time.
     fn seek(&mut self, connections: &Connections, cx: &mut Context<'_>) {
         let now = cx.now.mono;
-        if !connections.any_up() || self.first_search.is_some_and(|due| due > now) {
+        if !connections.any_up() || self.first_search.is_some_and(|(from, _)| from > now) {
             return;
         }
-        for search in self.searches.values_mut().filter(|search| search.due <= now) {
+        for search in self.searches.values_mut().filter(|search| search.from <= now) {
             let op = cx.op();
             // An answer that never comes is as good as none.
-            let wait = cx.jittered(cx.config.volunteer_collect_ms);
-            (search.op, search.due) = (Some(op), cx.after(wait));
+            search.wait(cx.config.volunteer_collect_ms, cx);
+            search.op = Some(op);
             cx.emit(Effect::Volunteers { op, address: search.address });
         }
         self.first_search = Some(self.earliest_search());
@@ -210,7 +213,7 @@ impl Mailboxes {
             (mailbox.due, mailbox.failures) = (now, 0);
         }
         for search in self.searches.values_mut() {
-            (search.due, search.rounds) = (now, 0);
+            (search.from, search.due, search.rounds) = (now, now, 0);
         }
     }
 
@@ -317,15 +320,25 @@ impl Mailboxes {
         self.all.values().map(|mailbox| mailbox.due).min().unwrap_or(Mono(u64::MAX))
     }
 
-    fn earliest_search(&self) -> Mono {
-        self.searches.values().map(|search| search.due).min().unwrap_or(Mono(u64::MAX))
+    fn earliest_search(&self) -> (Mono, Mono) {
+        let earliest = |of: fn(&Search) -> Mono| self.searches.values().map(|search| of(search)).min().unwrap_or(Mono(u64::MAX));
+        (earliest(|search| search.from), earliest(|search| search.due))
     }
 
     pub(crate) fn deadline(&self, any_up: bool) -> Option<Mono> {
         let mailboxes = self.first_due.unwrap_or_else(|| self.earliest());
         // Without anybody to ask, the first connection is waited for, not the clock.
-        let searches = any_up.then(|| self.first_search.unwrap_or_else(|| self.earliest_search()));
+        let searches = any_up.then(|| self.first_search.unwrap_or_else(|| self.earliest_search()).1);
         searches.into_iter().chain([mailboxes]).min().filter(|due| *due < Mono(u64::MAX))
+    }
+}
+
+impl Search {
+    /// The next one comes after this time, more or less by up to an eighth: a machine that wakes meanwhile for something else does not wake for it again.
+    fn wait(&mut self, ms: u64, cx: &mut Context<'_>) {
+        let eighth = ms / 8;
+        let late = cx.below(eighth + 1);
+        (self.from, self.due) = (cx.after(ms - eighth), cx.after(ms + late));
     }
 }
 

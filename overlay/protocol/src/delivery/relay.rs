@@ -235,7 +235,11 @@ impl Relay {
         let name = rules.queue;
         let room = self.queues.len() < QUEUES_MAX;
         match self.queues.get_mut(&name) {
-            Some(known) => known.rules = rules,
+            Some(known) => {
+                // It may have other relays now.
+                known.rules = rules;
+                self.pass_due = true;
+            }
             None if room => {
                 let queue = Queue {
                     rules,
@@ -340,7 +344,8 @@ impl Relay {
 
     /// A peer is up: what is to be carried on to it can go.
     pub(crate) fn peer_up(&mut self, peer: PeerId) {
-        self.pass_due = true;
+        // Only who is another relay of a mailbox may lack something of it.
+        self.pass_due |= self.queues.values().any(|queue| queue.is_sibling(&peer));
         for envelope in self.onward.get(&peer).into_iter().flat_map(|onward| &onward.envelopes) {
             if let Some(kept) = self.kept.get_mut(envelope) {
                 kept.rest = Mono(0);
@@ -358,6 +363,8 @@ impl Relay {
     pub(crate) fn peer_down(&mut self, peer: &PeerId) {
         for queue in self.queues.values_mut().filter(|queue| queue.owner.as_ref() == Some(peer)) {
             queue.owner = None;
+            // What waits for it may be passed on again.
+            self.pass_due = true;
         }
         self.ready.retain(|_, owner| owner != peer);
         self.watchers.retain(|_, watcher| watcher != peer);

@@ -516,7 +516,7 @@ impl World {
             Happening::Connect(_, _, op, to) => {
                 let other = (0..self.nodes.len()).find(|other| peer(*other) == to);
                 if !other.is_some_and(|other| self.connect(node, other)) {
-                    self.handle(node, Event::ConnectFailed { op, peer: to });
+                    self.handle(node, Event::ConnectsFailed(vec![(op, to)]));
                 }
             }
             Happening::Tick(..) => {

@@ -143,9 +143,10 @@ impl Relay {
 
     /// That peer is gone, and what was on its way to it.
     pub(super) fn unpass(&mut self, peer: &PeerId) {
+        let (passing, rests) = (self.passing.len(), self.pass_rests.len());
         self.passing.retain(|_, (_, to, _)| to != peer);
         self.pass_rests.retain(|(to, _), _| to != peer);
-        // It may have been an owner.
-        self.pass_due = true;
+        // Others may wait for its turn.
+        self.pass_due |= self.passing.len() < passing || self.pass_rests.len() < rests;
     }
 }

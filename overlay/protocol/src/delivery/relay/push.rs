@@ -136,10 +136,9 @@ impl Relay {
                 let age = letters().map(|held| clock.saturating_sub(held.since_ms)).min().unwrap_or(REACH_LATER_MS);
                 connections.want(*peer, hints.map_or(&[], |place| &place.addresses), cx);
                 dialled += 1;
-                let wait = cx.jittered(until_next_dial(age));
-                onward.dial_at = cx.after(wait);
+                onward.dial_at = next_round(cx.now.mono, until_next_dial(age));
             }
-            // Whoever did not get a turn gets one in a minute; and a machine wakes for all of them together, not for each.
+            // Whoever did not get a turn gets one in a minute.
             let due = Mono(onward.dial_at.0.max(cx.now.mono.0 + REACH_MS));
             next = Some(next.map_or(due, |next| next.min(due)));
         }
@@ -247,9 +246,30 @@ fn until_next_dial(age: u64) -> u64 {
     (age / REACH_PART).clamp(REACH_MS, REACH_LATER_MS)
 }
 
+/// The round in which somebody is dialled who is left alone for `wait` ms at most. Rounds are a minute apart, those for whom everybody waits longest five: a
+/// machine wakes for all of them together, and not for each. Machines do not keep step, since each counts from its own start.
+fn next_round(now: Mono, wait: u64) -> Mono {
+    let apart = if wait >= REACH_LATER_MS { REACH_LATER_MS } else { REACH_MS };
+    let until = now.0.saturating_add(wait);
+    Mono(until - until % apart)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_who_are_away_for_long_are_dialled_in_one_round_and_nobody_later_than_was_meant() {
+        const MINUTE: u64 = 60_000;
+        let started = [1, 59, 60, 119, 240, 299].map(|second| Mono(second * 1000));
+        assert!(started.iter().all(|now| next_round(*now, 5 * MINUTE) == Mono(5 * MINUTE)));
+        for now in started {
+            for wait in [MINUTE, 2 * MINUTE, 5 * MINUTE - 1, 5 * MINUTE] {
+                let round = next_round(now, wait);
+                assert!(now < round && round.0 <= now.0 + wait, "{round:?} after {now:?}");
+            }
+        }
+    }
 
     #[test]
     fn who_has_been_away_for_long_is_dialled_less_often() {
