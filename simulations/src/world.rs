@@ -113,6 +113,10 @@ struct Node {
     commits: Vec<Commit>,
     /// Who is connected.
     peers: BTreeSet<u32>,
+    /// Transfers from it and to it, in the order in which they began: breaking off looks at no table of everybody's.
+    under_way: Vec<Token>,
+    /// Its questions to relays, in the same order.
+    asked: Vec<Token>,
     /// Whom it has met, and in which run of theirs.
     met: BTreeMap<u32, u32>,
     /// The person's relays.
@@ -207,11 +211,7 @@ pub struct World {
     agenda: Vec<u32>,
     written: usize,
     transfers: BTreeMap<Token, Transfer>,
-    /// The same by the node of either side: breaking off must not look at everybody's.
-    under_way: BTreeSet<(u32, Token)>,
     asks: BTreeMap<Token, Asking>,
-    /// The same by who asked.
-    asked: BTreeSet<(u32, Token)>,
     /// There is a directory with others in it, and whoever starts meets one of them.
     crowded: bool,
     /// Who accepts whose mail.
@@ -269,6 +269,8 @@ impl World {
             home,
             commits: Vec::new(),
             peers: BTreeSet::new(),
+            under_way: Vec::new(),
+            asked: Vec::new(),
             met: BTreeMap::new(),
             relays,
             told: BTreeMap::new(),
@@ -300,9 +302,7 @@ impl World {
             agenda: Vec::new(),
             written: 0,
             transfers: BTreeMap::new(),
-            under_way: BTreeSet::new(),
             asks: BTreeMap::new(),
-            asked: BTreeSet::new(),
             crowded: false,
             accepted: BTreeSet::new(),
             envelopes,
@@ -631,7 +631,7 @@ impl World {
 
     /// What was on its way between these two is not any more.
     fn break_off(&mut self, one: u32, other: u32) {
-        let of_one = self.under_way.range((one, Token(0))..=(one, Token(u64::MAX))).map(|(_, token)| *token);
+        let of_one = self.nodes[one as usize].under_way.iter().copied();
         let between =
             |token: &Token| self.transfers.get(token).is_some_and(|transfer| transfer.from == other || transfer.to == other);
         let broken: Vec<Token> = of_one.filter(between).collect();
@@ -642,8 +642,9 @@ impl World {
 
     fn end_transfer(&mut self, token: Token) {
         let Some(transfer) = self.transfers.remove(&token) else { return };
-        self.under_way.remove(&(transfer.from, token));
-        self.under_way.remove(&(transfer.to, token));
+        for node in [transfer.from, transfer.to] {
+            self.nodes[node as usize].under_way.retain(|other| *other != token);
+        }
     }
 
     /// What a node has wanted to connect to in one go is over in one go.

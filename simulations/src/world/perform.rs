@@ -105,7 +105,7 @@ impl World {
             Effect::Ask { op, peer, queue, what, .. } => self.ask(node, op, &peer, queue, what),
             Effect::Reply { token, reply } => {
                 if let Some(Asking { from, op, to, what }) = self.asks.remove(&token) {
-                    self.asked.remove(&(from, token));
+                    self.nodes[from as usize].asked.retain(|other| *other != token);
                     match reply {
                         Reply::Done => self.is_told(from, to, what),
                         // Hosted anew, it knows nothing.
@@ -223,7 +223,7 @@ impl World {
         };
         let token = Token(self.next_serial());
         self.asks.insert(token, Asking { from: node, op, to: other, what });
-        self.asked.insert((node, token));
+        self.nodes[node as usize].asked.push(token);
         debug_assert_eq!(queue, names::queue_at(node, other));
         let key = names::queue_key(node, other);
         self.tell(other, wait, Event::AskReceived { token, peer: names::peer(node), key, request, grant: None });
@@ -264,7 +264,9 @@ impl World {
         }
         let token = Token(self.next_serial());
         self.transfers.insert(token, Transfer { from: node, op, to: other, envelope, size });
-        self.under_way.extend([(node, token), (other, token)]);
+        for side in [node, other] {
+            self.nodes[side as usize].under_way.push(token);
+        }
         self.tell(other, wait, Event::OfferReceived { token, peer: names::peer(node), queue, envelope, size, ticket });
     }
 

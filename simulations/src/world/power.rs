@@ -1,11 +1,9 @@
 //! Machines that are started, shut down, and lose their power.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kith_protocol::delivery::Delivery;
 use kith_protocol::event::{CommitProblem, Event, OwnAccount, Snapshot, UsedRelay};
-use kith_protocol::ids::Token;
 
 use super::home::{Kept, Moment};
 use super::{ACCOUNT, Happening, World};
@@ -156,18 +154,15 @@ impl World {
         }
     }
 
-    fn tokens(index: &BTreeSet<(u32, Token)>, node: u32) -> Vec<Token> {
-        index.range((node, Token(0))..=(node, Token(u64::MAX))).map(|(_, token)| *token).collect()
-    }
-
     fn gone(&mut self, node: u32) {
-        self.nodes[node as usize].core = None;
-        for token in Self::tokens(&self.under_way, node) {
+        let n = &mut self.nodes[node as usize];
+        n.core = None;
+        let (under_way, asked) = (std::mem::take(&mut n.under_way), std::mem::take(&mut n.asked));
+        for token in under_way {
             self.end_transfer(token);
         }
-        for token in Self::tokens(&self.asked, node) {
+        for token in asked {
             self.asks.remove(&token);
-            self.asked.remove(&(node, token));
         }
     }
 }
