@@ -402,3 +402,37 @@ impl Mailbox {
         self.due = cx.after(wait);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::super::Config;
+    use super::super::context::Names;
+    use super::*;
+    use crate::event::{Now, Wall};
+
+    fn with_context<T>(mono: u64, act: impl FnOnce(&mut Context<'_>) -> T) -> (T, Vec<Effect>) {
+        let (mut rng, mut names, mut effects) = (ChaCha8Rng::seed_from_u64(mono), Names::default(), Vec::new());
+        let (config, now) = (Config::default(), Now { mono: Mono(mono), wall: Wall(0) });
+        let result = act(&mut Context { config: &config, now, rng: &mut rng, names: &mut names, effects: &mut effects });
+        (result, effects)
+    }
+
+    #[test]
+    fn a_search_comes_along_with_what_happens_near_its_time_and_else_has_its_own() {
+        let (mut mailboxes, mut connections) = (Mailboxes::default(), Connections::default());
+        let address = Address::from_key(ed25519_dalek::SigningKey::from_bytes(&[1; 32]).verifying_key().to_bytes()).unwrap();
+        mailboxes.account_added(&OwnAccount { account: AccountId(1), address, queue: QueueName([0; 16]) });
+        connections.peer_up(PeerId([2; 32]));
+        let mut searches = |mailboxes: &mut Mailboxes, mono| with_context(mono, |cx| mailboxes.pump(&mut connections, cx)).1;
+        let effects = searches(&mut mailboxes, 0);
+        let [Effect::Volunteers { op, .. }] = effects[..] else { panic!("one search: {effects:?}") };
+        with_context(0, |cx| assert!(mailboxes.volunteers_found(op, &[], cx)));
+        let due = mailboxes.deadline(true).unwrap().0;
+        assert!((SEARCH_SOON_MS..=SEARCH_SOON_MS / 8 * 9).contains(&due), "{due}");
+        assert!(searches(&mut mailboxes, SEARCH_SOON_MS / 8 * 7 - 1).is_empty());
+        assert_eq!(searches(&mut mailboxes, SEARCH_SOON_MS / 8 * 7).len(), 1);
+    }
+}
