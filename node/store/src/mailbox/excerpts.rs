@@ -56,8 +56,8 @@ impl Reader {
 }
 
 impl Store {
-    /// Excerpts of these messages' headers, in the same order; without bytes where none is kept, or not yet. Writes down those that were
-    /// missing, as far as there is room.
+    /// Excerpts of these messages' headers, in the same order; without bytes where none is kept, or not yet. Those that were missing are written
+    /// down sooner or later, as far as there is room: nobody waits for that.
     ///
     /// # Errors
     /// [`StoreError`] from below; that a single message cannot be read is none.
@@ -79,10 +79,8 @@ impl Store {
             }
             excerpts.push(excerpt.unwrap_or_default());
         }
-        if !missing.is_empty()
-            && let Err(error) = self.write(move |transaction| transaction.put_excerpts(account, &missing))
-        {
-            tracing::debug!(%error, "excerpts could not be kept");
+        if !missing.is_empty() {
+            self.write_later(move |transaction| transaction.put_excerpts(account, &missing));
         }
         Ok(excerpts)
     }
@@ -129,7 +127,9 @@ mod tests {
         store.write(move |transaction| transaction.deliver(account, Use::Inbox, &filing)).unwrap()
     }
 
+    /// How many there are once the writer has done what came before: it does one thing after the other.
     fn rows(store: &Store) -> u64 {
+        store.write(|_| Ok(())).unwrap();
         store.read(|reader| Ok(reader.table(EXCERPTS)?.len()?)).unwrap()
     }
 
@@ -177,6 +177,7 @@ mod tests {
         check(&store);
         assert_eq!(store.excerpts(account, &messages).unwrap(), kept);
         assert_eq!(rows(&store), 2);
+        assert_eq!(store.excerpts(account, &messages).unwrap(), kept);
         check(&store);
         // Somebody asks for a message that is gone meanwhile: nothing is left behind.
         forget(&store);
@@ -185,6 +186,22 @@ mod tests {
         let late = vec![(messages[0].record, kept[0].clone())];
         store.write(move |transaction| transaction.put_excerpts(account, &late)).unwrap();
         assert_eq!(rows(&store), 0);
+    }
+
+    #[test]
+    fn who_asks_for_missing_rows_waits_for_no_sync() {
+        let disk = SimulatedDisk::default();
+        let store = Store::open_on(Disk::Simulated(disk.clone()), options()).unwrap();
+        let account = store.add_account("alice", address(1), b"a long password").unwrap().id;
+        let message = file(&store, account, b"Subject: a\r\n\r\n");
+        let kept = store.excerpts(account, std::slice::from_ref(&message)).unwrap();
+        forget(&store);
+        disk.hold_syncs();
+        assert_eq!(store.excerpts(account, &[message]).unwrap(), kept);
+        disk.wait_until_held();
+        disk.release_syncs();
+        assert_eq!(rows(&store), 1);
+        check(&store);
     }
 
     #[test]
@@ -226,6 +243,7 @@ mod tests {
         for done in [2, 4] {
             let excerpts = store.excerpts(account, &messages).unwrap();
             assert_eq!(excerpts.iter().filter(|excerpt| excerpt.header().is_some()).count(), done);
+            assert_eq!(rows(&store), done as u64);
         }
     }
 }

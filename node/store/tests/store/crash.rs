@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use kith_protocol::ids::EntryId;
 use kith_store::Store;
 use kith_store::disk::{Crash, SimulatedDisk};
-use kith_store::folder::{FlagChange, Flags, FolderId, Uid, Use};
+use kith_store::folder::{FlagChange, Flags, FolderId, Message, Uid, Use};
+use kith_store::mailbox::{Gist, NewGist};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -23,6 +24,9 @@ struct Model {
 /// One step of a person's day; the model follows when it has been acknowledged.
 fn step(store: &Store, folders: &[FolderId], model: &mut Model, rng: &mut ChaCha8Rng) {
     let folder = folders[rng.random_range(0..folders.len())];
+    if rng.random_range(0..8) == 0 {
+        return keep_gists(store, folder, rng);
+    }
     if rng.random_range(0..3) == 0 {
         return step_of_the_queue(store, model, rng);
     }
@@ -61,6 +65,20 @@ fn step(store: &Store, folders: &[FolderId], model: &mut Model, rng: &mut ChaCha
     }
 }
 
+/// What a reader of mail might work out of a message.
+fn gist(message: &Message, kind: Gist) -> NewGist {
+    NewGist { account: ALICE, kind, record: message.record, bytes: message.hash.0.into() }
+}
+
+/// Somebody reads the folder: what is worked out is kept sooner or later, and changes nothing that anybody sees.
+fn keep_gists(store: &Store, folder: FolderId, rng: &mut ChaCha8Rng) {
+    let messages = store.messages(ALICE, folder, Uid(1), Uid(u32::MAX), usize::MAX).unwrap();
+    let kind = Gist::ALL[rng.random_range(0..Gist::ALL.len())];
+    store.keep_gists(messages.iter().map(|message| gist(message, kind)).collect());
+    // The writer does one thing after the other.
+    store.write(|_| Ok(())).unwrap();
+}
+
 /// A mail is submitted, or one of the queue meets its fate.
 fn step_of_the_queue(store: &Store, model: &mut Model, rng: &mut ChaCha8Rng) {
     let oldest = model.queue.keys().next().copied();
@@ -84,6 +102,10 @@ fn contents(store: &Store) -> Model {
     for folder in store.folders(ALICE).unwrap() {
         for message in store.messages(ALICE, folder.id, Uid(1), Uid(u32::MAX), usize::MAX).unwrap() {
             let bytes = store.blob_bytes(&message.hash, u64::MAX).unwrap();
+            for kind in Gist::ALL {
+                let gists = store.gists(ALICE, kind, std::slice::from_ref(&message)).unwrap();
+                assert!(gists.find(0).is_none_or(|kept| *kept == *gist(&message, kind).bytes));
+            }
             model.mailbox.insert((folder.id.0, message.uid.0), (bytes, message.flags.system));
         }
     }

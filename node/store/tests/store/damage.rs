@@ -6,8 +6,9 @@ use kith_protocol::card::Strangers;
 use kith_protocol::event::{HeldEnvelope, HeldKind, HostedQueue};
 use kith_protocol::ids::{EnvelopeId, QueueName};
 use kith_store::disk::SimulatedDisk;
-use kith_store::folder::{FlagChange, Flags, Uid};
+use kith_store::folder::{FlagChange, Flags, Message, Uid};
 use kith_store::header::Excerpt;
+use kith_store::mailbox::{Gist, NewGist};
 use kith_store::repair::repair_on;
 use kith_store::{Disk, OpenError, Store, StoreError};
 use rand::{RngExt, SeedableRng};
@@ -45,10 +46,28 @@ fn sample() -> (SimulatedDisk, Contents) {
     store.submit(submission_of(&store, b"to be sent")).unwrap();
     store.write(|transaction| transaction.put_secret("node/peer", b"hidden")).unwrap();
     keep_for_others(&store);
+    for folder in [inbox, archive] {
+        let messages = store.messages(ALICE, folder, Uid(1), Uid(u32::MAX), usize::MAX).unwrap();
+        store.keep_gists(Gist::ALL.iter().flat_map(|kind| messages.iter().map(|message| gist(message, *kind))).collect());
+    }
     check(&store);
     let contents = read(&store).unwrap();
     store.close();
     (disk, contents)
+}
+
+/// What a reader of mail might work out of a message.
+fn gist(message: &Message, kind: Gist) -> NewGist {
+    NewGist { account: ALICE, kind, record: message.record, bytes: message.hash.0.repeat(usize::from(kind as u8)).into() }
+}
+
+/// How many are kept of all messages.
+fn kept_gists(store: &Store) -> usize {
+    let messages = store.folders(ALICE).unwrap().into_iter();
+    let messages = messages.flat_map(|folder| store.messages(ALICE, folder.id, Uid(1), Uid(u32::MAX), usize::MAX).unwrap());
+    let messages: Vec<_> = messages.collect();
+    let found = |kind| store.gists(ALICE, kind, &messages).unwrap();
+    Gist::ALL.into_iter().map(|kind| (0..messages.len()).filter(|index| found(kind).find(*index).is_some()).count()).sum()
 }
 
 /// Hosts a mailbox and keeps a small and a large letter for it.
@@ -113,6 +132,10 @@ fn nothing_wrong_is_served(store: &Store, truth: &Contents) {
                 assert_eq!(message.flags.system, *system);
                 for excerpt in store.excerpts(ALICE, std::slice::from_ref(&message)).unwrap_or_default() {
                     assert!(excerpt == Excerpt::default() || excerpt == Excerpt::read(&mut &**bytes).unwrap());
+                }
+                for kind in Gist::ALL {
+                    let gists = store.gists(ALICE, kind, std::slice::from_ref(&message)).unwrap_or_default();
+                    assert!(gists.find(0).is_none_or(|kept| *kept == *gist(&message, kind).bytes));
                 }
                 if let Ok(served) = store.blob_bytes(&message.hash, u64::MAX) {
                     assert_eq!(&served, bytes);
@@ -190,6 +213,7 @@ fn damaged_blob_file_is_not_served() {
 fn repair_of_a_sound_store_changes_nothing_a_person_sees() {
     let (disk, truth) = sample();
     let before = kept(&open(&disk));
+    assert_eq!(kept_gists(&open(&disk)), Gist::ALL.len() * truth.len());
     assert_eq!((before.0.len(), before.1.len(), before.2.len(), before.3, before.4), (1, 2, 2, 1, 1));
     let repaired = repair_on(&Disk::Simulated(disk.clone()), options(), &mut |_| {}).unwrap();
     assert!(repaired.report.is_sound(), "{repaired:#?}");
@@ -198,6 +222,8 @@ fn repair_of_a_sound_store_changes_nothing_a_person_sees() {
     let store = open(&disk);
     assert_eq!(read(&store).unwrap(), truth);
     assert_eq!(kept(&store), before);
+    // They can be worked out again, and are.
+    assert_eq!(kept_gists(&store), 0);
     assert!(store.has_mark(&QueueName([5; 16]), &[3; 16], 7).unwrap());
     check(&store);
 }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kith_store::disk::SimulatedDisk;
-use kith_store::folder::{FlagChange, Flags, FolderId, ModSeq, Uid};
+use kith_store::folder::{FlagChange, Flags, FolderId, Message, ModSeq, Uid};
 use kith_store::header::Excerpt;
+use kith_store::mailbox::{Gist, NewGist};
 use kith_store::{Store, StoreError};
 use proptest::prelude::*;
 
@@ -25,6 +26,7 @@ enum Step {
     Create(usize),
     Rename(usize, usize),
     Delete(usize),
+    Keep(usize, u8),
     Reopen,
 }
 
@@ -41,6 +43,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => folder().prop_map(Step::Create),
         1 => (folder(), folder()).prop_map(|(from, to)| Step::Rename(from, to)),
         1 => folder().prop_map(Step::Delete),
+        2 => (folder(), 0_u8..8).prop_map(|(folder, kinds)| Step::Keep(folder, kinds)),
         1 => Just(Step::Reopen),
     ];
     proptest::collection::vec(step, 1..40)
@@ -81,7 +84,22 @@ fn view(store: &Store, folder: FolderId) -> View {
         let bytes = store.blob_bytes(&message.hash, 100).unwrap();
         assert_eq!(excerpt, Excerpt::read(&mut &*bytes).unwrap());
     }
+    gists_are_of_their_messages(store, &messages);
     messages.iter().map(|message| (message.uid.0, mail(message))).collect()
+}
+
+/// What a reader of mail might work out of a message.
+fn gist(message: &Message, kind: Gist) -> NewGist {
+    NewGist { account: ALICE, kind, record: message.record, bytes: [&message.hash.0[..], &[kind as u8]].concat().into() }
+}
+
+fn gists_are_of_their_messages(store: &Store, messages: &[Message]) {
+    for kind in Gist::ALL {
+        let gists = store.gists(ALICE, kind, messages).unwrap();
+        for (index, message) in messages.iter().enumerate() {
+            assert!(gists.find(index).is_none_or(|kept| *kept == *gist(message, kind).bytes));
+        }
+    }
 }
 
 fn id_of(store: &Store, name: usize) -> Option<FolderId> {
@@ -159,6 +177,18 @@ fn perform(store: &mut Store, disk: &SimulatedDisk, model: &mut Reference, step:
                 && let Some(id) = id
             {
                 model.folders.get_mut(&id.0).unwrap().1.clear();
+            }
+        }
+        Step::Keep(name, kinds) => {
+            let Some(id) = id_of(store, name) else { return };
+            let messages = store.messages(ALICE, id, Uid(1), Uid(u32::MAX), usize::MAX).unwrap();
+            let wanted: Vec<Gist> = Gist::ALL.into_iter().filter(|kind| kinds >> (*kind as u8 - 1) & 1 == 1).collect();
+            store.keep_gists(wanted.iter().flat_map(|kind| messages.iter().map(|message| gist(message, *kind))).collect());
+            // The writer does one thing after the other.
+            store.write(|_| Ok(())).unwrap();
+            for kind in wanted {
+                let gists = store.gists(ALICE, kind, &messages).unwrap();
+                assert!((0..messages.len()).all(|index| gists.find(index).is_some()));
             }
         }
         Step::Reopen => {
