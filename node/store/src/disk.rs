@@ -76,6 +76,14 @@ impl Disk {
         }
     }
 
+    /// Whether it has an end that can be reached.
+    pub(crate) fn fills_up(&self) -> bool {
+        match self {
+            Self::Real(_) => true,
+            Self::Simulated(disk) => disk.fills_up(),
+        }
+    }
+
     /// Takes the lock of the home; `None` where another process (or another store of this one) has it.
     pub(crate) fn lock(&self) -> io::Result<Option<Lock>> {
         Ok(match self {
@@ -237,6 +245,14 @@ impl File {
         match self {
             Self::Real(file) => file.set_len(len),
             Self::Simulated(file) => file.set_len(len),
+        }
+    }
+
+    /// Grows to so many bytes and takes the space for them.
+    pub(crate) fn allocate(&self, bytes: u64) -> io::Result<()> {
+        match self {
+            Self::Real(file) => file.allocate(bytes),
+            Self::Simulated(file) => file.set_len(bytes),
         }
     }
 

@@ -89,6 +89,18 @@ impl TurnKey {
     }
 }
 
+/// Commits the database with all that it holds in memory: the journal begins anew.
+///
+/// # Errors
+/// What the database says; the journal still counts, unless the database has the new key all the same ([`Journal::follow`]).
+pub(crate) fn turn(mut database: WriteTransaction, journal: &mut Journal) -> Result<(), StoreError> {
+    let key = TurnKey::renew(&database)?;
+    database.set_quick_repair(true);
+    database.commit()?;
+    journal.turned(key);
+    Ok(())
+}
+
 /// Rows that a transaction puts and removes, in order, as bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {

@@ -21,6 +21,7 @@ pub mod queue;
 pub mod relays;
 pub mod repair;
 pub mod requests;
+mod reserve;
 pub mod routes;
 mod row;
 mod schema;

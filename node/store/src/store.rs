@@ -16,7 +16,8 @@ use crate::blob::Registry;
 use crate::disk::{Backend, Disk, Lock, Trouble, Watch};
 pub use crate::error::{Class, OpenError, StoreError};
 use crate::feed::Feed;
-use crate::journal::{Journal, TurnKey};
+use crate::journal::{self, Journal, TurnKey};
+use crate::reserve;
 use crate::schema::{self, meta};
 use crate::secret::Keyring;
 pub use crate::writer::Transaction;
@@ -200,8 +201,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] where the file system does not tell.
     pub fn room(&self) -> Result<u64, StoreError> {
-        let space = self.core().disk.space().map_err(|error| StoreError::of_io(&error))?;
-        Ok(space.free.saturating_sub(writer::reserve(space)))
+        reserve::room(&self.core().disk).map_err(|error| StoreError::of_io(&error))
     }
 
     /// Where envelopes in transit lie: `<home>/spool`. Not part of any promise: what is lost there is sealed or fetched again.
@@ -249,7 +249,7 @@ impl Core {
         for left in disk.list(schema::STAGING_DIR).map_err(|error| of_io(&disk, &error))? {
             disk.remove(&format!("{}/{left}", schema::STAGING_DIR)).map_err(|error| of_io(&disk, &error))?;
         }
-        let opened = Opened::open(&disk, file, options.cache_bytes).map_err(|error| of_store(&disk, error))?;
+        let mut opened = Opened::open(&disk, file, options.cache_bytes).map_err(|error| of_store(&disk, error))?;
         let format = guarded(|| opened.format()).map_err(|error| of_store(&disk, error))?;
         let upgrading = crate::migrate::check(disk.home(), format)?;
         let journal = || match file {
@@ -260,6 +260,17 @@ impl Core {
         if upgrading {
             let upgraded = guarded(|| crate::migrate::upgrade(opened.database()?));
             held = upgraded.and_then(|()| journal()).map_err(|error| of_store(&disk, error))?;
+        }
+        if held.holds() {
+            match guarded(|| opened.replay(&held)) {
+                Ok(()) if opened.watch.trouble() == Trouble::None && !reserve::is_needed(&disk) => {}
+                Err(error @ StoreError::Damaged(_)) => return Err(of_store(&disk, error)),
+                _ => {
+                    drop(opened);
+                    let again = Opened::with(&disk, file, options.cache_bytes, &mut held);
+                    opened = again.map_err(|error| of_store(&disk, error))?;
+                }
+            }
         }
         let fresh = guarded(|| opened.has_no_secrets()).map_err(|error| of_store(&disk, error))?;
         let passphrase = options.passphrase.as_ref().map(|passphrase| passphrase.as_slice());
@@ -309,14 +320,9 @@ impl Core {
             return Ok(());
         }
         drop(slot.take());
-        let opened = Opened::open(&self.disk, self.file, self.options.cache_bytes)?;
         let mut journal = self.journal();
-        if journal.holds() {
-            journal.follow(guarded(|| opened.turn_key())?);
-            guarded(|| opened.replay(&journal))?;
-        }
+        *slot = Some(Opened::with(&self.disk, self.file, self.options.cache_bytes, &mut journal)?);
         drop(journal);
-        *slot = Some(opened);
         tracing::warn!("the database was opened anew after trouble with the disk");
         Ok(())
     }
@@ -366,6 +372,39 @@ impl Opened {
         Ok(Self { database: Some(database), watch })
     }
 
+    /// The database with what the journal holds. Where there is no space for that, what was set aside is given up, and the database takes
+    /// everything in for good.
+    fn with(disk: &Disk, name: &str, cache_bytes: usize, journal: &mut Journal) -> Result<Self, StoreError> {
+        let open = |journal: &mut Journal, for_good: bool| {
+            let opened = Self::open(disk, name, cache_bytes)?;
+            if journal.holds() {
+                journal.follow(guarded(|| opened.turn_key())?);
+                guarded(|| opened.replay(journal))?;
+                if for_good {
+                    guarded(|| journal::turn(opened.database()?.begin_write()?, journal))?;
+                }
+            }
+            match opened.watch.trouble() {
+                Trouble::None => Ok(opened),
+                Trouble::Full => Err(StoreError::DiskFull),
+                Trouble::Read | Trouble::Fatal => {
+                    Err(StoreError::Broken("the disk failed while the database was opened".to_owned()))
+                }
+            }
+        };
+        if !reserve::is_needed(disk) || !journal.holds() {
+            match open(journal, false) {
+                Ok(opened) => return Ok(opened),
+                Err(error @ StoreError::Damaged(_)) => return Err(error),
+                Err(error) if !journal.holds() => return Err(error),
+                Err(_) => {}
+            }
+        }
+        reserve::give_up(disk);
+        // In memory at least, where even that is not enough.
+        open(journal, true).or_else(|_| open(journal, false))
+    }
+
     fn database(&self) -> Result<&Database, StoreError> {
         self.database.as_ref().ok_or_else(closed)
     }
@@ -375,14 +414,10 @@ impl Opened {
         TurnKey::read(&self.database()?.begin_read()?.open_table(schema::META)?)
     }
 
-    /// The journal of the home; what it holds since the last start is put in, in memory, so that a full disk keeps nobody from reading.
+    /// The journal of the home. What it holds since the last start is not in the database yet.
     fn journal(&self, disk: &Disk) -> Result<Journal, StoreError> {
         let Some(key) = self.turn_key()? else { return Journal::none() };
-        let journal = Journal::open(disk, key)?;
-        if journal.holds() {
-            self.replay(&journal)?;
-        }
-        Ok(journal)
+        Journal::open(disk, key)
     }
 
     /// Puts what the journal holds back in, in memory.

@@ -18,10 +18,11 @@ use std::thread::JoinHandle;
 use redb::{Durability, Key, ReadableTable, TableDefinition, Value, WriteTransaction};
 
 use crate::blob::BlobHash;
-use crate::disk::{Space, Trouble};
+use crate::disk::Trouble;
 use crate::error::StoreError;
 use crate::feed::Topic;
-use crate::journal::{Appended, Changes, Journal, Rows, TurnKey, View};
+use crate::journal::{self, Appended, Changes, Journal, Rows, TurnKey, View};
+use crate::reserve;
 use crate::schema;
 use crate::store::Core;
 
@@ -29,17 +30,6 @@ use crate::store::Core;
 const GROUP_JOBS_MAX: usize = 256;
 /// Jobs that may wait; whoever comes later waits for a place.
 const WAITING_JOBS_MAX: usize = 1024;
-/// Space that new mail leaves free, so that acknowledging, reading and removing go on when the disk is full: this, or
-/// [`RESERVE_SHARE`] of a small disk.
-const RESERVE_BYTES: u64 = 16 << 20;
-/// See [`RESERVE_BYTES`].
-const RESERVE_SHARE: u64 = 16;
-
-/// What new mail leaves free of a disk, bytes.
-pub(crate) fn reserve(space: Space) -> u64 {
-    RESERVE_BYTES.min(space.total / RESERVE_SHARE)
-}
-
 /// A writing transaction: whatever happens in it becomes durable as one, or not at all. The methods are spread over the
 /// modules: `account.rs`, `contact.rs`, `hosting.rs`, `mailbox.rs`, `queue.rs`, `relays.rs`, `requests.rs`, `secret.rs`, `seen.rs`.
 pub struct Transaction<'a> {
@@ -169,6 +159,7 @@ pub(crate) fn start(core: Arc<Core>) -> io::Result<(Jobs, JoinHandle<()>)> {
 }
 
 fn serve(core: &Core, jobs: &Receiver<Box<dyn Job>>) {
+    reserve::set_aside(&core.disk);
     loop {
         let patience = core.journal().patience();
         let first = match patience.map(|patience| jobs.recv_timeout(patience)) {
@@ -197,7 +188,7 @@ fn take_in(core: &Core) {
     let Ok(held) = core.hold() else { return };
     let taken = catch_unwind(AssertUnwindSafe(|| {
         let database = held.database().and_then(|database| Ok(database.begin_write()?)).map_err(Abort::All)?;
-        turn(database, &mut core.journal())
+        turn(core, database, &mut core.journal())
     }));
     match taken {
         Ok(Ok(())) => {}
@@ -207,11 +198,9 @@ fn take_in(core: &Core) {
 }
 
 /// Commits the database with all that it holds in memory: the journal begins anew.
-fn turn(mut database: WriteTransaction, journal: &mut Journal) -> Result<(), Abort> {
-    let key = TurnKey::renew(&database).map_err(Abort::All)?;
-    database.set_quick_repair(true);
-    database.commit().map_err(|error| Abort::All(error.into()))?;
-    journal.turned(key);
+fn turn(core: &Core, database: WriteTransaction, journal: &mut Journal) -> Result<(), Abort> {
+    journal::turn(database, journal).map_err(Abort::All)?;
+    reserve::set_aside(&core.disk);
     Ok(())
 }
 
@@ -223,7 +212,7 @@ fn commit(core: &Core, mut database: WriteTransaction, changes: Changes, room: b
     // On a disk that is nearly full the database keeps nothing back for which there may be no space later.
     let appended = if room { journal.append(changes) } else { Ok(Appended::No) };
     match appended {
-        Ok(Appended::No) => return turn(database, &mut journal),
+        Ok(Appended::No) => return turn(core, database, &mut journal),
         Ok(Appended::Durable) => {}
         Err(error) => return Err(Abort::All(core.fail(&format!("the journal cannot be written: {error}")))),
     }
@@ -270,6 +259,8 @@ fn commit_group(core: &Core, mut group: VecDeque<Box<dyn Job>>) {
                 limit = index;
                 failed = Some(error);
             }
+            // Once with what was set aside: mail is removed on a full disk too.
+            Err(Abort::All(StoreError::DiskFull)) if reserve::is_set_aside(&core.disk) => reserve::give_up(&core.disk),
             Err(Abort::All(error)) => {
                 for job in group.drain(..) {
                     job.answer(Err(error.clone()));
@@ -291,7 +282,7 @@ fn attempt(core: &Core, group: &mut VecDeque<Box<dyn Job>>, limit: usize) -> Res
     let attempted = catch_unwind(AssertUnwindSafe(|| {
         let database = held.database().and_then(|database| Ok(database.begin_write()?)).map_err(Abort::All)?;
         let changes = RefCell::default();
-        let room = core.disk.space().is_ok_and(|space| space.free >= reserve(space));
+        let room = reserve::room(&core.disk).is_ok_and(|bytes| bytes > 0);
         let done = run(core, (&database, &changes), room, group, limit)?;
         let changes = changes.into_inner();
         if !changes.is_empty() {

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{FlockOperation, flock, statvfs};
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statvfs};
+use rustix::io::Errno;
 
 use super::Space;
 
@@ -49,7 +50,7 @@ impl RealDisk {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(self.path(LOCK))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(RealLock(file))),
-            Err(error) if error == rustix::io::Errno::WOULDBLOCK => Ok(None),
+            Err(error) if error == Errno::WOULDBLOCK => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -136,6 +137,21 @@ impl RealFile {
 
     pub(super) fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
+    }
+
+    pub(super) fn allocate(&self, bytes: u64) -> io::Result<()> {
+        match fallocate(&*self.0, FallocateFlags::empty(), 0, bytes) {
+            Ok(()) => Ok(()),
+            // File systems that cannot promise space are filled by writing.
+            Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => {
+                let piece = vec![0; 1 << 16];
+                for offset in (0..bytes).step_by(piece.len()) {
+                    self.0.write_all_at(&piece, offset)?;
+                }
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {

@@ -78,6 +78,8 @@ struct State {
     next_file: u64,
     fault: Option<Fault>,
     capacity: Option<u64>,
+    /// After so many more changes somebody else takes all the space that is left.
+    filled_after: Option<u64>,
     elapsed: i64,
     locked: bool,
     /// Syncs wait while this is set; `waiting` counts them.
@@ -108,6 +110,20 @@ impl SimulatedDisk {
     /// Limits the sum of file sizes, bytes; `None` for no limit.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state().capacity = bytes;
+    }
+
+    /// After so many more changes somebody else has taken all the space that is left.
+    pub fn fill_after(&self, changes: u64) {
+        self.state().filled_after = Some(changes);
+    }
+
+    /// Whether that is still to come.
+    pub fn is_to_be_filled(&self) -> bool {
+        self.state().filled_after.is_some()
+    }
+
+    pub(super) fn fills_up(&self) -> bool {
+        self.state().capacity.is_some()
     }
 
     /// Plans a failure, replacing the last plan.
@@ -335,6 +351,13 @@ impl SimulatedDisk {
                 });
             }
         }
+        state.filled_after = match state.filled_after {
+            Some(0) => {
+                state.capacity = Some(state.live.bytes());
+                None
+            }
+            left => left.map(|left| left - 1),
+        };
         if let Some(capacity) = state.capacity
             && state.live.bytes() + state.live.growth(&operation) > capacity
         {

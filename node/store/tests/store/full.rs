@@ -1,6 +1,6 @@
 //! P7: no space, and a disk that fails, at every single operation.
 
-use kith_store::disk::{Fault, FaultKind, SimulatedDisk};
+use kith_store::disk::{Crash, Fault, FaultKind, SimulatedDisk};
 use kith_store::folder::{FolderId, Uid, Use};
 use kith_store::{Store, StoreError};
 
@@ -99,6 +99,83 @@ fn no_space_at_any_operation_loses_nothing_and_passes() {
 #[test]
 fn io_error_at_any_operation_loses_nothing() {
     fail_everywhere(FaultKind::Io, 1);
+}
+
+/// Somebody else takes all space at every single change: what was acknowledged is read at once, by the same handle and by another one, mail is removed,
+/// and everything goes on when there is space again.
+#[test]
+fn a_disk_that_others_fill_at_any_moment_keeps_nobody_from_reading() {
+    for after in 0.. {
+        let (disk, inbox) = prepared();
+        disk.set_capacity(Some(64 << 20));
+        let store = open(&disk);
+        assert!(disk.contents("reserve").is_none_or(|bytes| bytes.len() == 4 << 20));
+        disk.fill_after(after);
+        let mut errors = Vec::new();
+        let (filed, removed) = session(&store, inbox, &mut errors);
+        let passed = disk.is_to_be_filled();
+        for error in &errors {
+            assert_eq!(*error, StoreError::DiskFull, "at {after}");
+        }
+        let readable = |store: &Store| {
+            let there = store
+                .messages(ALICE, inbox, Uid(1), Uid(u32::MAX), usize::MAX)
+                .unwrap_or_else(|error| panic!("at {after}: {error}"));
+            assert_eq!(there.len(), 10 + filed.len() - removed.len(), "at {after}: {errors:?}");
+            for message in &there {
+                assert_eq!(store.blob_bytes(&message.hash, u64::MAX).unwrap().len() as u64, message.size);
+            }
+            there.first().map(|message| message.uid)
+        };
+        readable(&store);
+        check(&store);
+        // As after a power failure while the disk is full.
+        let again = disk.crash(Crash::Kept, &mut |_| 0);
+        again.set_capacity(Some(again.paths().iter().map(|path| again.contents(path).unwrap().len() as u64).sum()));
+        let reserved = again.contents("reserve").is_some_and(|bytes| bytes.len() == 4 << 20);
+        let other = open_disk(&again).unwrap_or_else(|error| panic!("at {after}: {error}"));
+        let first = readable(&other).unwrap();
+        match other.remove(ALICE, inbox, vec![(first, first)]) {
+            Ok(gone) => assert_eq!(gone, [first], "at {after}"),
+            // What was set aside is used up, or was never there: reading goes on.
+            Err(error) => {
+                assert!(error == StoreError::DiskFull && !reserved, "at {after}: {error}");
+                readable(&other);
+            }
+        }
+        drop(other);
+        disk.set_capacity(Some(64 << 20));
+        file(&store, inbox, 3000).unwrap_or_else(|error| panic!("at {after}: {error}"));
+        check(&store);
+        if passed {
+            assert!(errors.is_empty() && after > 20, "at {after}: {errors:?}");
+            return;
+        }
+    }
+}
+
+#[test]
+fn space_is_set_aside_given_up_for_a_turn_and_set_aside_again() {
+    let (disk, inbox) = prepared();
+    disk.set_capacity(Some(64 << 20));
+    let store = open(&disk);
+    store.write(|_| Ok(())).unwrap();
+    assert_eq!(disk.contents("reserve").unwrap().len(), 4 << 20);
+    for _ in 0..20 {
+        file(&store, inbox, 9_000).unwrap();
+    }
+    disk.fill_after(0);
+    assert_eq!(file(&store, inbox, LARGE), Err(StoreError::DiskFull));
+    let filed = store.messages(ALICE, inbox, Uid(1), Uid(u32::MAX), usize::MAX).unwrap().len();
+    assert_eq!(filed, 30);
+    store.remove(ALICE, inbox, vec![(Uid(1), Uid(4))]).unwrap();
+    check(&store);
+    disk.set_capacity(Some(64 << 20));
+    store.close();
+    let store = open(&disk);
+    store.write(|_| Ok(())).unwrap();
+    assert_eq!(disk.contents("reserve").unwrap().len(), 4 << 20);
+    assert_eq!(store.messages(ALICE, inbox, Uid(1), Uid(u32::MAX), usize::MAX).unwrap().len(), 26);
 }
 
 #[test]
