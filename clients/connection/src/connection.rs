@@ -21,7 +21,7 @@ use crate::shutdown::Shutdown;
 const READ_BYTES_IDLE: usize = 4 * 1024;
 /// Read at once in the middle of a literal or mail of somebody who has logged in, bytes.
 const READ_BYTES: usize = 64 * 1024;
-/// Written at once; each such piece has [`Timing::stall`] to go out.
+/// So much, or all that there is, has [`Timing::stall`] to go out.
 const WRITE_BYTES: usize = 16 * 1024;
 /// How long, and over how many bytes, a closed connection is read on so that the last answer is not lost to a reset.
 const LINGER: Duration = Duration::from_secs(1);
@@ -189,26 +189,39 @@ impl Connection {
     /// # Errors
     /// The client does not take it, or is gone: end the session.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), ConnectionError> {
-        for piece in bytes.chunks(WRITE_BYTES) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            // As much as the client takes goes at once; so much has to within its time.
+            let least = rest.len().min(WRITE_BYTES);
             let write = async {
-                match &mut self.stream {
-                    Stream::Plain(stream) => stream.write_all(piece).await,
-                    Stream::Tls(stream) => {
-                        stream.write_all(piece).await?;
-                        stream.flush().await
+                let mut gone = 0;
+                while gone < least {
+                    let left = rest.get(gone..).unwrap_or_default();
+                    let count = match &mut self.stream {
+                        Stream::Plain(stream) => stream.write(left).await?,
+                        Stream::Tls(stream) => stream.write(left).await?,
+                        Stream::Gone => return Err(io::ErrorKind::NotConnected.into()),
+                    };
+                    if count == 0 {
+                        return Err(io::ErrorKind::WriteZero.into());
                     }
-                    Stream::Gone => Err(io::ErrorKind::NotConnected.into()),
+                    gone += count;
                 }
+                if let Stream::Tls(stream) = &mut self.stream {
+                    stream.flush().await?;
+                }
+                Ok(gone)
             };
             let stays = !self.logged_in && !self.ticket.is_evicted();
             let patience = if self.ticket.is_evicted() { LAST_WORDS } else { self.timing.stall };
-            tokio::select! {
+            let gone = tokio::select! {
                 outcome = timeout(patience, write) => match outcome {
                     Err(_) => return Err(ConnectionError::TimedOut),
                     Ok(outcome) => outcome.map_err(ConnectionError::Broken)?,
                 },
                 () = self.ticket.evicted(), if stays => return Err(ConnectionError::Evicted),
-            }
+            };
+            rest = rest.get(gone..).unwrap_or_default();
         }
         self.touch();
         Ok(())

@@ -26,6 +26,9 @@ pub enum Step {
     Close,
 }
 
+/// From so many bytes of output on, what comes after them is worked out while they are on their way to the client.
+const AHEAD_BYTES: usize = 16 * 1024;
+
 /// Why a session is ended from outside: time for a last word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -88,7 +91,21 @@ async fn converse<S: Session>(
     let mut step = Step::Continue;
     // Wakes when the password that was used is withdrawn. One for the whole session: it looks at the store only when people change.
     let mut revoked: Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> = None;
+    let mut spare = BytesMut::new();
     loop {
+        if matches!(step, Step::Continue) && talk.output.len() >= AHEAD_BYTES {
+            let mut going = std::mem::replace(&mut talk.output, spare);
+            let work = worked(talk);
+            // A client that is gone, or takes nothing, is known by the time that this step is done: no further one is begun.
+            let (worked, written) = tokio::join!(work, connection.write(&going));
+            written?;
+            let Some(worked) = worked else { return Ok(()) };
+            (talk, step) = worked;
+            going.clear();
+            spare = going;
+            continue;
+        }
+        spare = BytesMut::new();
         if !talk.output.is_empty() {
             connection.write(&talk.output).await?;
             talk.output.clear();
@@ -129,19 +146,25 @@ async fn converse<S: Session>(
                 }
             },
         }
-        let work = tokio::task::spawn_blocking(move || {
-            let step = talk.session.step(&mut talk.input, &mut talk.output);
-            (talk, step)
-        });
-        // Not raced with an eviction: what the session has begun with the store it finishes.
-        match work.await {
-            Ok((back, next)) => (talk, step) = (back, next),
-            Err(error) => {
-                if error.is_panic() {
-                    std::panic::resume_unwind(error.into_panic());
-                }
-                return Ok(());
+        let Some(worked) = worked(talk).await else { return Ok(()) };
+        (talk, step) = worked;
+    }
+}
+
+/// A step of the session, on a thread that may block; `None` when the node stops. Not raced with an eviction: what the session has begun with the
+/// store it finishes.
+async fn worked<S: Session>(mut talk: Talk<S>) -> Option<(Talk<S>, Step)> {
+    let work = tokio::task::spawn_blocking(move || {
+        let step = talk.session.step(&mut talk.input, &mut talk.output);
+        (talk, step)
+    });
+    match work.await {
+        Ok(worked) => Some(worked),
+        Err(error) => {
+            if error.is_panic() {
+                std::panic::resume_unwind(error.into_panic());
             }
+            None
         }
     }
 }

@@ -15,8 +15,10 @@ pub(crate) const COMMAND_BYTES: usize = 64 * 1024;
 /// Non-synchronising literals up to here are read past when they are refused; a larger one ends the session.
 pub(crate) const DISCARD_BYTES_MAX: u64 = 4 * MESSAGE_BYTES_MAX;
 
-/// Bytes of output after which a session pauses until they are written.
+/// Bytes of output after which a session pauses. While they are written it works out as many more.
 pub(crate) const OUTPUT_BYTES: usize = 64 * 1024;
+/// Bytes of small messages that are opened together, ahead of those that are being sent.
+pub(crate) const AHEAD_BYTES: u64 = 128 * 1024;
 /// Bytes of a buffer that a session keeps while it has nothing to say.
 pub(crate) const OUTPUT_BYTES_IDLE: usize = 4 * 1024;
 /// Bytes of input that a session holds unread before it asks for no more.

@@ -1,7 +1,7 @@
 //! A conversation with one client (RFC 3501 §3): bytes in, bytes out, synchronous calls on the store; no socket, no clock of its own.
 //!
 //! Whatever may be long (a FETCH, a search, news about many messages) is a job that stops whenever the output is large enough and goes on
-//! at the next step: a slow reader holds one output buffer, never a folder.
+//! at the next step: a slow reader holds one output buffer here and one on its way, never a folder.
 
 mod access;
 mod append;

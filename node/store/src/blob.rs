@@ -186,6 +186,37 @@ impl Store {
         }
     }
 
+    /// Opens the first of these messages with one look into the database, checked as [`Store::blob`] does: those that `bytes_max` bytes have room
+    /// for, and at least one. `None` for what has to be opened by itself: large ones, and those of which there is something to be said.
+    ///
+    /// # Errors
+    /// [`StoreError`] from below; that a message is missing or damaged is none.
+    pub fn small_blobs<'a>(
+        &self,
+        hashes: impl IntoIterator<Item = &'a BlobHash>,
+        bytes_max: u64,
+    ) -> Result<Vec<Option<BlobReader>>, StoreError> {
+        self.read(|reader| {
+            let (blobs, bodies) = (reader.table(BLOBS)?, reader.table(BODIES)?);
+            let (mut opened, mut bytes) = (Vec::new(), 0);
+            for hash in hashes {
+                let row = blobs.get(hash.0)?.map(|row| row.value());
+                let small = row.filter(|(_, _, body)| *body != 0);
+                let Some((_, size, body)) = small else {
+                    opened.push(None);
+                    continue;
+                };
+                bytes += size;
+                if bytes > bytes_max && !opened.is_empty() {
+                    break;
+                }
+                let body = bodies.get(body)?.map(|body| Arc::<[u8]>::from(body.value()));
+                opened.push(body.and_then(|body| BlobReader::of_checked(hash, size, body).ok()));
+            }
+            Ok(opened)
+        })
+    }
+
     /// The whole message in memory; `Invalid` if it is larger than `limit` bytes.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ mod decoding;
 mod item;
 
 use std::collections::VecDeque;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{Seek as _, SeekFrom};
 
 use kith_store::blob::BlobReader;
 use kith_store::folder::{FlagChange, Flags, Message, ModSeq, Uid};
@@ -294,10 +294,9 @@ impl Session {
     /// `* n FETCH (`; `None` where the client does not know the message, or it cannot be opened.
     fn begin_response(&mut self, job: &mut FetchJob) -> Result<Option<Current>, Refused> {
         let Some(known) = job.ahead.now() else { return Ok(None) };
-        let message = known.message;
-        let Some(place) = self.selected()?.view.sequence(message.uid) else { return Ok(None) };
+        let Some(place) = self.selected()?.view.sequence_near(known.message.uid, &mut job.near) else { return Ok(None) };
         let reader = if job.items.iter().any(|asked| asked.needs_bytes(known)) {
-            match self.store().blob(&message.hash) {
+            match job.ahead.open(self.store()) {
                 Ok(reader) => Some(reader),
                 // One damaged message must not hide the others.
                 Err(error) => {
@@ -308,6 +307,7 @@ impl Session {
         } else {
             None
         };
+        let Some(Known { message, .. }) = job.ahead.now() else { return Ok(None) };
         let seen_now = job.seen_now.contains(&message.uid);
         if seen_now {
             // It is told with the body, and need not be told again.
@@ -433,11 +433,11 @@ fn send_chunk(out: &mut Vec<u8>, stream: &mut Stream) -> Result<bool, Refused> {
         Stream::Bytes { reader, left } => (reader, left),
         Stream::Decoded(decoding) => return decoding.next(out).map_err(unreadable),
     };
-    let size = (*left).min(CHUNK_BYTES);
-    let start = out.len();
-    let end = start + usize::try_from(size).unwrap_or_default();
-    out.resize(end, 0);
-    reader.read_exact(out.get_mut(start..).unwrap_or_default()).map_err(unreadable)?;
-    *left -= size;
+    let size = usize::try_from((*left).min(CHUNK_BYTES)).unwrap_or_default();
+    out.reserve_exact((OUTPUT_BYTES + size).saturating_sub(out.len()));
+    if reader.append_to(out, size).map_err(unreadable)? < size {
+        return Err(unreadable(std::io::ErrorKind::UnexpectedEof.into()));
+    }
+    *left -= size as u64;
     Ok(*left > 0)
 }

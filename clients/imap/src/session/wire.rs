@@ -1,6 +1,6 @@
 //! The session as the connection's driver sees it: steps, logins, last words; and what is handed over, compressed where that was asked for.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use kith_connection::{Ending, LoginRefusal, News, Step};
 use kith_store::account::Account;
 
@@ -18,6 +18,10 @@ impl kith_connection::Session for Session {
     }
 
     fn step(&mut self, input: &mut BytesMut, output: &mut BytesMut) -> Step {
+        if matches!(self.compression, Compression::Off) && self.out.is_empty() && output.is_empty() {
+            // What is said is written where it goes to.
+            self.out = std::mem::take(output).into();
+        }
         let step = match std::mem::replace(&mut self.compression, Compression::Off) {
             Compression::On(compressor) => self.run_compressed(compressor, input),
             Compression::Off | Compression::Starting => self.run(input),
@@ -96,6 +100,7 @@ impl Session {
 
     fn hand_over(&mut self, output: &mut BytesMut) {
         match &mut self.compression {
+            Compression::Off if output.is_empty() => *output = Bytes::from(std::mem::take(&mut self.out)).into(),
             Compression::Off => output.extend_from_slice(&self.out),
             Compression::Starting => {
                 output.extend_from_slice(&self.out);

@@ -46,6 +46,24 @@ impl BlobReader {
         }
     }
 
+    /// Appends the next `count` bytes, fewer only at the end; says how many.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn append_to(&mut self, out: &mut Vec<u8>, count: usize) -> io::Result<usize> {
+        let before = out.len();
+        if let Source::Bytes(bytes) = &self.source {
+            let rest = usize::try_from(self.position).ok().and_then(|start| bytes.get(start..)).unwrap_or_default();
+            out.extend_from_slice(rest.get(..count).unwrap_or(rest));
+            self.position += (out.len() - before) as u64;
+            return Ok(out.len() - before);
+        }
+        let left = usize::try_from(self.size.saturating_sub(self.position)).unwrap_or(usize::MAX);
+        out.resize(before + count.min(left), 0);
+        self.read_exact(out.get_mut(before..).unwrap_or_default())?;
+        Ok(out.len() - before)
+    }
+
     /// Bytes that are in memory and were hashed there.
     pub(super) fn of_bytes(bytes: Arc<[u8]>) -> Self {
         Self { size: bytes.len() as u64, position: 0, source: Source::Bytes(bytes) }
