@@ -155,9 +155,41 @@ pub(crate) fn contains(haystack: &str, needle: &str) -> bool {
     memchr::memmem::find(haystack.as_bytes(), needle.as_bytes()).is_some()
 }
 
+/// Is the text, in lower case, in the value of a field? What most values are, short and ASCII throughout, is looked through without decoding.
+pub(crate) fn value_contains(value: &[u8], text: &str) -> bool {
+    let value = value.trim_ascii();
+    let mut line = [0; PLAIN_BYTES_MAX];
+    let is_plain = value.iter().all(|byte| byte.is_ascii() && !matches!(byte, b'\r' | b'\n' | 0));
+    match line.get_mut(..value.len()).filter(|_| is_plain && memchr::memmem::find(value, b"=?").is_none()) {
+        Some(line) => {
+            line.copy_from_slice(value);
+            line.make_ascii_lowercase();
+            memchr::memmem::find(line, text.as_bytes()).is_some()
+        }
+        None => contains(&lower(&decoded(value)), text),
+    }
+}
+
+/// Bytes of a value that is looked through as it lies there.
+const PLAIN_BYTES_MAX: usize = 256;
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_value_is_searched_as_if_it_were_decoded(
+            value in "[ a-cA-C\\r\\n\\t\\x00]{0,12}(=\\?utf-8\\?q\\?a=20b\\?=)?[ a-bé]{0,6}",
+            long in 0_usize..2,
+            text in "[ a-cé\\t]{1,2}",
+        ) {
+            let value = value.repeat(1 + 50 * long);
+            prop_assert_eq!(value_contains(value.as_bytes(), &text), contains(&lower(&decoded(value.as_bytes())), &text));
+        }
+    }
 
     #[test]
     fn texts_are_read_in_every_dress() {

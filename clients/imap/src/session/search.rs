@@ -207,8 +207,11 @@ impl Session {
         let looked_at = page.len();
         job.next = page.last().filter(|_| looked_at == PAGE_MESSAGES).and_then(|last| last.uid.0.checked_add(1)).map(Uid);
         let mut candidates = Vec::new();
+        let mut near = 0;
         for message in page {
-            if self.selected()?.view.sequence(message.uid).is_some() && self.may_match(&job.search.keys, &message)? {
+            if self.selected()?.view.sequence_near(message.uid, &mut near).is_some()
+                && self.may_match(&job.search.keys, &message)?
+            {
                 candidates.push(message);
             }
         }

@@ -16,7 +16,7 @@ use crate::flag::Recent;
 use crate::keys::{self, Keys, Sent};
 use crate::limits::SEARCH_TEXT_BYTES_MAX;
 use crate::structure::{fields, read_header};
-use crate::text::{Texts, contains, decoded, lower, texts_of};
+use crate::text::{Texts, contains, texts_of, value_contains};
 
 /// What has been read of a message so far.
 #[derive(Default)]
@@ -140,7 +140,7 @@ impl Session {
 
     fn header_has(&self, message: &Message, bytes: &mut Bytes, name: &str, text: &str) -> Result<bool, Refused> {
         let header = self.header(name, message, bytes)?;
-        let has = |value: &[u8]| text.is_empty() || contains(&lower(&decoded(value)), text);
+        let has = |value: &[u8]| text.is_empty() || value_contains(value, text);
         Ok(fields(header).filter(|field| field.is(name)).any(|field| has(field.value)))
     }
 
