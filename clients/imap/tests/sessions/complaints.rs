@@ -45,6 +45,32 @@ fn at_the_first_login_the_usual_folders_are_there_subscribed_and_with_their_uses
 }
 
 #[test]
+fn what_could_not_be_filed_is_kept_in_sight_and_that_is_said() {
+    let home = Home::simulated(&SimulatedDisk::default());
+    let (mut client, mut other) = (Client::new(&home), Client::new(&home));
+    let (first, second) = (b"Subject: a\r\n\r\n\x80 whole\r\n".as_slice(), b"Subject: b\r\n\r\n".as_slice());
+    for (number, message) in [first, second].into_iter().enumerate() {
+        client.ok("CREATE Plans");
+        client.take();
+        client.send(format!("a APPEND Plans (\\Seen $label1) {{{}+}}\r\n", message.len()).as_bytes());
+        client.send(&message[..10]);
+        other.ok("DELETE Plans");
+        client.send(&message[10..]);
+        client.send(b"\r\n");
+        let said = client.take();
+        assert!(said.starts_with("a NO [TRYCREATE] ") && said.contains("Recovered"), "{said}");
+        assert!(other.ok("LSUB \"\" *").iter().any(|line| line.contains("Recovered")));
+        let messages = other.ok("STATUS Recovered (MESSAGES UNSEEN)").concat();
+        assert!(messages.ends_with(&format!("(MESSAGES {} UNSEEN 0)", number + 1)), "{messages}");
+    }
+    other.ok("SELECT Recovered");
+    other.take();
+    other.send(b"b FETCH 1 (FLAGS BODY.PEEK[])\r\n");
+    let said = other.take_bytes();
+    assert!(said.windows(first.len()).any(|window| window == first) && String::from_utf8_lossy(&said).contains("$label1"));
+}
+
+#[test]
 fn an_empty_inbox_answers_every_first_question() {
     let home = Home::simulated(&SimulatedDisk::default());
     let mut client = Client::new(&home);
