@@ -117,6 +117,51 @@ p = poplib.POP3("127.0.0.1", {}); p.user("anna"); p.pass_("secret"); assert p.st
     run(Command::new("python3").args(["-c", &script]));
 }
 
+/// On a terminal of its own, which it needs; its header cache lives through both runs, so that the second one catches up by QRESYNC.
+#[test]
+fn neomutt_reads_flags_files_and_deletes() {
+    if !installed("neomutt") || !installed("script") {
+        return;
+    }
+    let node = Node::started(&["anna"]);
+    for number in 1..=3 {
+        send(&node, "anna", &["anna@kith.alt"], &mail("anna", &format!("mail {number}"), b"hello\r\n"));
+        inbox(&node, "anna", number);
+    }
+    let home = tempfile::tempdir().unwrap();
+    let path = |name: &str| home.path().join(name);
+    std::fs::create_dir(path("cache")).unwrap();
+    let rc = format!(
+        "set folder = \"imap://{}/\"\nset spoolfile = \"+INBOX\"\nset imap_user = anna\nset imap_pass = secret\nset ssl_starttls = no\nset ssl_force_tls = no\n\
+         set imap_condstore = yes\nset imap_qresync = yes\nset header_cache = \"{}\"\nset sort = mailbox-order\n\
+         set move = no\nset confirmappend = no\nset delete = yes\nset mark_old = no\nset wait_key = no\nset quit = yes\n",
+        node.port("imap"),
+        path("cache").display()
+    );
+    std::fs::write(path("muttrc"), rc).unwrap();
+    let mutt = |keys: &str| {
+        let command = format!("neomutt -n -F {} -e 'push \"{keys}<quit>\"' -f +INBOX", path("muttrc").display());
+        let mut terminal = Command::new("timeout");
+        terminal.args(["60", "script", "-qec", &command, "/dev/null"]).env("TERM", "xterm").env("HOME", home.path());
+        run(terminal.stdin(Stdio::null()));
+    };
+    mutt(
+        "1<enter><display-message><exit><flag-message>2<enter><save-message>=Archive<enter>3<enter><delete-message><sync-mailbox>",
+    );
+    let mut imap = crate::clients::Imap::login(&node, "anna");
+    assert_eq!((imap.select("Archive"), imap.select("INBOX")), (1, 1));
+    let flags = String::from_utf8(imap.ok("FETCH 1 (FLAGS)").concat()).unwrap();
+    assert!(flags.contains("\\Seen") && flags.contains("\\Flagged"), "{flags}");
+    // What happened elsewhere meanwhile does not confuse what it remembers.
+    send(&node, "anna", &["anna@kith.alt"], &mail("anna", "mail 4", b"hello\r\n"));
+    inbox(&node, "anna", 2);
+    imap.ok("STORE 1 -FLAGS (\\Flagged)");
+    mutt("2<enter><flag-message><sync-mailbox>");
+    assert_eq!(imap.select("INBOX"), 2);
+    let flags: Vec<_> = imap.ok("FETCH 1:2 (FLAGS)").into_iter().map(|answer| String::from_utf8(answer).unwrap()).collect();
+    assert_eq!(flags.iter().map(|flags| flags.contains("\\Flagged")).collect::<Vec<_>>(), [false, true], "{flags:?}");
+}
+
 #[test]
 fn mbsync_brings_the_mailbox_here_and_changes_back() {
     if !installed("mbsync") {
