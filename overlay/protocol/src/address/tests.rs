@@ -133,6 +133,15 @@ fn points_that_are_no_keys_are_refused() {
         assert_eq!(Address::parse(&under(DOMAIN, &key)), Err(AddressError::Key), "{what}");
         assert!(crate::codec::decode::<Address>(&[&[0x58, 32][..], &key].concat(), 64).is_err(), "{what}");
     }
+    // What was found sound once is not looked at again; of what begins like it, every bit is.
+    assert_eq!(Address::from_key(*address(3).key()), Ok(address(3)));
+    for bit in 8..256 {
+        let mut other = *address(3).key();
+        other[bit / 8] ^= 1 << (bit % 8);
+        let point = CompressedEdwardsY(other).decompress();
+        let sound = point.is_some_and(|point| point.compress().0 == other && point.is_torsion_free() && !point.is_identity());
+        assert_eq!(Address::from_key(other).is_ok(), sound, "bit {bit}");
+    }
     // A sound key plus a point of order 2: the same mailbox under a second address, if it were taken.
     let sound = CompressedEdwardsY(*address(3).key()).decompress().unwrap();
     let torsion =
