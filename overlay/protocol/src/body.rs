@@ -35,6 +35,12 @@ fn chunk_nonce(counter: u64, last: bool) -> [u8; 12] {
     nonce
 }
 
+/// Room for a chunk of a letter of so many bytes: clearing it costs as much as sealing, and most letters are short.
+fn chunk_for(letter: u64) -> Zeroizing<Vec<u8>> {
+    let bytes = usize::try_from(letter).map_or(CHUNK_BYTES, |letter| letter.clamp(1, CHUNK_BYTES));
+    Zeroizing::new(vec![0; bytes])
+}
+
 /// Seals what is written to it, chunk by chunk. [`ChunkWriter::finish`] must be called: it writes the last chunk.
 pub(crate) struct ChunkWriter<'a, W> {
     keys: &'a BodyKeys,
@@ -45,22 +51,24 @@ pub(crate) struct ChunkWriter<'a, W> {
 }
 
 impl<'a, W: Write> ChunkWriter<'a, W> {
-    pub(crate) fn new(keys: &'a BodyKeys, out: W) -> Self {
-        Self { keys, out, counter: 0, chunk: Zeroizing::new(vec![0; CHUNK_BYTES]), filled: 0 }
+    /// For a letter of so many bytes, no more and no less.
+    pub(crate) fn new(keys: &'a BodyKeys, out: W, letter: u64) -> Self {
+        Self { keys, out, counter: 0, chunk: chunk_for(letter), filled: 0 }
     }
 
     /// The free rest of the current chunk, at most `limit` bytes and at least one: to be filled, then told by [`ChunkWriter::advance`].
     pub(crate) fn space(&mut self, limit: u64) -> io::Result<&mut [u8]> {
-        if self.filled == CHUNK_BYTES {
+        let whole = self.chunk.len();
+        if self.filled == whole {
             self.seal(false)?;
         }
-        let end = usize::try_from(limit).map_or(CHUNK_BYTES, |limit| CHUNK_BYTES.min(self.filled.saturating_add(limit)));
+        let end = usize::try_from(limit).map_or(whole, |limit| whole.min(self.filled.saturating_add(limit)));
         Ok(&mut self.chunk[self.filled..end])
     }
 
     /// `count` bytes of the last [`ChunkWriter::space`] were filled.
     pub(crate) fn advance(&mut self, count: usize) {
-        self.filled = CHUNK_BYTES.min(self.filled + count);
+        self.filled = self.chunk.len().min(self.filled + count);
     }
 
     /// Adds bytes.
@@ -129,7 +137,7 @@ pub(crate) struct ChunkReader<'a, R> {
 
 impl<'a, R: Read> ChunkReader<'a, R> {
     pub(crate) fn new(keys: &'a BodyKeys, from: R, letter: u64) -> Self {
-        Self { keys, from, counter: 0, left: letter, chunk: Zeroizing::new(vec![0; CHUNK_BYTES]) }
+        Self { keys, from, counter: 0, left: letter, chunk: chunk_for(letter) }
     }
 
     /// Bytes of the letter that are still to come.
@@ -173,7 +181,7 @@ mod tests {
 
     fn sealed(letter: &[u8]) -> Vec<u8> {
         let keys = keys();
-        let mut writer = ChunkWriter::new(&keys, Vec::new());
+        let mut writer = ChunkWriter::new(&keys, Vec::new(), letter.len() as u64);
         writer.write(letter).unwrap();
         writer.finish().unwrap()
     }

@@ -136,10 +136,16 @@ fn prologue(recipient: &Address, kem_public: &[u8; kem::PUBLIC_BYTES], slot: u8,
     [contexts::LETTER_PROLOGUE, recipient.key(), kem_hash.as_bytes(), &[slot], transcript].concat()
 }
 
-/// Hashes `from` to its end; returns the hash and how many bytes there were.
-fn hash_to_end(from: &mut impl Read) -> io::Result<(blake3::Hash, u64)> {
+/// How large a buffer is for so many bytes, of which there is one at least.
+fn buffer_for(bytes: u64) -> usize {
+    usize::try_from(bytes).map_or(BUFFER_BYTES, |bytes| bytes.clamp(1, BUFFER_BYTES))
+}
+
+/// Hashes `from`, of which so many bytes are expected, to its end; returns the hash and how many bytes there were.
+fn hash_to_end(from: &mut impl Read, expected: u64) -> io::Result<(blake3::Hash, u64)> {
     let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; BUFFER_BYTES];
+    // One byte more shows the end with the first read.
+    let mut buffer = vec![0; buffer_for(expected.saturating_add(1))];
     loop {
         match from.read(&mut buffer) {
             Ok(0) => return Ok((hasher.finalize(), hasher.count())),
@@ -161,8 +167,9 @@ struct BlockHasher {
 }
 
 impl BlockHasher {
-    fn new() -> Self {
-        Self { hasher: blake3::Hasher::new(), block: Zeroizing::new(Vec::with_capacity(BUFFER_BYTES)) }
+    /// For so many bytes. With more it is as right, but what was cleared too late may stay in memory.
+    fn new(bytes: u64) -> Self {
+        Self { hasher: blake3::Hasher::new(), block: Zeroizing::new(Vec::with_capacity(buffer_for(bytes))) }
     }
 
     fn update(&mut self, mut bytes: &[u8]) {

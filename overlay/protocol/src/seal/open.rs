@@ -76,7 +76,7 @@ pub fn open(
     let (layout, slots, nonce, commit) = read_front(&mut envelope, size)?;
     seek(layout.body_offset(), &mut envelope).map_err(OpenError::Read)?;
     let body_bytes = size - layout.body_offset();
-    let (body_hash, count) = hash_to_end(&mut envelope.by_ref().take(body_bytes)).map_err(OpenError::Read)?;
+    let (body_hash, count) = hash_to_end(&mut envelope.by_ref().take(body_bytes), body_bytes).map_err(OpenError::Read)?;
     if count != body_bytes {
         return Err(OpenError::NotForUs);
     }
@@ -175,7 +175,7 @@ fn read_letter(mut chunks: ChunkReader<'_, impl Read>, content: &mut impl Write)
         return Err(length_error());
     }
 
-    let mut hasher = BlockHasher::new();
+    let mut hasher = BlockHasher::new(head.length);
     let mut left = head.length;
     loop {
         let (mail, zeros) = rest.split_at(rest.len().min(usize::try_from(left).unwrap_or(usize::MAX)));

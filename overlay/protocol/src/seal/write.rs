@@ -162,9 +162,9 @@ fn write_body(
     let keys = BodyKeys::derive(file_key, nonce);
     let write = SealError::Write;
     io::copy(&mut io::repeat(0).take(layout.body_offset()), out).map_err(write)?;
-    let mut out = Hashing { out, hasher: BlockHasher::new() };
+    let mut out = Hashing { out, hasher: BlockHasher::new(layout.size()) };
     out.write_all(nonce).and_then(|()| out.write_all(&keys.commit)).map_err(write)?;
-    let mut chunks = ChunkWriter::new(&keys, out);
+    let mut chunks = ChunkWriter::new(&keys, out, layout.letter_bytes());
     chunks.write(&(head.len() as u32).to_le_bytes()).and_then(|()| chunks.write(head)).map_err(write)?;
     let written = (PREFIX_BYTES + head.len()) as u64 + content.length;
     copy_content(content, &mut chunks)?;
@@ -174,7 +174,7 @@ fn write_body(
 }
 
 fn copy_content(mut content: Content<impl Read>, chunks: &mut ChunkWriter<'_, impl Write>) -> Result<(), SealError> {
-    let mut hasher = BlockHasher::new();
+    let mut hasher = BlockHasher::new(content.length);
     let mut left = content.length;
     while left > 0 {
         let space = chunks.space(left).map_err(SealError::Write)?;
@@ -248,7 +248,7 @@ fn finish(front: &[u8], size: u64, out: &mut (impl Read + Write + Seek)) -> io::
     out.write_all(front)?;
     out.flush()?;
     seek(0, out)?;
-    match hash_to_end(out)? {
+    match hash_to_end(out, size)? {
         (hash, count) if count == size => Ok(EnvelopeId(*hash.as_bytes())),
         _ => Err(io::Error::other("the file for the envelope was not empty")),
     }
