@@ -8,6 +8,7 @@ fn a_recipient_who_is_away_gets_the_mail_when_back() {
     let (anna, mut bob) = pair("anna", "bob");
     send(&anna, "anna", &["bob@kith.alt"], &mail("anna", "while there", b"1\r\n"));
     inbox(&bob, "bob", 1);
+    eventually("the first receipt", || (anna.waiting() == 0).then_some(()));
     bob.stop();
     send(&anna, "anna", &["bob@kith.alt"], &mail("anna", "while away", b"2\r\n"));
     assert_eq!(anna.waiting(), 1);

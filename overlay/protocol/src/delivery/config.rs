@@ -67,7 +67,7 @@ pub struct Config {
     pub persist_first_ms: u64,
     /// And then at this interval. 1 h.
     pub persist_every_ms: u64,
-    /// A receipt waits so long for others to the same mailbox, which go with it in one letter. 200 ms.
+    /// A receipt that is queued behind another one to the same mailbox waits so long for more, which go with it in one letter. 200 ms.
     pub receipt_gather_ms: u64,
     /// A receipt is repeated at most once in this time. 10 min.
     pub receipt_repeat_ms: u64,

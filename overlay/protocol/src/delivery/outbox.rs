@@ -151,9 +151,9 @@ impl Outbox {
         if self.items.contains_key(&id) {
             return;
         }
-        let receipt = matches!(entry.kind, EntryKind::Receipt(_));
+        let gathers = self.gathers(&entry);
         self.insert(entry);
-        if let Some(item) = self.items.get_mut(&id).filter(|_| receipt) {
+        if let Some(item) = self.items.get_mut(&id).filter(|_| gathers) {
             item.gather_at = cx.after(cx.config.receipt_gather_ms);
         }
         self.step(id, cx, road);

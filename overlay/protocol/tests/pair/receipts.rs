@@ -77,12 +77,15 @@ fn receipts_that_a_crash_left_behind_go_together() {
             world.submit(ANNA, BOB);
         }
         world.run(20 * SECOND);
-        assert!(all_filed(&world) && receipts(&world).is_empty(), "seed {seed}");
+        // The first went at once.
+        let before = receipts(&world);
+        assert!(all_filed(&world) && before.iter().sum::<usize>() < 10, "{before:?}, seed {seed}");
         world.crash(BOB);
         world.boot(BOB);
         world.run(MINUTE);
         world.check_all_delivered();
-        assert_eq!(receipts(&world), [10], "seed {seed}");
+        assert_eq!(receipts(&world).iter().sum::<usize>(), 10, "seed {seed}");
+        assert_eq!(receipts(&world).len(), before.len() + 1, "seed {seed}");
     }
 }
 
@@ -101,7 +104,7 @@ fn a_letter_that_cannot_be_kept_loses_no_receipt() {
         assert!(all_filed(&world), "seed {seed}");
         world.nodes[BOB].disk_full = true;
         world.run(10 * MINUTE);
-        assert!(world.fates(ANNA, world.mails[0].entry).is_empty());
+        assert!(world.mails.iter().any(|mail| world.fates(ANNA, mail.entry).is_empty()), "seed {seed}");
         world.nodes[BOB].disk_full = false;
         world.run(10 * MINUTE);
         world.check_all_delivered();

@@ -1,6 +1,6 @@
 //! Receipts to one mailbox that are due together go in one letter: what comes at once is confirmed at once, at the price of one seal and one delivery.
 
-use crate::event::{EntryKind, Mono};
+use crate::event::{Entry, EntryKind, Mono};
 use crate::ids::EntryId;
 use crate::limits::RECEIPT_MAILS_MAX;
 
@@ -19,6 +19,14 @@ impl Item {
 }
 
 impl Outbox {
+    /// Whether it is a receipt that waits for more of them: one alone goes at once, those that come while another one to the same mailbox is in the
+    /// queue go together.
+    pub(super) fn gathers(&self, entry: &Entry) -> bool {
+        let is_other = |item: &Item| item.account == entry.account && matches!(item.kind, EntryKind::Receipt(_));
+        let mut others = self.index.get(&entry.recipient).into_iter().flatten().filter_map(|(_, id)| self.items.get(id));
+        matches!(entry.kind, EntryKind::Receipt(_)) && others.any(|item| is_other(item))
+    }
+
     /// What this receipt, whose turn it is to be sealed, takes along: the oldest others of its account to the same mailbox, as many as one letter may
     /// confirm. They wait for what becomes of it.
     pub(super) fn gather(&mut self, id: EntryId) -> Vec<EntryId> {
