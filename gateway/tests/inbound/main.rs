@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod dmarc;
 #[expect(dead_code, reason = "shared with the tests of `check`")]
 mod dns;
 mod verdicts;

@@ -12,7 +12,7 @@ use kith_gateway::inbound::verify::{self, Verifier};
 
 use crate::dns::{Dns, Trouble};
 
-const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
+pub(crate) const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
 const MAIL: &str = "From: Anna <anna@example.org>\r\nTo: mum@kith.test\r\nSubject: hi\r\nDate: Wed, 18 Nov 2026 11:06:40 +0000\r\n\
     Message-ID: <1@example.org>\r\n\r\nHello,\r\n\r\nme\r\n\r\n";
 
@@ -20,13 +20,13 @@ fn verifier(dns: &Dns, patience: Duration) -> Verifier {
     Verifier::new(verify::resolver(&[dns.address()]).unwrap(), "mx.kith.test", patience)
 }
 
-async fn look(dns: &Dns, mail: &[u8], reverse_path: &str) -> Verdict {
+pub(crate) async fn look(dns: &Dns, mail: &[u8], reverse_path: &str) -> Verdict {
     let envelope = Envelope { ip: HERE, helo: "mail.example.org", reverse_path };
     verifier(dns, Duration::from_secs(5)).verify(mail, &envelope).await
 }
 
 /// Runs Debian's Python, which has the packages; `None`, and says so, where a module is missing.
-fn python(script: &str, input: &[u8], arguments: &[&str]) -> Option<Vec<u8>> {
+pub(crate) fn python(script: &str, input: &[u8], arguments: &[&str]) -> Option<Vec<u8>> {
     let mut child = Command::new("/usr/bin/python3")
         .args(["-c", script])
         .args(arguments)
@@ -49,7 +49,7 @@ fn python(script: &str, input: &[u8], arguments: &[&str]) -> Option<Vec<u8>> {
 }
 
 /// Pairs of keys by openssl: PEM, and the `p=` of the record.
-fn key(kind: &str) -> Option<(tempfile::NamedTempFile, String)> {
+pub(crate) fn key(kind: &str) -> Option<(tempfile::NamedTempFile, String)> {
     let file = tempfile::NamedTempFile::new().unwrap();
     let path = file.path().to_str().unwrap();
     let arguments: &[&str] = match kind {
