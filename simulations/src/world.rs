@@ -3,6 +3,7 @@
 //! A node that is on can connect to any other one that is on and that routers and partitions let it reach (`world/network.rs`). A disk keeps what was
 //! committed (`world/model.rs`), or is the store that ships (`faults/store.rs`). What takes how long is at the top of `world/perform.rs`.
 
+mod commits;
 mod control;
 pub(crate) mod home;
 mod incident;
@@ -30,7 +31,7 @@ use crate::stream::{Purpose, Stream};
 
 use control::Control;
 pub use home::Ailment;
-use home::{Envelopes, Fact, Home, Moment};
+use home::{Envelopes, Fact, Home};
 pub use incident::Incident;
 pub use mail::Mail;
 use model::Model;
@@ -737,73 +738,5 @@ impl World {
 
     fn peer_node(peer: &PeerId) -> u32 {
         names::node_of_peer(peer)
-    }
-
-    /// The oldest commit of a node becomes durable.
-    fn commit(&mut self, node: u32) {
-        if self.nodes[node as usize].commits.is_empty() {
-            return;
-        }
-        let (batch, writes, then) = self.nodes[node as usize].commits.remove(0);
-        match self.write(node, &writes) {
-            Ok(()) => {
-                for effect in then {
-                    self.perform(node, effect);
-                }
-                self.handle(node, Event::Durable(batch));
-            }
-            Err(reason) => {
-                self.handle(node, Event::CommitFailed { batch, reason });
-                self.failed(node, reason);
-            }
-        }
-    }
-
-    /// Makes the writes durable, and sees to what comes of them.
-    fn write(&mut self, node: u32, writes: &[Write]) -> Result<(), kith_protocol::event::CommitProblem> {
-        let mut facts = std::mem::take(&mut self.facts);
-        let (now, wall) = (self.now, self.time(node).wall);
-        let moment = Moment { now, wall, envelopes: &self.envelopes, serial: &self.serial, addresses: &self.addresses };
-        let outcome = self.nodes[node as usize].home.write(writes, &moment, &mut facts);
-        if outcome.is_ok() {
-            if let Some(watch) = &mut self.watch {
-                watch.facts(now, node, &facts, &self.mails);
-            }
-            facts.drain(..).for_each(|fact| self.fact(node, fact));
-        }
-        facts.clear();
-        self.facts = facts;
-        outcome
-    }
-
-    fn fact(&mut self, node: u32, fact: Fact) {
-        let now = self.now;
-        match fact {
-            Fact::Queued(entry) => self.tell(node, 0, Event::Queued(*entry)),
-            Fact::Filed(mail) => {
-                self.mails[mail as usize].is_filed(now);
-                self.note(5, node, mail);
-                self.tell_tale(node, || format!("files mail {mail}"));
-            }
-            Fact::Ended(number, ending) => {
-                self.mails[number as usize].ends(now, ending);
-                self.note(6, node, number);
-                self.tell_tale(node, || format!("mail {number} ends: {ending:?}"));
-            }
-            Fact::Noticed(mail) => {
-                self.mails[mail as usize].is_noticed();
-                self.note(4, node, mail);
-            }
-            Fact::Held(bytes) => {
-                let load = &mut self.nodes[node as usize].load;
-                load.bytes += bytes;
-                load.peak = load.peak.max(load.bytes);
-            }
-            Fact::Forgot(bytes, kept_ms) => {
-                self.traffic.copy_ms += kept_ms;
-                let load = &mut self.nodes[node as usize].load;
-                load.bytes = load.bytes.saturating_sub(bytes);
-            }
-        }
     }
 }

@@ -5,8 +5,9 @@ use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
-use crate::node::eventually;
+use crate::node::{PATIENCE, eventually};
 use crate::programs::installed;
 
 /// Who owns the mailboxes; Postfix wants nobody below 100.
@@ -112,12 +113,16 @@ impl Postfix {
             String::from_utf8_lossy(&listed.stdout).contains("queue is empty")
         };
         // What was just being said when the other side went is not in the queue yet.
-        let mut quiet = 0;
-        eventually("nothing is under way", || {
+        let (mut quiet, until) = (0, Instant::now() + PATIENCE);
+        while quiet < 4 {
             quiet = if empty() { quiet + 1 } else { 0 };
-            std::thread::sleep(std::time::Duration::from_millis(50));
-            (quiet >= 4).then_some(())
-        });
+            if Instant::now() > until {
+                let log = self.log();
+                let last: Vec<&str> = log.lines().rev().take(40).collect();
+                panic!("waited in vain: something is under way all the time:\n{}", last.join("\n"));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// The mails in a mailbox, when there are as many as these.

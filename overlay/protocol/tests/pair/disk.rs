@@ -1,10 +1,18 @@
 //! What a node of the small world makes durable, checked against the promises at the moment at which they could break.
 
-use kith_protocol::event::{CommitProblem, EntryKind, Event, Fate, Write};
+use kith_protocol::event::{CommitProblem, Entry, EntryKind, Event, Fate, Write};
 use kith_protocol::ids::{EntryId, MailId};
 use rand::RngExt;
 
-use crate::world::{ACCOUNT, World, address, confirms};
+use crate::world::{ACCOUNT, World, address};
+
+/// The mails that a receipt confirms.
+pub(super) fn confirms(entry: &Entry) -> Vec<MailId> {
+    match entry.kind {
+        EntryKind::Receipt(mid) => [mid].into_iter().chain(entry.also.iter().copied()).collect(),
+        EntryKind::Mail | EntryKind::Card | EntryKind::Relay(_) => Vec::new(),
+    }
+}
 
 impl World {
     pub(super) fn commit(&mut self, node: usize) {
@@ -101,5 +109,20 @@ impl World {
             );
         }
         self.nodes[node].disk.fates.entry(id).or_default().push(fate.clone());
+    }
+
+    /// Every mail has been filed and its sender knows.
+    pub(crate) fn check_all_delivered(&self) {
+        for mail in &self.mails {
+            assert!(self.is_filed(mail), "not filed: {:?} from {} to {}, seed {}", mail.entry, mail.from, mail.to, self.seed);
+            assert_eq!(
+                self.fates(mail.from, mail.entry),
+                [Fate::Delivered],
+                "fate of {:?} from {}, seed {}",
+                mail.entry,
+                mail.from,
+                self.seed
+            );
+        }
     }
 }

@@ -31,14 +31,6 @@ pub(crate) const STRANGER: PeerId = PeerId([0xee; 32]);
 
 static ADDRESSES: LazyLock<Vec<Address>> = LazyLock::new(|| (0..32).map(make_address).collect());
 
-/// The mails that a receipt confirms.
-pub(super) fn confirms(entry: &Entry) -> Vec<MailId> {
-    match entry.kind {
-        EntryKind::Receipt(mid) => [mid].into_iter().chain(entry.also.iter().copied()).collect(),
-        EntryKind::Mail | EntryKind::Card | EntryKind::Relay(_) => Vec::new(),
-    }
-}
-
 fn make_address(number: u8) -> Address {
     let key = ed25519_dalek::SigningKey::from_bytes(&[number + 1; 32]).verifying_key().to_bytes();
     Address::from_key(key).expect("a public key is an address")
@@ -444,16 +436,17 @@ impl World {
 
     /// A person submits a mail.
     pub(crate) fn submit(&mut self, from: usize, to: usize) -> EntryId {
-        let mid = MailId(self.rng.random());
-        let entry = self.enqueue(from, address(to), mid, EntryKind::Mail).id;
-        self.mails.push(Submission { from, to, entry, mid });
-        entry
+        self.submit_as(from, to, false)
     }
 
     /// A mail is submitted whose bytes are kept no longer than until a node has it.
     pub(crate) fn submit_fleeting(&mut self, from: usize, to: usize) -> EntryId {
+        self.submit_as(from, to, true)
+    }
+
+    fn submit_as(&mut self, from: usize, to: usize, fleeting: bool) -> EntryId {
         let mid = MailId(self.rng.random());
-        let entry = self.enqueue_as(from, address(to), mid, EntryKind::Mail, true).id;
+        let entry = self.enqueue_as(from, address(to), mid, EntryKind::Mail, fleeting).id;
         self.mails.push(Submission { from, to, entry, mid });
         entry
     }
@@ -639,7 +632,8 @@ impl World {
         let kind = match entry.kind {
             EntryKind::Mail => LetterKind::Mail,
             EntryKind::Receipt(mid) => {
-                let gathered = with.iter().filter_map(|other| self.nodes[node].disk.entries.get(other)).flat_map(confirms);
+                let gathered =
+                    with.iter().filter_map(|other| self.nodes[node].disk.entries.get(other)).flat_map(crate::disk::confirms);
                 let mails: Vec<MailId> = [mid].into_iter().chain(entry.also.iter().copied()).chain(gathered).collect();
                 assert!(mails.len() <= kith_protocol::limits::RECEIPT_MAILS_MAX);
                 LetterKind::Receipt(mails)
@@ -790,20 +784,5 @@ impl World {
 
     pub(crate) fn is_filed(&self, mail: &Submission) -> bool {
         self.nodes[mail.to].disk.known.contains(&(address(mail.from), mail.mid))
-    }
-
-    /// Every mail has been filed and its sender knows.
-    pub(crate) fn check_all_delivered(&self) {
-        for mail in &self.mails {
-            assert!(self.is_filed(mail), "not filed: {:?} from {} to {}, seed {}", mail.entry, mail.from, mail.to, self.seed);
-            assert_eq!(
-                self.fates(mail.from, mail.entry),
-                [Fate::Delivered],
-                "fate of {:?} from {}, seed {}",
-                mail.entry,
-                mail.from,
-                self.seed
-            );
-        }
     }
 }
