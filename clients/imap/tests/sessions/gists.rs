@@ -73,7 +73,8 @@ fn piece() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn mail() -> impl Strategy<Value = Vec<u8>> {
-    proptest::collection::vec(piece(), 1..20).prop_map(|pieces| pieces.concat())
+    let any = proptest::collection::vec(piece(), 1..20).prop_map(|pieces| pieces.concat());
+    any.prop_filter("an empty one cannot be stored", |mail| !mail.is_empty())
 }
 
 fn filled(home: &Home, mails: &[Vec<u8>]) {
