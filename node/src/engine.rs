@@ -3,7 +3,7 @@
 //! The loop itself never blocks: sealing, opening and committing happen on two threads of their own (`mailroom.rs`, `scribe.rs`), which are
 //! asked through bounded queues and answer through one.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -169,6 +169,8 @@ pub struct Engine {
     /// This node stands in its accounts' cards: contacts' nodes know it, and it needs no stamps there.
     direct: bool,
     toil: Toil,
+    /// Whom the network lets in before others.
+    favoured: BTreeSet<PeerId>,
     /// The newest queue entry that the core was told of.
     newest: EntryId,
     effects: Vec<Effect>,
@@ -239,6 +241,7 @@ impl Engine {
             searches: BTreeMap::new(),
             direct,
             toil,
+            favoured: BTreeSet::new(),
             newest,
             effects: Vec::new(),
             broken: false,
@@ -247,6 +250,7 @@ impl Engine {
 
     /// Runs until told to stop, or until the store is unusable; then lets the two threads finish what they hold.
     pub async fn run(mut self, mut inputs: Inputs) {
+        self.favour().await;
         self.step(Event::Started).await;
         self.take_new_entries().await;
         while !self.broken {
@@ -274,6 +278,15 @@ impl Engine {
     async fn command(&self, command: Command) {
         if self.network.send(command).await.is_err() {
             tracing::error!("the network is gone");
+        }
+    }
+
+    /// Tells the network whom people here know.
+    async fn favour(&mut self) {
+        let familiar = self.delivery.familiar();
+        if familiar != self.favoured {
+            self.favoured = familiar;
+            self.command(Command::Favour { peers: self.favoured.iter().copied().collect() }).await;
         }
     }
 
@@ -516,7 +529,12 @@ impl Engine {
                     self.step(Event::PeerRestarted(peer)).await;
                 }
             }
-            NetworkEvent::PeerUp(peer) => self.step(Event::PeerUp(peer)).await,
+            NetworkEvent::PeerUp(peer) => {
+                if !self.favoured.contains(&peer) && self.delivery.is_familiar(peer) {
+                    self.favour().await;
+                }
+                self.step(Event::PeerUp(peer)).await;
+            }
             NetworkEvent::PeerDown(peer) => self.step(Event::PeerDown(peer)).await,
             NetworkEvent::ConnectFailed { op, peer } => self.step(Event::ConnectsFailed(vec![(op, peer)])).await,
             NetworkEvent::NetworkChanged => {
@@ -606,7 +624,13 @@ impl Engine {
 
     async fn ordered(&mut self, order: Order) {
         match order {
-            Order::Tell(event) => self.step(*event).await,
+            Order::Tell(event) => {
+                let changes = matches!(*event, Event::Acceptance { .. });
+                self.step(*event).await;
+                if changes {
+                    self.favour().await;
+                }
+            }
             Order::AccountAdded(account) => self.mailroom.send(Errand::AccountAdded(account)),
             Order::AccountRemoved(account) => {
                 self.mailroom.send(Errand::AccountRemoved(account));

@@ -66,6 +66,8 @@ pub struct Limits {
     pub established: u32,
     /// Connections of one peer.
     pub established_per_peer: u32,
+    /// Connections of favoured peers ([`crate::Command::Favour`]), for whom the three limits above do not hold.
+    pub established_favoured: u32,
     /// Bytes of resident memory above which no connection is taken.
     pub memory: usize,
     /// A connection that nobody uses is closed after this time.
@@ -74,6 +76,8 @@ pub struct Limits {
     pub inbound_streams_per_peer: usize,
     /// Streams that all peers together may have open to us.
     pub inbound_streams: usize,
+    /// Of them, for favoured peers alone.
+    pub inbound_streams_favoured: usize,
     /// Bytes per second that a body must come (and go) with, on average.
     pub minimum_rate: u64,
     /// How long a body may be slower than that at first.
@@ -105,10 +109,12 @@ impl Default for Limits {
             established_outgoing: 96,
             established: 160,
             established_per_peer: 4,
+            established_favoured: 160,
             memory: 192 << 20,
             idle: Duration::from_secs(120),
             inbound_streams_per_peer: 24,
-            inbound_streams: 64,
+            inbound_streams: 96,
+            inbound_streams_favoured: 32,
             minimum_rate: 10_000,
             rate_grace: Duration::from_secs(10),
             first_frame: Duration::from_secs(10),

@@ -4,13 +4,14 @@ mod closest;
 mod connect;
 mod directory;
 mod entry;
+mod favour;
 mod observed;
 mod offers;
 mod reach;
 mod routing;
 mod start;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -76,6 +77,7 @@ pub(crate) struct Driver {
     observed: observed::Observed,
     /// Until when a peer is banned.
     bans: VecDeque<(Instant, PeerId)>,
+    favoured: BTreeSet<PeerId>,
     started: Instant,
     network_changed: Option<Instant>,
     next_save: Instant,
@@ -126,6 +128,7 @@ impl Driver {
                     self.ban(peer, Duration::from_secs(seconds.into()));
                 }
             }
+            Command::Favour { peers } => self.favour(&peers),
             Command::Offer { op, peer, queue, envelope, size, source, ticket } => {
                 self.offer(peer, crate::transfer::Outgoing { op, queue, envelope, size, source, ticket, since: Instant::now() });
             }
@@ -199,6 +202,10 @@ impl Driver {
             SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Discovered(found))) => self.discovered(found),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 let address = endpoint.get_remote_address().clone();
+                tracing::debug!(peer = %peer_id, connection = %connection_id, dialed = endpoint.is_dialer(), %address, "a connection begins");
+                if self.is_beyond(&peer_id, connection_id) {
+                    return;
+                }
                 let (dialed, quic, relayed) = (endpoint.is_dialer(), names::is_quic(&address), endpoint.is_relayed());
                 if dialed && relayed {
                     self.say_hello(peer_id, connection_id);
@@ -212,7 +219,10 @@ impl Driver {
                     Connection { id: connection_id, address, dialed, greeted: false, quic, relayed, open: Open::new() },
                 );
             }
-            SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => self.closed(peer_id, connection_id),
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
+                tracing::debug!(peer = %peer_id, connection = %connection_id, cause = ?cause, "a connection ended");
+                self.closed(peer_id, connection_id);
+            }
             SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => self.dial_failed(peer, &error),
             SwarmEvent::NewListenAddr { address, .. } if names::is_circuit(&address) => {}
             SwarmEvent::ExpiredListenAddr { address, .. } if names::is_circuit(&address) => {}
@@ -255,7 +265,11 @@ impl Driver {
         match event {
             mail::Event::Inbound { peer, connection, stream } => {
                 // Beyond the limit the stream is dropped, which the peer sees as a broken offer.
-                let (Some(gone), Some(slot)) = (self.peers.gone(&peer, connection), self.slots.take(peer)) else { return };
+                let (Some(gone), Some(slot)) =
+                    (self.peers.gone(&peer, connection), self.slots.take(peer, self.favoured.contains(&peer)))
+                else {
+                    return;
+                };
                 let link = Link::new(stream, gone);
                 self.tasks.spawn(crate::transfer::serve(self.context.clone(), peer, connection, link, slot));
             }

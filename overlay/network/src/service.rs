@@ -85,6 +85,12 @@ pub enum Command {
         /// For how long.
         seconds: u32,
     },
+    /// These peers, 4,096 at most, are let in where a crowd of others has taken the room that there is: those that people here know. In the place of
+    /// those named before.
+    Favour {
+        /// Who.
+        peers: Vec<PeerId>,
+    },
     /// Offer an envelope to a connected peer and send what it lacks. Ends with [`Event::Offered`].
     Offer {
         /// Names the answer.

@@ -12,6 +12,7 @@ mod config;
 mod connections;
 mod context;
 mod directory;
+mod familiar;
 mod inbox;
 mod mailboxes;
 mod outbox;

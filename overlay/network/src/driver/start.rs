@@ -48,7 +48,7 @@ pub async fn start(config: Config) -> Result<(Handle, Events), StartError> {
     let (event_sender, events) = mpsc::channel(EVENTS_MAX);
     let (notes, note_queue) = mpsc::channel(NOTES_MAX);
     let (status_sender, status) = watch::channel(Arc::new(Status::default()));
-    let slots = Slots::new(config.limits.inbound_streams, config.limits.inbound_streams_per_peer);
+    let slots = Slots::new(&config.limits);
     let context = Context {
         limits: config.limits,
         staging,
@@ -84,6 +84,7 @@ pub async fn start(config: Config) -> Result<(Handle, Events), StartError> {
         reach: reach::Reach::default(),
         observed: observed::Observed::new(external),
         bans: VecDeque::new(),
+        favoured: BTreeSet::new(),
         started: now,
         network_changed: None,
         next_save: now + SAVE_INTERVAL,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::{AsyncReadExt, AsyncWriteExt};
-use kith_network::Event;
+use kith_network::{Command, Event};
 use kith_protocol::event::{Answer, RefusedReason};
 use kith_protocol::ids::Token;
 use kith_protocol::wire::{Hello, Message, Offer, Refused, Send};
@@ -201,4 +201,40 @@ async fn engine_that_does_not_answer_costs_the_peer_nothing() {
     assert!(matches!(raw::hear(&mut stream).await, Some(Message::Later(_))));
     node.wait("end", |event| (event == Event::BodyBroken { token }).then_some(())).await;
     assert!(raw.is_connected());
+}
+
+#[tokio::test]
+async fn a_crowd_that_takes_all_connections_and_streams_keeps_no_favoured_peer_out() {
+    let friend = raw::name(9);
+    let mut node = Node::start_with(1, |config| {
+        let limits = &mut config.limits;
+        (limits.established_incoming, limits.inbound_streams, limits.inbound_streams_favoured) = (2, 4, 1);
+    })
+    .await;
+    node.handle.send(Command::Favour { peers: vec![friend] }).await.unwrap();
+    let crowd = [Raw::greet(7, &node.addresses[0]).await, Raw::greet(8, &node.addresses[0]).await];
+    Raw::connect(10, &node.addresses[0]).await.hung_up().await;
+    let mut held = Vec::new();
+    for raw in [&crowd[0], &crowd[0], &crowd[1]] {
+        let envelope = Envelope::new(node.folder.path(), 1000 + held.len());
+        let mut stream = raw.stream().await;
+        raw::say(&mut stream, &offer(&envelope)).await;
+        node.offer_received(envelope.id).await;
+        held.push(stream);
+    }
+    for raw in &crowd {
+        assert_eq!(raw::hear(&mut raw.stream().await).await, None, "there is no more room for the crowd");
+    }
+    let known = Raw::greet(9, &node.addresses[0]).await;
+    let envelope = Envelope::new(node.folder.path(), 2000);
+    let mut stream = known.stream().await;
+    raw::say(&mut stream, &offer(&envelope)).await;
+    let token = node.offer_received(envelope.id).await;
+    node.answer(token, Answer::Have).await;
+    assert_eq!(raw::hear(&mut stream).await, Some(Message::Have));
+    // Nor may it take more than its own.
+    let more = [Raw::connect(9, &node.addresses[0]).await, Raw::connect(9, &node.addresses[0]).await];
+    let mut last = [Raw::connect(9, &node.addresses[0]).await, Raw::connect(9, &node.addresses[0]).await];
+    last[1].hung_up().await;
+    drop((more, held));
 }

@@ -110,6 +110,11 @@ impl Raw {
     }
 }
 
+/// Whom a node takes the peer of this seed for.
+pub(crate) fn name(seed: u8) -> Name {
+    Name(swarm(seed).behaviour().key.to_bytes())
+}
+
 pub(crate) async fn say(stream: &mut Stream, message: &Message) {
     shout(stream, &message.to_frame().unwrap()).await;
 }

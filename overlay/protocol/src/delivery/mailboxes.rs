@@ -81,6 +81,11 @@ impl Mailboxes {
         self.all.keys().find(|(_, at, kept)| at == peer && kept == queue).map(|(account, ..)| *account)
     }
 
+    /// The relays that accounts use; volunteers are strangers.
+    pub(crate) fn relays(&self) -> impl Iterator<Item = PeerId> {
+        self.all.values().filter(|mailbox| !mailbox.volunteer).map(|mailbox| mailbox.relay.peer)
+    }
+
     /// A relay that has agreed to keep this account's letters, is connected, and is wanted.
     pub(crate) fn carrier(
         &self,

@@ -1,6 +1,6 @@
 //! People who are never online at the same time: what relays, volunteers and one's own relay make of it.
 
-use kith_protocol::event::{Counter, Fate, PlaceKind};
+use kith_protocol::event::{CardInfo, Counter, Event, Fate, PlaceKind};
 
 use crate::world::{DAY, HOUR, MINUTE, SECOND, World, peer};
 
@@ -165,6 +165,29 @@ fn who_comes_while_a_relay_without_room_is_asked_has_the_letter_at_once() {
         world.connect(ANNA, BOB);
         world.run(MINUTE);
         assert!(world.is_filed(&world.mails[0]), "he came after {ms} ms");
+    }
+}
+
+/// Whenever a newer card comes: while the relay is being asked, too.
+#[test]
+fn a_card_with_his_own_node_that_comes_while_a_relay_without_room_is_asked_counts_at_once() {
+    for ms in (0..8 * SECOND).step_by(10) {
+        let mut world = with_relays(1, 13);
+        let mut card = world.card(ANNA, BOB);
+        let hidden = card.places.iter().filter(|place| place.kind != PlaceKind::Home).cloned().collect();
+        world.crash(ANNA);
+        world.crash(2);
+        world.nodes[ANNA].disk.cards.insert(card.address, CardInfo { places: hidden, ..card.clone() });
+        world.nodes[2].disk.hosted.values_mut().for_each(|rules| rules.count = 0);
+        world.boot(2);
+        world.boot(ANNA);
+        world.run(MINUTE);
+        world.submit(ANNA, BOB);
+        world.run(ms);
+        card.sequence += 1;
+        world.tell(ANNA, 0, Event::CardLearned(card));
+        world.run(MINUTE);
+        assert!(world.is_filed(&world.mails[0]), "it came after {ms} ms");
     }
 }
 

@@ -84,7 +84,7 @@ pub(super) struct Item {
     pub(super) failures: u8,
     /// The shortest wait that a node of this round asked for, in ms; 0: none did.
     pub(super) later_ms: u64,
-    /// While it was being offered somewhere, another node came that it may go to.
+    /// While it was being offered somewhere, something happened that makes another round worth while.
     pub(super) woken: bool,
     pub(super) retry_at: Mono,
     pub(super) offered_at: Option<Mono>,

@@ -67,7 +67,10 @@ impl Outbox {
     /// Something happened that makes a new round worth while.
     pub(super) fn wake(&mut self, id: EntryId, cx: &mut Context<'_>, road: &mut Road<'_>) {
         let Some(item) = self.items.get_mut(&id) else { return };
-        if item.state == State::Idle && item.fate.is_none() {
+        if matches!(item.state, State::Seeking | State::Working | State::OfferQueued(_) | State::Offering) {
+            // Once this round has come to nothing there is another.
+            item.woken = true;
+        } else if item.state == State::Idle && item.fate.is_none() {
             item.begin_round();
             item.failures = 0;
             item.later_ms = 0;

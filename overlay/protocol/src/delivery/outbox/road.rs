@@ -143,7 +143,7 @@ impl Outbox {
     fn nowhere(&mut self, id: EntryId, cx: &mut Context<'_>, road: &mut Road<'_>) {
         let Some(item) = self.items.get_mut(&id) else { return };
         if item.woken {
-            // Somebody came who was not there when it was their turn.
+            // Somebody came who was not there when it was their turn, or there is a newer card.
             item.begin_round();
             item.later_ms = 0;
             return self.offer(id, cx, road);
@@ -315,17 +315,9 @@ impl Outbox {
                     self.offer(id, cx, road);
                 }
             }
-            State::Idle => self.wake(id, cx, road),
             State::OfferQueued(at) if *at == peer => {}
-            // Its turn in this round may be over.
-            State::Seeking | State::Working | State::OfferQueued(_) | State::Offering => item.woken = true,
-            State::Card
-            | State::SealQueued
-            | State::Gathered(_)
-            | State::Sealing
-            | State::Unsaved(_)
-            | State::Saving
-            | State::Ending => {}
+            // While something else is tried: its turn in this round may be over.
+            _ => self.wake(id, cx, road),
         }
         self.arm(id, cx);
     }
