@@ -1,6 +1,7 @@
 //! Runs a sans-network session on a connection: what SMTP and POP3 have in common.
 
 use std::pin::Pin;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use kith_store::account::Account;
@@ -28,6 +29,9 @@ pub enum Step {
 
 /// From so many bytes of output on, what comes after them is worked out while they are on their way to the client.
 const AHEAD_BYTES: usize = 16 * 1024;
+
+/// Who takes such a piece within this time is quick.
+const QUICK: Duration = Duration::from_millis(10);
 
 /// Why a session is ended from outside: time for a last word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +61,10 @@ pub trait Session: Send + 'static {
     /// is called without new input.
     fn news(&mut self) -> Option<News> {
         None
+    }
+    /// The client has taken a large piece of output while the next one was worked out: quickly, or not.
+    fn taken(&mut self, quickly: bool) {
+        let _ = quickly;
     }
     /// Last words before an end that comes from outside; nothing where the protocol has none at this point.
     fn farewell(&mut self, ending: Ending, output: &mut BytesMut);
@@ -97,10 +105,13 @@ async fn converse<S: Session>(
             let mut going = std::mem::replace(&mut talk.output, spare);
             let work = worked(talk);
             // A client that is gone, or takes nothing, is known by the time that this step is done: no further one is begun.
-            let (worked, written) = tokio::join!(work, connection.write(&going));
-            written?;
+            let begun = Instant::now();
+            let write = async { connection.write(&going).await.map(|()| begun.elapsed() < QUICK) };
+            let (worked, written) = tokio::join!(work, write);
+            let quickly = written?;
             let Some(worked) = worked else { return Ok(()) };
             (talk, step) = worked;
+            talk.session.taken(quickly);
             going.clear();
             spare = going;
             continue;

@@ -8,7 +8,7 @@ use kith_store::Store;
 use kith_store::header::Excerpt;
 use kith_store::mailbox::{GIST_BYTES_MAX, NewGist};
 
-use crate::limits::GISTS_TOGETHER;
+use crate::limits::{GISTS_BYTES, GISTS_TOGETHER};
 use crate::structure::fields;
 
 /// What stands in front of a listing. A greater one with every change of [`LISTED`].
@@ -78,6 +78,13 @@ pub(crate) enum Haste {
 }
 
 impl Waiting {
+    /// Takes in what one command has worked out so far, where it is much.
+    pub(crate) fn take_much(&self, store: &Store, new: &mut Vec<NewGist>) {
+        if new.iter().map(|gist| gist.bytes.len()).sum::<usize>() >= GISTS_BYTES {
+            self.take(store, new, Haste::None);
+        }
+    }
+
     /// Takes them in, and hands all that wait to the store where they are enough.
     pub(crate) fn take(&self, store: &Store, new: &mut Vec<NewGist>, haste: Haste) {
         if new.is_empty() {

@@ -17,6 +17,7 @@ mod keys;
 pub mod limits;
 mod pattern;
 mod preview;
+mod readahead;
 mod response;
 pub mod server;
 pub mod session;

@@ -17,8 +17,10 @@ pub(crate) const DISCARD_BYTES_MAX: u64 = 4 * MESSAGE_BYTES_MAX;
 
 /// Bytes of output after which a session pauses. While they are written it works out as many more.
 pub(crate) const OUTPUT_BYTES: usize = 64 * 1024;
-/// Bytes of small messages that are opened together, ahead of those that are being sent.
-pub(crate) const AHEAD_BYTES: u64 = 128 * 1024;
+/// As many as that, by and by, for a client that takes them as fast as they are worked out: threads take turns less often.
+pub(crate) const OUTPUT_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of small messages that are opened together. A session has four times as many in memory: those that are sent or searched, and those ahead of them.
+pub(crate) const TOGETHER_BYTES: u64 = 128 * 1024;
 /// Bytes of a buffer that a session keeps while it has nothing to say.
 pub(crate) const OUTPUT_BYTES_IDLE: usize = 4 * 1024;
 /// Bytes of input that a session holds unread before it asks for no more.
@@ -73,8 +75,10 @@ pub(crate) const STRUCTURE_CACHE_BYTES: usize = 8 * 1024 * 1024;
 pub(crate) const INDEX_CACHE_BYTES: usize = 16 * 1024 * 1024;
 /// Changes of a folder up to which its index is brought up; after more it is made anew.
 pub(crate) const INDEX_CHANGES_MAX: usize = 1_000;
-/// What was worked out of so many messages is written together; less waits, at most [`PAGE_MESSAGES`] more.
+/// What was worked out of so many messages is written together; less waits.
 pub(crate) const GISTS_TOGETHER: usize = 64;
+/// Bytes that one command works out before they are written; less waits for its end, so that its answer does not share the machine with the writing.
+pub(crate) const GISTS_BYTES: usize = 1024 * 1024;
 
 /// Keywords that FLAGS and PERMANENTFLAGS name; others work and stay unnamed.
 pub(crate) const KEYWORDS_SHOWN_MAX: usize = 200;

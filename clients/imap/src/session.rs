@@ -33,6 +33,7 @@ use crate::frame::{Announced, Frame, Framer};
 use crate::gist::Waiting as WaitingGists;
 use crate::index::Indexes;
 use crate::limits::{BAD_COMMANDS_MAX, COMMAND_BYTES_BEFORE_LOGIN, DISCARD_BYTES_MAX, FAILED_LOGINS_MAX, OUTPUT_BYTES};
+use crate::readahead::Readahead;
 use crate::response::{Completion, put};
 use crate::token::Cursor;
 use crate::utf7::Names;
@@ -43,6 +44,7 @@ pub struct Shared {
     pub(crate) structures: Structures,
     pub(crate) indexes: Indexes,
     pub(crate) gists: WaitingGists,
+    pub(crate) readahead: Readahead,
     without: Without,
 }
 
@@ -55,6 +57,7 @@ impl Shared {
             structures: Structures::default(),
             indexes: Indexes::default(),
             gists: WaitingGists::default(),
+            readahead: Readahead::default(),
             without,
         })
     }
@@ -84,6 +87,8 @@ pub struct Session {
     framer: Framer,
     /// Not yet handed over.
     out: Vec<u8>,
+    /// Bytes of `out` after which the session pauses.
+    room: usize,
     doing: Doing,
     account: Option<Account>,
     selected: Option<select::Selected>,
@@ -197,6 +202,7 @@ impl Session {
             now,
             framer: Framer::new(COMMAND_BYTES_BEFORE_LOGIN),
             out: Vec::new(),
+            room: OUTPUT_BYTES,
             doing: Doing::Nothing,
             account: None,
             selected: None,
@@ -231,7 +237,7 @@ impl Session {
             if self.ended {
                 return Step::Close;
             }
-            if self.out.len() >= OUTPUT_BYTES {
+            if self.out.len() >= self.room {
                 return Step::Continue;
             }
             let next = match std::mem::take(&mut self.doing) {

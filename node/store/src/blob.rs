@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::ReadableTable;
 
-pub use reader::BlobReader;
 pub(crate) use reader::Trust;
+pub use reader::{BlobReader, Unchecked};
 pub use stage::{Stage, Staged};
 
 use crate::schema::{BLOBS, BLOBS_DIR, BODIES, meta};
@@ -186,34 +186,21 @@ impl Store {
         }
     }
 
-    /// Opens the first of these messages with one look into the database, checked as [`Store::blob`] does: those that `bytes_max` bytes have room
-    /// for, and at least one. `None` for what has to be opened by itself: large ones, and those of which there is something to be said.
+    /// Reads these messages with one look into the database. `None` for what has to be opened by itself: those of more than [`INLINE_BYTES_MAX`] bytes,
+    /// and those that are missing. The others are in memory: ask for few at a time.
     ///
     /// # Errors
-    /// [`StoreError`] from below; that a message is missing or damaged is none.
-    pub fn small_blobs<'a>(
-        &self,
-        hashes: impl IntoIterator<Item = &'a BlobHash>,
-        bytes_max: u64,
-    ) -> Result<Vec<Option<BlobReader>>, StoreError> {
+    /// [`StoreError`] from below.
+    pub fn small_blobs(&self, hashes: &[BlobHash]) -> Result<Vec<Option<Unchecked>>, StoreError> {
         self.read(|reader| {
             let (blobs, bodies) = (reader.table(BLOBS)?, reader.table(BODIES)?);
-            let (mut opened, mut bytes) = (Vec::new(), 0);
-            for hash in hashes {
-                let row = blobs.get(hash.0)?.map(|row| row.value());
-                let small = row.filter(|(_, _, body)| *body != 0);
-                let Some((_, size, body)) = small else {
-                    opened.push(None);
-                    continue;
+            let small = |hash: &BlobHash| {
+                let Some((_, size, body)) = blobs.get(hash.0)?.map(|row| row.value()).filter(|(_, _, body)| *body != 0) else {
+                    return Ok(None);
                 };
-                bytes += size;
-                if bytes > bytes_max && !opened.is_empty() {
-                    break;
-                }
-                let body = bodies.get(body)?.map(|body| Arc::<[u8]>::from(body.value()));
-                opened.push(body.and_then(|body| BlobReader::of_checked(hash, size, body).ok()));
-            }
-            Ok(opened)
+                Ok(bodies.get(body)?.map(|body| Unchecked { hash: *hash, size, bytes: body.value().into() }))
+            };
+            hashes.iter().map(small).collect()
         })
     }
 

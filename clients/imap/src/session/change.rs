@@ -5,7 +5,7 @@ use kith_store::folder::{Message, Uid};
 use super::update::Expunges;
 use super::{Completion, Doing, Outcome, Refused, Session};
 use crate::command::{Access, FlagAnswer, Numbering, Store};
-use crate::limits::{OUTPUT_BYTES, STORE_MESSAGES};
+use crate::limits::STORE_MESSAGES;
 use crate::response::put;
 use crate::set::{Ranges, SequenceSet};
 
@@ -44,7 +44,7 @@ impl Session {
     }
 
     pub(super) fn store_on(&mut self, mut job: Box<StoreJob>) -> Doing {
-        while self.out.len() < OUTPUT_BYTES {
+        while self.out.len() < self.room {
             if let Some(message) = job.changed.next() {
                 self.tell_stored(&job, &message);
                 continue;

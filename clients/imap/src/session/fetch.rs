@@ -18,7 +18,7 @@ use super::update::Then;
 use super::{Completion, Doing, Outcome, Refused, Session, refusal};
 use crate::command::{Access, Fetch, FetchItem, Numbering, Page};
 use crate::gist::Haste;
-use crate::limits::{EXCERPT_MESSAGES, GISTS_TOGETHER, OUTPUT_BYTES, PAGE_MESSAGES};
+use crate::limits::{EXCERPT_MESSAGES, GISTS_TOGETHER, PAGE_MESSAGES};
 use crate::response::{number, put};
 use crate::set::Ranges;
 
@@ -157,11 +157,12 @@ impl Session {
     }
 
     pub(super) fn fetch_on(&mut self, mut job: Box<FetchJob>) -> Doing {
-        while self.out.len() < OUTPUT_BYTES {
+        while self.out.len() < self.room {
             match self.fetch_more(&mut job) {
                 Ok(More::ToCome) => {}
                 Ok(More::Done) => {
-                    self.keep_new(&mut job, true);
+                    let haste = if job.worked_out >= GISTS_TOGETHER { Haste::Last } else { Haste::None };
+                    self.shared.gists.take(self.store(), &mut job.new, haste);
                     return match job.ending {
                         Ending::WithNews(tag) => self.finish(tag, job.completion, expunges_after(job.numbering)),
                         Ending::Bare(then) => self.go_on(then),
@@ -184,7 +185,7 @@ impl Session {
     fn fetch_more(&mut self, job: &mut FetchJob) -> Result<More, Refused> {
         if let Some(current) = &mut job.current {
             if let Some(stream) = &mut current.stream {
-                if !send_chunk(&mut self.out, stream)? {
+                if !send_chunk(&mut self.out, stream, self.room)? {
                     current.stream = None;
                 }
                 return Ok(More::ToCome);
@@ -228,15 +229,9 @@ impl Session {
         if job.sets_seen {
             job.seen_now = self.set_seen(&mut page)?;
         }
-        self.keep_new(job, false);
+        self.shared.gists.take_much(self.store(), &mut job.new);
         job.ahead = Ahead::read(self.store(), account, page, job.wanted)?;
         Ok(())
-    }
-
-    /// Has what was worked out kept: now, or once there is more.
-    fn keep_new(&self, job: &mut FetchJob, ends: bool) {
-        let haste = if ends && job.worked_out >= GISTS_TOGETHER { Haste::Last } else { Haste::None };
-        self.shared.gists.take(self.store(), &mut job.new, haste);
     }
 
     /// RFC 3501 §6.4.5: fetching a body without PEEK sets `\Seen`.
@@ -270,7 +265,7 @@ impl Session {
         }
         let mut out = std::mem::take(&mut self.out);
         let view = &self.selected()?.view;
-        while out.len() < OUTPUT_BYTES
+        while out.len() < self.room
             && let Some(known) = job.ahead.now()
             && !job.items.iter().any(|asked| asked.needs_bytes(known))
         {
@@ -296,7 +291,7 @@ impl Session {
         let Some(known) = job.ahead.now() else { return Ok(None) };
         let Some(place) = self.selected()?.view.sequence_near(known.message.uid, &mut job.near) else { return Ok(None) };
         let reader = if job.items.iter().any(|asked| asked.needs_bytes(known)) {
-            match job.ahead.open(self.store()) {
+            match job.ahead.open(&self.shared) {
                 Ok(reader) => Some(reader),
                 // One damaged message must not hide the others.
                 Err(error) => {
@@ -428,13 +423,13 @@ fn unreadable(error: std::io::Error) -> Refused {
 }
 
 /// Whether there is more.
-fn send_chunk(out: &mut Vec<u8>, stream: &mut Stream) -> Result<bool, Refused> {
+fn send_chunk(out: &mut Vec<u8>, stream: &mut Stream, room: usize) -> Result<bool, Refused> {
     let (reader, left) = match stream {
         Stream::Bytes { reader, left } => (reader, left),
         Stream::Decoded(decoding) => return decoding.next(out).map_err(unreadable),
     };
     let size = usize::try_from((*left).min(CHUNK_BYTES)).unwrap_or_default();
-    out.reserve_exact((OUTPUT_BYTES + size).saturating_sub(out.len()));
+    out.reserve_exact((room + size).saturating_sub(out.len()));
     if reader.append_to(out, size).map_err(unreadable)? < size {
         return Err(unreadable(std::io::ErrorKind::UnexpectedEof.into()));
     }

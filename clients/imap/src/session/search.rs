@@ -16,6 +16,7 @@ use super::{Completion, Doing, Outcome, Refused, Session};
 use crate::command::{Charset, Criterion, Numbering, Search, SearchKey, SearchReturn};
 use crate::index::Index;
 use crate::limits::{EXCERPT_MESSAGES, PAGE_MESSAGES, SEARCH_STEP_BYTES, SEARCH_STEP_MESSAGES};
+use crate::readahead::PageReader;
 use crate::set::Ranges;
 use crate::sorting::SortKey;
 use crate::threading::Algorithm;
@@ -217,15 +218,20 @@ impl Session {
         }
         let wants_excerpts = job.search.keys.iter().any(matching::reads_header);
         let gathers_all = job.by_keys && job.began.can_be_shared();
+        let opens_all = matching::reads_all_texts(&job.search.keys);
         let mut read = 0;
         for some in candidates.chunks(EXCERPT_MESSAGES) {
             let all_bytes = self.known_of(account, some, wants_excerpts, job.wants_keys, job.shared.as_deref())?;
-            for (message, mut bytes) in some.iter().zip(all_bytes) {
+            let mut reader = PageReader::default();
+            for (place, (message, mut bytes)) in some.iter().zip(all_bytes).enumerate() {
                 // A page of large messages is left in its middle, so that one session does not hold a thread for long.
                 if read >= SEARCH_STEP_BYTES {
                     job.next = Some(message.uid);
                     self.keep_worked_out(job, false);
                     return Ok((looked_at, read));
+                }
+                if opens_all {
+                    bytes.reader = reader.open(&self.shared.readahead, self.store(), some, place).ok();
                 }
                 let matches = self.matches_rest(&job.search.keys, message, &mut bytes)?;
                 if matches {

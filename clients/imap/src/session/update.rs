@@ -9,7 +9,7 @@ use kith_store::{Store, StoreError};
 use super::{Completion, Doing, Session};
 use crate::command::Access;
 use crate::flag;
-use crate::limits::{OUTPUT_BYTES, STORE_MESSAGES};
+use crate::limits::STORE_MESSAGES;
 use crate::response::{Condition, put};
 use crate::set::Ranges;
 
@@ -103,7 +103,7 @@ impl Session {
         {
             self.tell_recent(first);
         }
-        while self.out.len() < OUTPUT_BYTES {
+        while self.out.len() < self.room {
             let Some(message) = finishing.changed.next() else { return self.finished(*finishing) };
             self.tell_flags(&message);
         }

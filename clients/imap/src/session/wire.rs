@@ -7,7 +7,7 @@ use kith_store::account::Account;
 use super::{Compression, Doing, Link, Session};
 use crate::compress::Compressor;
 use crate::frame::Framer;
-use crate::limits::{COMMAND_BYTES, COMMAND_BYTES_BEFORE_LOGIN, OUTPUT_BYTES, OUTPUT_BYTES_IDLE};
+use crate::limits::{COMMAND_BYTES, COMMAND_BYTES_BEFORE_LOGIN, OUTPUT_BYTES, OUTPUT_BYTES_IDLE, OUTPUT_BYTES_MAX};
 use crate::response::Completion;
 
 impl kith_connection::Session for Session {
@@ -61,6 +61,10 @@ impl kith_connection::Session for Session {
         self.hand_over(output);
     }
 
+    fn taken(&mut self, quickly: bool) {
+        self.room = if quickly { (2 * self.room).min(OUTPUT_BYTES_MAX) } else { OUTPUT_BYTES };
+    }
+
     fn news(&mut self) -> Option<News> {
         self.listener().map(|listener| Box::pin(listener) as News)
     }
@@ -112,6 +116,9 @@ impl Session {
         self.out.clear();
         // A burst should not be paid for during the silence after it.
         let silent = matches!(self.doing, Doing::Nothing | Doing::Idling { .. });
-        self.out.shrink_to(if silent { OUTPUT_BYTES_IDLE } else { OUTPUT_BYTES });
+        if silent {
+            self.room = OUTPUT_BYTES;
+        }
+        self.out.shrink_to(if silent { OUTPUT_BYTES_IDLE } else { self.room });
     }
 }

@@ -19,6 +19,8 @@ pub(crate) struct Client<'a> {
     packing: Option<(Compress, Decompress)>,
     /// The most that the session held of the answer at once.
     pub(crate) longest_step: usize,
+    /// What it hands over is taken at once.
+    pub(crate) quick: bool,
 }
 
 impl<'a> Client<'a> {
@@ -42,6 +44,7 @@ impl<'a> Client<'a> {
             tags: 0,
             packing: None,
             longest_step: 0,
+            quick: false,
         };
         client.ok("LOGIN mum secret");
         client
@@ -76,7 +79,7 @@ impl<'a> Client<'a> {
             let step = self.session.step(&mut self.input, &mut output);
             self.hear(&output);
             match step {
-                Step::Continue => {}
+                Step::Continue => self.session.taken(self.quick),
                 Step::Read(_) => return,
                 Step::Close => self.ended = true,
                 Step::StartTls => panic!("there is no TLS here"),

@@ -14,4 +14,5 @@ mod gists;
 mod home;
 mod hostile;
 mod notify;
+mod readahead;
 mod two;

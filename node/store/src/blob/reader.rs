@@ -15,6 +15,23 @@ pub struct BlobReader {
     source: Source,
 }
 
+/// A small message that was read, and not yet checked against its name: who reads ahead leaves that to who needs it.
+pub struct Unchecked {
+    pub(super) hash: BlobHash,
+    pub(super) size: u64,
+    pub(super) bytes: Arc<[u8]>,
+}
+
+impl Unchecked {
+    /// Checks it.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`].
+    pub fn check(self) -> Result<BlobReader, StoreError> {
+        BlobReader::of_checked(&self.hash, self.size, self.bytes)
+    }
+}
+
 enum Source {
     Bytes(Arc<[u8]>),
     File(File),

@@ -1,7 +1,5 @@
 //! Messages that are sent next, with what the store has at hand of them.
 
-use std::collections::VecDeque;
-
 use kith_store::account::AccountId;
 use kith_store::blob::BlobReader;
 use kith_store::folder::Message;
@@ -9,13 +7,11 @@ use kith_store::header::Excerpt;
 use kith_store::mailbox::{Gist, Gists};
 use kith_store::{Store, StoreError};
 
+use super::super::Shared;
 use super::item::{Asked, Takes};
 use crate::gist::listed;
-use crate::limits::AHEAD_BYTES;
+use crate::readahead::PageReader;
 use crate::structure::Kept;
-
-/// Messages that are opened at a time.
-const AHEAD_MESSAGES: usize = 32;
 
 /// What is asked of messages that the store may have at hand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,9 +40,7 @@ pub(super) struct Ahead {
     structures: Gists,
     listings: Gists,
     at: usize,
-    /// The bytes of some of those that follow; the first of them is at `opened_at`.
-    opened: VecDeque<Option<BlobReader>>,
-    opened_at: usize,
+    reader: PageReader,
 }
 
 /// A message, and what is at hand of it.
@@ -69,23 +63,9 @@ impl Ahead {
         Ok(Self { messages, excerpts, structures, listings, ..Self::default() })
     }
 
-    /// The bytes of the next one: small ones are opened several at a time.
-    pub(super) fn open(&mut self, store: &Store) -> Result<BlobReader, StoreError> {
-        let Some(message) = self.messages.get(self.at) else { return Err(StoreError::NotFound("the message")) };
-        while self.opened_at < self.at && self.opened.pop_front().is_some() {
-            self.opened_at += 1;
-        }
-        if self.opened.is_empty() {
-            let hashes = self.messages.iter().skip(self.at).take(AHEAD_MESSAGES).map(|message| &message.hash);
-            self.opened = store.small_blobs(hashes, AHEAD_BYTES)?.into();
-            self.opened_at = self.at;
-        }
-        let opened = if self.opened_at == self.at { self.opened.pop_front() } else { None };
-        self.opened_at += usize::from(opened.is_some());
-        match opened.flatten() {
-            Some(reader) => Ok(reader),
-            None => store.blob(&message.hash),
-        }
+    /// The bytes of the next one.
+    pub(super) fn open(&mut self, shared: &Shared) -> Result<BlobReader, StoreError> {
+        self.reader.open(&shared.readahead, &shared.store, &self.messages, self.at)
     }
 
     /// The next one.

@@ -144,7 +144,10 @@ impl Session {
 
     /// Has what was worked out kept: now, or once there is more.
     pub(super) fn keep_worked_out(&self, job: &mut SearchJob, ends: bool) {
-        let haste = if ends && job.worked_out >= GISTS_TOGETHER { Haste::Last } else { Haste::None };
+        if !ends {
+            return self.shared.gists.take_much(self.store(), &mut job.new);
+        }
+        let haste = if job.worked_out >= GISTS_TOGETHER { Haste::Last } else { Haste::None };
         self.shared.gists.take(self.store(), &mut job.new, haste);
     }
 

@@ -5,6 +5,7 @@
 use std::io::Read as _;
 
 use kith_store::account::AccountId;
+use kith_store::blob::BlobReader;
 use kith_store::folder::{Flags, Message};
 use kith_store::header::Excerpt;
 use kith_store::mailbox::{GIST_BYTES_MAX, Gist, NewGist};
@@ -27,6 +28,8 @@ pub(super) struct Bytes {
     pub(super) keys: Option<Vec<u8>>,
     /// They were worked out here.
     new_keys: bool,
+    /// Opened ahead.
+    pub(super) reader: Option<BlobReader>,
     header: Option<Vec<u8>>,
     texts: Option<Texts>,
     pub(super) read: u64,
@@ -146,7 +149,10 @@ impl Session {
 
     fn texts<'a>(&self, message: &Message, bytes: &'a mut Bytes) -> Result<&'a Texts, Refused> {
         if bytes.texts.is_none() {
-            let reader = self.store().blob(&message.hash)?;
+            let reader = match bytes.reader.take() {
+                Some(reader) => reader,
+                None => self.store().blob(&message.hash)?,
+            };
             let mut raw = Vec::with_capacity(usize::try_from(reader.size().min(SEARCH_TEXT_BYTES_MAX)).unwrap_or(0));
             if let Err(error) = reader.take(SEARCH_TEXT_BYTES_MAX).read_to_end(&mut raw) {
                 tracing::warn!(%error, "a message cannot be read");
@@ -186,6 +192,11 @@ pub(super) fn reads(key: &SearchKey) -> Reads {
         SearchKey::And(keys) => keys.iter().map(reads).max().unwrap_or(Reads::Nothing),
         _ => Reads::Nothing,
     }
+}
+
+/// Is the text of every message looked at that is not ruled out without reading anything?
+pub(super) fn reads_all_texts(keys: &[SearchKey]) -> bool {
+    keys.iter().any(|key| reads(key) == Reads::Text) && keys.iter().all(|key| reads(key) != Reads::Header)
 }
 
 /// Is a header field looked at anywhere that an excerpt has?
