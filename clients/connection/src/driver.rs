@@ -47,12 +47,17 @@ pub enum Ending {
 /// Ends when there is something to be told. Dropped and asked for anew at will.
 pub type News = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A protocol's side of a conversation: bytes in, bytes out. Its calls may block on the store; the driver runs them on threads that may block.
+/// A protocol's side of a conversation: bytes in, bytes out. Its calls may block on the store; the driver runs them on threads that may block, but for brief ones.
 pub trait Session: Send + 'static {
     /// The first words.
     fn greet(&mut self, output: &mut BytesMut);
     /// Consumes what it can of `input`, and at least enough that it stays bounded.
     fn step(&mut self, input: &mut BytesMut, output: &mut BytesMut) -> Step;
+    /// Whether a step on this input does no more than look up a few rows: it is taken where it is, without a change of threads.
+    fn is_brief(&self, input: &[u8]) -> bool {
+        let _ = input;
+        false
+    }
     /// TLS is on: forget what the client said before.
     fn tls_started(&mut self);
     /// The outcome of [`Step::Login`].
@@ -156,6 +161,10 @@ async fn converse<S: Session>(
                     return Err(error);
                 }
             },
+        }
+        if talk.session.is_brief(&talk.input) {
+            step = talk.session.step(&mut talk.input, &mut talk.output);
+            continue;
         }
         let Some(worked) = worked(talk).await else { return Ok(()) };
         (talk, step) = worked;

@@ -29,6 +29,8 @@ pub use submission::{RECIPIENTS_MAX, Submission};
 const AUTH_BYTES_MAX: usize = 4096;
 /// Replies are handed on when there are so many bytes of them.
 const OUTPUT_BYTES: usize = 32 * 1024;
+/// Bytes of commands up to which they are brief.
+const BRIEF_BYTES: usize = 1024;
 
 /// What the session must know of its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -424,6 +426,15 @@ impl<M: Mode> Session<M> {
     }
 }
 
+/// Nothing but commands that begin an envelope, and few of them: none of a mail's bytes, and nothing that ends one.
+fn begins_envelope(input: &[u8]) -> bool {
+    let begins = |line: &[u8]| {
+        let verb = line.get(..4).unwrap_or_default();
+        [&b"MAIL"[..], b"RCPT", b"DATA", b"RSET", b"NOOP"].iter().any(|known| verb.eq_ignore_ascii_case(known))
+    };
+    input.len() <= BRIEF_BYTES && input.split_inclusive(|byte| *byte == b'\n').all(begins)
+}
+
 impl<M: Mode> kith_connection::Session for Session<M> {
     fn greet(&mut self, output: &mut BytesMut) {
         let greeting = self.mode.greeting();
@@ -466,6 +477,10 @@ impl<M: Mode> kith_connection::Session for Session<M> {
                 return step;
             }
         }
+    }
+
+    fn is_brief(&self, input: &[u8]) -> bool {
+        M::LOOKS_UP && matches!(self.expects, Expects::Command) && begins_envelope(input)
     }
 
     fn tls_started(&mut self) {
@@ -518,5 +533,22 @@ fn sasl_reply(error: SaslError) -> Reply {
         SaslError::Cancelled => Reply::new(501, "5.7.0", "Login cancelled"),
         SaslError::NotBase64 | SaslError::Malformed => Reply::new(501, "5.5.2", error.to_string()),
         SaslError::OtherIdentity => Reply::new(535, "5.7.8", error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_envelope_is_brief_and_a_mail_is_not() {
+        assert!(begins_envelope(b"mail FROM:<a@b>\r\n"));
+        assert!(begins_envelope(b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n"));
+        for more in
+            [&b"DATA\r\nSubject: x\r\n\r\n.\r\n"[..], b"RSET\r\n.\r\n", b"BDAT 2 LAST\r\nab", b"AUTH PLAIN\r\n", b"\r\n", b"MA"]
+        {
+            assert!(!begins_envelope(more), "{}", more.escape_ascii());
+        }
+        assert!(!begins_envelope(&b"RCPT TO:<somebody@example.org>\r\n".repeat(100)));
     }
 }

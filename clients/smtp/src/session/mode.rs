@@ -38,6 +38,9 @@ pub trait Mode: Send + 'static {
     /// Commands that belong behind an answer and come ahead of it end the session (RFC 2920 §3.1).
     const WAITS_FOR_ANSWERS: bool;
 
+    /// Senders and recipients are looked up and nothing else is done about them.
+    const LOOKS_UP: bool;
+
     /// The first words. A refusal ends the session.
     fn greeting(&mut self) -> Reply;
 

@@ -60,6 +60,7 @@ impl Mode for Mx {
     type Recipient = MxRecipient;
 
     const WAITS_FOR_ANSWERS: bool = true;
+    const LOOKS_UP: bool = false;
 
     fn greeting(&mut self) -> Reply {
         match &self.admitted {

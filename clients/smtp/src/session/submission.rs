@@ -47,6 +47,7 @@ impl Mode for Submission {
     type Recipient = AcceptedRecipient;
 
     const WAITS_FOR_ANSWERS: bool = false;
+    const LOOKS_UP: bool = true;
 
     fn greeting(&mut self) -> Reply {
         Reply::new(220, "", "kith.alt ESMTP Kith")
