@@ -1,4 +1,4 @@
-//! Sessions without a socket, driven as programs drive them: compressed, two at once on one folder, hostile, and in the ways that other
+//! Sessions, most of them without a socket, driven as programs drive them: compressed, two at once on one folder, hostile, and in the ways that other
 //! servers' users complained of.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -13,6 +13,9 @@ mod gists;
 #[path = "../../../connection/tests/support/home.rs"]
 mod home;
 mod hostile;
+#[path = "../../../connection/tests/support/loris.rs"]
+mod loris;
 mod notify;
 mod readahead;
+mod sockets;
 mod two;

@@ -8,4 +8,6 @@ mod dialogue;
 mod durability;
 #[path = "../../../connection/tests/support/home.rs"]
 mod home;
+#[path = "../../../connection/tests/support/loris.rs"]
+mod loris;
 mod sockets;

@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::home::Home;
+use crate::loris::{impatient, trickle};
 
 /// Says a line and hears an answer of one line.
 async fn say(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), line: &str) -> String {
@@ -59,4 +60,22 @@ async fn a_login_under_tls_ends_with_a_proper_close() {
     assert_eq!(tls.read(&mut [0; 1]).await.unwrap(), 0);
     trigger.fire();
     served.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_loris_is_sent_away_and_holds_nobody_up() {
+    let home = tokio::task::spawn_blocking(Home::new).await.unwrap();
+    let (server, gatekeeper, _trigger) = impatient(&home.store, kith_pop3::port(Encryption::Offered)).await;
+    let address = server.local_addr();
+    tokio::spawn(kith_pop3::serve(server, home.store.clone(), gatekeeper));
+    let mut program = TcpStream::connect(address).await.unwrap();
+    for line in ["", "USER mum", "PASS secret"] {
+        assert!(say(&mut program, line).await.starts_with("+OK"));
+    }
+    for (lines, begun) in [(&[][..], ""), (&[], "USER "), (&["USER mum", "PASS secret"], "RETR ")] {
+        let said = trickle(address, lines, begun).await;
+        assert!(said.starts_with("-ERR [SYS/TEMP]") || said.is_empty(), "{lines:?} {begun:?}: {said}");
+    }
+    // Somebody who only has nothing to say.
+    assert_eq!(say(&mut program, "STAT").await, "+OK 0 0\r\n");
 }
