@@ -78,7 +78,7 @@ pub(crate) const INDEX_CHANGES_MAX: usize = 1_000;
 /// What was worked out of so many messages is written together; less waits.
 pub(crate) const GISTS_TOGETHER: usize = 64;
 /// Bytes that one command works out before they are written; less waits for its end, so that its answer does not share the machine with the writing.
-pub(crate) const GISTS_BYTES: usize = 1024 * 1024;
+pub(crate) const GISTS_BYTES: usize = 4 * 1024 * 1024;
 
 /// Keywords that FLAGS and PERMANENTFLAGS name; others work and stay unnamed.
 pub(crate) const KEYWORDS_SHOWN_MAX: usize = 200;
