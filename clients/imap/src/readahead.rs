@@ -83,7 +83,7 @@ impl PageReader {
         let Some(message) = page.get(at) else { return Err(StoreError::NotFound("the message")) };
         self.pass_over(at);
         if self.read.is_empty() {
-            self.next(store, page, at)?;
+            self.next(store, page, at);
             self.begin_more(readahead, store, page);
             self.pass_over(at);
         }
@@ -101,19 +101,20 @@ impl PageReader {
         }
     }
 
-    /// Those among which the one at `at` is.
-    fn next(&mut self, store: &Store, page: &[Message], at: usize) -> Result<(), StoreError> {
-        while let Some((places, coming)) = self.coming.pop_front() {
-            if places.contains(&at)
-                && let Ok(read) = coming.recv()
-            {
-                (self.read, self.from) = (read?.into(), places.start);
-                return Ok(());
+    /// Those among which the one at `at` is. Where some cannot be read together, each is opened by itself: one damaged message must not hide the others.
+    fn next(&mut self, store: &Store, page: &[Message], at: usize) {
+        let mut places = together(page, at);
+        let mut read = None;
+        while let Some((coming, answer)) = self.coming.pop_front() {
+            if coming.contains(&at) {
+                read = answer.recv().ok();
+                places = coming;
+                break;
             }
         }
-        let places = together(page, at);
-        (self.read, self.from) = (store.small_blobs(&hashes(page, places))?.into(), at);
-        Ok(())
+        let read = read.unwrap_or_else(|| store.small_blobs(&hashes(page, places.clone())));
+        self.from = places.start;
+        self.read = read.map_or_else(|_| places.map(|_| None).collect(), VecDeque::from);
     }
 
     /// Keeps the thread busy.

@@ -159,11 +159,7 @@ pub(crate) fn bounded(text: &str) -> String {
 impl QueueEntry {
     /// The mails that a receipt confirms; none for all else.
     pub fn confirms(&self) -> impl Iterator<Item = MailId> {
-        let first = match self.kind {
-            EntryKind::Receipt(mid) => Some(mid),
-            EntryKind::Mail | EntryKind::Card | EntryKind::Relay(_) => None,
-        };
-        first.into_iter().chain(self.also.iter().copied())
+        self.kind.confirms(&self.also)
     }
 }
 

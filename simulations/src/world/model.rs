@@ -72,8 +72,11 @@ impl Model {
                 }
             }
             Write::Gather { into, from } => {
-                let gone: Vec<MailId> =
-                    from.iter().filter_map(|other| self.entries.remove(other)).flat_map(|entry| confirms(&entry)).collect();
+                let gone: Vec<MailId> = from
+                    .iter()
+                    .filter_map(|other| self.entries.remove(other))
+                    .flat_map(|entry| entry.kind.confirms(&entry.also).collect::<Vec<_>>())
+                    .collect();
                 if let Some(entry) = self.entries.get_mut(into) {
                     entry.also.extend(gone);
                 }
@@ -122,14 +125,6 @@ impl Model {
                 facts.push(Fact::Queued(Box::new(entry)));
             }
         }
-    }
-}
-
-/// The mails that a receipt confirms.
-pub(crate) fn confirms(entry: &Entry) -> Vec<MailId> {
-    match entry.kind {
-        EntryKind::Receipt(of) => std::iter::once(of).chain(entry.also.iter().copied()).collect(),
-        EntryKind::Mail | EntryKind::Card | EntryKind::Relay(_) => Vec::new(),
     }
 }
 

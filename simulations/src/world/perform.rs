@@ -10,7 +10,6 @@ use kith_protocol::ids::{EntryId, EnvelopeId, Op, PeerId, QueueName, Token};
 
 use super::control::Kind;
 use super::home::sealed_bytes;
-use super::model::confirms;
 use super::{ACCOUNT, Asking, Happening, Transfer, World};
 use crate::names::{self, Content};
 
@@ -174,7 +173,8 @@ impl World {
         let entry = read(id)?.ok_or_else(|| SealProblem::Permanent("withdrawn".into()))?;
         let mut others: Vec<u64> = entry.also.iter().map(names::mail_of).collect();
         for other in with {
-            others.extend(read(*other)?.iter().flat_map(confirms).map(|mid| names::mail_of(&mid)));
+            others
+                .extend(read(*other)?.iter().flat_map(|entry| entry.kind.confirms(&entry.also)).map(|mid| names::mail_of(&mid)));
         }
         let (to, mid) = (self.addresses.node(&entry.recipient), entry.mid);
         let content = match entry.kind {

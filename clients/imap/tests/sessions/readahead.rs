@@ -2,9 +2,10 @@
 
 use std::io::Write as _;
 
-use kith_store::disk::SimulatedDisk;
+use kith_store::disk::{Disk, SimulatedDisk};
 use kith_store::folder::{Flags, Use};
 use kith_store::mailbox::Filing;
+use kith_store::{Options, Store};
 
 use crate::client::Client;
 use crate::home::Home;
@@ -27,14 +28,18 @@ fn text(number: usize) -> String {
 
 fn full_home() -> Home {
     let home = Home::simulated(&SimulatedDisk::default());
+    fill(&home, MANY);
+    home
+}
+
+fn fill(home: &Home, count: usize) {
     let account = home.mum.id;
-    for number in 1..=MANY {
+    for number in 1..=count {
         let mut stage = home.store.stage().unwrap();
         stage.write_all(text(number).as_bytes()).unwrap();
         let filing = Filing { blob: stage.finish().unwrap(), flags: Flags::default(), internal_date: 1, internal_zone: 0 };
         home.store.write(move |transaction| transaction.deliver(account, Use::Inbox, &filing).map(drop)).unwrap();
     }
-    home
 }
 
 /// What `FETCH` of these should say.
@@ -86,4 +91,26 @@ fn who_takes_all_at_once_is_given_more_at_a_time_for_as_long_as_the_answer() {
     (client.quick, client.longest_step) = (false, 0);
     fetched(&mut client, "1:*");
     assert!(client.longest_step < 2 * 64 * 1024, "{}", client.longest_step);
+}
+
+#[test]
+fn messages_beside_a_damaged_one_are_shown() {
+    let disk = SimulatedDisk::default();
+    let mut home = Home::simulated(&disk);
+    fill(&home, 100);
+    home.store.close();
+    home.store = Store::open_on(Disk::Simulated(disk.clone()), Options { cache_bytes: 64 << 10, passphrase: None }).unwrap();
+    // The page of the database in which message 20 is can no longer be told for one.
+    let mut bytes = disk.contents("store.redb").unwrap();
+    let at = bytes.windows(8).position(|window| window == b"word20.\r").unwrap();
+    bytes[at / 4096 * 4096] ^= 0xff;
+    disk.damage("store.redb", bytes);
+    let mut client = Client::new(&home);
+    client.ok("SELECT INBOX");
+    client.take();
+    client.send(b"f FETCH 1:* BODY.PEEK[]\r\n");
+    let said = client.take();
+    let (shown, last) = said.trim_end_matches("\r\n").rsplit_once("\r\n").unwrap();
+    assert!(last.starts_with("f NO "), "{last}");
+    assert!(format!("{shown}\r\n") == expected((1..20).chain(21..=100)));
 }

@@ -178,6 +178,17 @@ pub enum EntryKind {
     Relay(Talk),
 }
 
+impl EntryKind {
+    /// The mails that a receipt confirms, of which it has `also` gathered some; none for all else.
+    pub fn confirms(&self, also: &[MailId]) -> impl Iterator<Item = MailId> {
+        let first = match self {
+            Self::Receipt(mid) => Some(*mid),
+            Self::Mail | Self::Card | Self::Relay(_) => None,
+        };
+        first.into_iter().chain(also.iter().copied())
+    }
+}
+
 /// A queued letter as the core knows it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Entry {

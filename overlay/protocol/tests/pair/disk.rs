@@ -1,18 +1,10 @@
 //! What a node of the small world makes durable, checked against the promises at the moment at which they could break.
 
-use kith_protocol::event::{CommitProblem, Entry, EntryKind, Event, Fate, Write};
+use kith_protocol::event::{CommitProblem, EntryKind, Event, Fate, Write};
 use kith_protocol::ids::{EntryId, MailId};
 use rand::RngExt;
 
 use crate::world::{ACCOUNT, World, address};
-
-/// The mails that a receipt confirms.
-pub(super) fn confirms(entry: &Entry) -> Vec<MailId> {
-    match entry.kind {
-        EntryKind::Receipt(mid) => [mid].into_iter().chain(entry.also.iter().copied()).collect(),
-        EntryKind::Mail | EntryKind::Card | EntryKind::Relay(_) => Vec::new(),
-    }
-}
 
 impl World {
     pub(super) fn commit(&mut self, node: usize) {
@@ -47,8 +39,11 @@ impl World {
                 }
                 Write::Gather { into, from } => {
                     let entries = &mut self.nodes[node].disk.entries;
-                    let gone: Vec<_> =
-                        from.iter().filter_map(|other| entries.remove(other)).flat_map(|entry| confirms(&entry)).collect();
+                    let gone: Vec<_> = from
+                        .iter()
+                        .filter_map(|other| entries.remove(other))
+                        .flat_map(|entry| entry.kind.confirms(&entry.also).collect::<Vec<_>>())
+                        .collect();
                     if let Some(entry) = entries.get_mut(into) {
                         entry.also.extend(gone);
                     }

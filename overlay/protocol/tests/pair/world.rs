@@ -632,8 +632,10 @@ impl World {
         let kind = match entry.kind {
             EntryKind::Mail => LetterKind::Mail,
             EntryKind::Receipt(mid) => {
-                let gathered =
-                    with.iter().filter_map(|other| self.nodes[node].disk.entries.get(other)).flat_map(crate::disk::confirms);
+                let gathered = with
+                    .iter()
+                    .filter_map(|other| self.nodes[node].disk.entries.get(other))
+                    .flat_map(|entry| entry.kind.confirms(&entry.also));
                 let mails: Vec<MailId> = [mid].into_iter().chain(entry.also.iter().copied()).chain(gathered).collect();
                 assert!(mails.len() <= kith_protocol::limits::RECEIPT_MAILS_MAX);
                 LetterKind::Receipt(mails)
