@@ -64,6 +64,8 @@ pub(crate) struct PageReader {
     read: VecDeque<Option<Unchecked>>,
     /// The place of the first of them in the page.
     from: usize,
+    /// The place after the one that was asked for last.
+    after: usize,
     /// Those that the thread reads.
     coming: VecDeque<(Range<usize>, Receiver<Answer>)>,
 }
@@ -81,10 +83,11 @@ impl PageReader {
         at: usize,
     ) -> Result<BlobReader, StoreError> {
         let Some(message) = page.get(at) else { return Err(StoreError::NotFound("the message")) };
+        let follows = at == self.after;
+        self.after = at + 1;
         self.pass_over(at);
         if self.read.is_empty() {
-            self.next(store, page, at);
-            self.begin_more(readahead, store, page);
+            self.next(if follows { Some(readahead) } else { None }, store, page, at);
             self.pass_over(at);
         }
         let read = if self.from == at { self.read.pop_front() } else { None };
@@ -101,25 +104,28 @@ impl PageReader {
         }
     }
 
-    /// Those among which the one at `at` is. Where some cannot be read together, each is opened by itself: one damaged message must not hide the others.
-    fn next(&mut self, store: &Store, page: &[Message], at: usize) {
-        let mut places = together(page, at);
-        let mut read = None;
-        while let Some((coming, answer)) = self.coming.pop_front() {
-            if coming.contains(&at) {
-                read = answer.recv().ok();
-                places = coming;
-                break;
-            }
+    /// Those among which the one at `at` is: it alone, and nothing is read ahead, where others were passed over. Where some cannot be read together, each is
+    /// opened by itself: one damaged message must not hide the others.
+    fn next(&mut self, readahead: Option<&Readahead>, store: &Store, page: &[Message], at: usize) {
+        while self.coming.front().is_some_and(|(places, _)| places.end <= at) {
+            self.coming.pop_front();
         }
+        let coming = self.coming.pop_front();
+        let afresh = || if readahead.is_some() { together(page, at) } else { at..at + 1 };
+        let places = coming.as_ref().map_or_else(afresh, |(places, _)| places.clone());
+        if let Some(readahead) = readahead {
+            // Before anything is waited for.
+            self.begin_more(readahead, store, page, places.end);
+        }
+        let read = coming.and_then(|(_, answer)| answer.recv().ok());
         let read = read.unwrap_or_else(|| store.small_blobs(&hashes(page, places.clone())));
         self.from = places.start;
         self.read = read.map_or_else(|_| places.map(|_| None).collect(), VecDeque::from);
     }
 
-    /// Keeps the thread busy.
-    fn begin_more(&mut self, readahead: &Readahead, store: &Store, page: &[Message]) {
-        let mut next = self.coming.back().map_or(self.from + self.read.len(), |(places, _)| places.end);
+    /// Keeps the thread busy, from `next` on or with what follows that which it reads already.
+    fn begin_more(&mut self, readahead: &Readahead, store: &Store, page: &[Message], next: usize) {
+        let mut next = self.coming.back().map_or(next, |(places, _)| places.end);
         while self.coming.len() < COMING_MAX && next < page.len() {
             let places = together(page, next);
             next = places.end;
