@@ -635,6 +635,7 @@ impl Engine {
             Order::AccountRemoved(account) => {
                 self.mailroom.send(Errand::AccountRemoved(account));
                 self.step(Event::AccountRemoved(account)).await;
+                self.favour().await;
             }
             Order::RetryAll => self.step(Event::NetworkChanged).await,
             Order::RelaysChanged => self.mailroom.send(Errand::Relays),

@@ -1,4 +1,4 @@
-//! Runs a sans-network session on a connection: what SMTP and POP3 have in common.
+//! Runs a sans-network session on a connection: what SMTP, POP3 and IMAP have in common.
 
 use std::pin::Pin;
 use std::time::{Duration, Instant};

@@ -30,7 +30,7 @@ struct Job {
     reply: SyncSender<Answer>,
 }
 
-/// The thread that reads ahead, for all sessions. It begins when it is first of use, and ends with the last session.
+/// The thread that reads ahead, for all sessions. It begins when it is first of use, and ends with the port and its last session.
 #[derive(Default)]
 pub(crate) struct Readahead {
     jobs: OnceLock<Option<SyncSender<Job>>>,

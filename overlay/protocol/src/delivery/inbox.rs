@@ -203,11 +203,6 @@ impl Inbox {
         }
     }
 
-    /// Who is accepted by any account.
-    pub(crate) fn everybody_accepted(&self) -> impl Iterator<Item = &Address> {
-        self.accepted.iter().map(|(_, address)| address)
-    }
-
     /// Who is accepted by an account.
     pub(crate) fn accepted_by(&self, account: AccountId) -> impl Iterator<Item = &Address> {
         self.accepted.iter().filter(move |(of, _)| *of == account).map(|(_, address)| address)
