@@ -138,3 +138,41 @@ fn flood(time: Duration) {
     assert_eq!(bob.json(&["relay", "list"])["hosted"].as_array().unwrap().len(), 0, "nothing is kept for nobody");
     eventually("receipts", || (anna.waiting() == 0).then_some(()));
 }
+
+/// As many as a node lets in, and some: they connect, greet, and stay.
+const CROWD: u8 = 110;
+
+#[test]
+fn a_crowd_that_takes_every_connection_keeps_no_contact_out() {
+    let (mut anna, mut bob) = pair("anna", "bob");
+    send(&anna, "anna", &["bob@kith.alt"], &mail("anna", "first", b"!\r\n"));
+    inbox(&bob, "bob", 1);
+    eventually("the receipt", || (anna.waiting() == 0).then_some(()));
+    anna.stop();
+    // What is known of her comes from the disk.
+    bob.stop();
+    bob.start();
+    let addresses = bob.addresses();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let crowd: Vec<_> = (0..CROWD)
+        .map(|number| {
+            runtime.block_on(async {
+                let folder = tempfile::tempdir().unwrap();
+                let mut config = Config::new(Zeroizing::new([100 + number; 32]), folder.path().join("staging"));
+                config.listen = Vec::new();
+                config.bootstrap = addresses.iter().filter(|address| address.contains("/tcp/")).cloned().collect();
+                let (handle, mut events) = start(config).await.unwrap();
+                let up = async { while !matches!(events.next().await, Some(Event::PeerUp(_)) | None) {} };
+                let let_in = tokio::time::timeout(Duration::from_secs(1), up).await.is_ok();
+                (handle, events, folder, let_in)
+            })
+        })
+        .collect();
+    let let_in = crowd.iter().filter(|(.., let_in)| *let_in).count();
+    assert!((90..=96).contains(&let_in), "{let_in} of the crowd were let in");
+    anna.knows(&bob);
+    anna.start();
+    send(&anna, "anna", &["bob@kith.alt"], &mail("anna", "second", b"!\r\n"));
+    inbox(&bob, "bob", 2);
+    drop(crowd);
+}
