@@ -10,4 +10,7 @@ mod durability;
 #[path = "../../../connection/tests/support/home.rs"]
 #[expect(dead_code, reason = "nobody logs in here")]
 mod home;
+#[expect(dead_code, reason = "these ports have a start of their own")]
+#[path = "../../../connection/tests/support/loris.rs"]
+mod loris;
 mod sockets;

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::desk::MxDesk;
 use crate::home::Home;
+use crate::loris::trickle;
 
 const SILENCE: Duration = Duration::from_millis(150);
 
@@ -77,24 +78,8 @@ async fn who_talks_before_the_greeting_is_refused_and_who_listens_is_served() {
 async fn a_slow_loris_is_sent_away() {
     let timing = Timing { rest_before_login: Duration::from_millis(300), ..kith_smtp::mx_port().timing };
     let mx = Mx::start(timing, MX_LIMITS).await;
-    let mut trickler = TcpStream::connect(mx.address).await.unwrap();
-    let mut heard = [0; 200];
-    let _greeting = trickler.read(&mut heard).await.unwrap();
-    trickler.write_all(b"EHLO x\r\n").await.unwrap();
-    let _extensions = trickler.read(&mut heard).await.unwrap();
-    trickler.write_all(b"MAIL FROM:<a@b.example>\r\nRCPT TO:<mum@kith.test>\r\nBDAT 100000 LAST\r\n").await.unwrap();
-    let start = Instant::now();
-    let mut said = String::new();
-    while start.elapsed() < Duration::from_secs(5) {
-        let gone = trickler.write_all(b"X").await.is_err();
-        match tokio::time::timeout(Duration::from_millis(50), trickler.read(&mut heard)).await {
-            Ok(Ok(0) | Err(_)) => break,
-            Ok(Ok(read)) => said += &String::from_utf8_lossy(&heard[..read]),
-            Err(_) if gone => break,
-            Err(_) => {}
-        }
-    }
-    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    let begun = "MAIL FROM:<a@b.example>\r\nRCPT TO:<mum@kith.test>\r\nBDAT 100000 LAST\r\n";
+    let said = trickle(mx.address, &["EHLO x"], begun).await;
     assert!(said.ends_with("421 4.4.2 Too slow; goodbye\r\n"), "{said}");
     assert!(mx.desk.mails().is_empty());
 }

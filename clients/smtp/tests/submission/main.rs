@@ -9,4 +9,7 @@ mod dialogue;
 mod durability;
 #[path = "../../../connection/tests/support/home.rs"]
 mod home;
+#[expect(dead_code, reason = "these ports have a start of their own")]
+#[path = "../../../connection/tests/support/loris.rs"]
+mod loris;
 mod sockets;

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::desk::Desk;
 use crate::home::Home;
+use crate::loris::trickle;
 
 /// A served port.
 struct Node {
@@ -112,25 +113,8 @@ async fn a_slow_loris_is_sent_away() {
         ..Timing::default()
     };
     let node = Node::start(Encryption::Offered, timing, Limits::default()).await;
-    let mut trickler = TcpStream::connect(node.address).await.unwrap();
-    let mut silent = TcpStream::connect(node.address).await.unwrap();
-    let start = Instant::now();
-    let trickling = async {
-        for _ in 0..100 {
-            if trickler.write_all(b"X").await.is_err() {
-                break;
-            }
-            let mut heard = [0; 100];
-            let read = tokio::time::timeout(Duration::from_millis(50), trickler.read(&mut heard)).await;
-            if matches!(read, Ok(Ok(0) | Err(_))) {
-                break;
-            }
-        }
-    };
-    trickling.await;
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
-    let heard = hear_all(&mut silent).await;
-    assert!(heard.ends_with("421 4.4.2 Too slow; goodbye\r\n"), "{heard}");
+    assert_eq!(trickle(node.address, &[], "").await, "421 4.4.2 Too slow; goodbye\r\n");
+    assert_eq!(trickle(node.address, &[], "X").await, "421 4.4.2 Too slow; goodbye\r\n");
 }
 
 /// Resident memory of this process, bytes.
