@@ -73,6 +73,8 @@ impl Postfix {
             "virtual unix - n n - - virtual",
             "anvil unix - - n - 1 anvil",
             "scache unix - - n - 1 scache",
+            "flush unix n - n 1000? 0 flush",
+            "showq unix n - n - - showq",
             "postlog unix-dgram n - n - 1 postlogd",
         ];
         let listening = format!("127.0.0.1:{port} inet n - n - - smtpd\n{}\n", services.join("\n"));
@@ -107,19 +109,25 @@ impl Postfix {
 
     /// Waits until it has nothing under way: what it has taken is in the mailboxes, or where else it goes.
     pub(crate) fn settled(&self) {
-        let empty = || {
-            let listed =
-                Command::new("/usr/sbin/postqueue").arg("-c").arg(self.folder.path().join("conf")).arg("-p").output().unwrap();
-            String::from_utf8_lossy(&listed.stdout).contains("queue is empty")
+        let postqueue = |what: &str| {
+            let said =
+                Command::new("/usr/sbin/postqueue").arg("-c").arg(self.folder.path().join("conf")).arg(what).output().unwrap();
+            format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr))
         };
         // What was just being said when the other side went is not in the queue yet.
-        let (mut quiet, until) = (0, Instant::now() + PATIENCE);
+        let (mut quiet, since, mut asked) = (0, Instant::now(), Instant::now());
         while quiet < 4 {
-            quiet = if empty() { quiet + 1 } else { 0 };
-            if Instant::now() > until {
+            let queue = postqueue("-p");
+            quiet = if queue.contains("queue is empty") { quiet + 1 } else { 0 };
+            if since.elapsed() > PATIENCE {
                 let log = self.log();
                 let last: Vec<&str> = log.lines().rev().take(40).collect();
-                panic!("waited in vain: something is under way all the time:\n{}", last.join("\n"));
+                panic!("waited in vain: something is under way all the time:\n{queue}\n{}", last.join("\n"));
+            }
+            // A mail that it meant to try again while the last attempt was still being written down ("skipped, still being delivered") rests for a minute.
+            if asked.elapsed() > Duration::from_secs(5) {
+                postqueue("-f");
+                asked = Instant::now();
             }
             std::thread::sleep(Duration::from_millis(50));
         }
