@@ -323,11 +323,12 @@ impl Core<'_> {
         self.greet();
     }
 
-    /// Makes contacts' nodes notice us: what waits there for us comes now.
+    /// Makes contacts' nodes notice us: what waits there for us comes now. Where letters for us have no relay of ours to go to, contacts' relays carry them:
+    /// those are greeted too.
     fn greet(&mut self) {
         let wait = self.cx.below(8 * self.cx.config.greeting_gap_ms);
-        let homes = self.road.directory.homes().into_iter().map(|place| (place.peer, place.addresses));
-        self.road.connections.greet(homes, wait, &self.cx);
+        let doors = self.road.directory.doors(self.road.mailboxes.lacks_relays(self.accounts));
+        self.road.connections.greet(doors.into_iter().map(|place| (place.peer, place.addresses)), wait, &self.cx);
     }
 
     fn account_added(&mut self, own: &OwnAccount) {

@@ -3,7 +3,7 @@
 //! One look-up an address at a time; an address is not asked for again at once, found or not. A card is replaced by a newer one only, by
 //! (generation, sequence): nobody can take us back.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::address::Address;
@@ -76,13 +76,16 @@ impl Directory {
         self.at_peer.iter().skip(first).take_while(|(there, _)| *there == peer).map(|(_, address)| *address).collect()
     }
 
-    /// The home node of everybody known.
-    pub(crate) fn homes(&self) -> Vec<Place> {
-        let mut homes = BTreeMap::new();
-        for place in self.cards.values().filter_map(|card| card.places.iter().find(|place| place.kind == PlaceKind::Home)) {
-            homes.entry(place.peer).or_insert_with(|| place.clone());
-        }
-        homes.into_values().collect()
+    /// The home node of everybody known and, after those, with `relays` those that their cards list; each once.
+    pub(crate) fn doors(&self, relays: bool) -> Vec<Place> {
+        let mut seen = BTreeSet::new();
+        let homes = self.cards.values().filter_map(|card| card.places.iter().find(|place| place.kind == PlaceKind::Home));
+        let listed = self.cards.values().filter(|_| relays).flat_map(|card| card.places.iter());
+        homes
+            .chain(listed.filter(|place| place.kind == PlaceKind::Relay))
+            .filter(|place| seen.insert(place.peer))
+            .cloned()
+            .collect()
     }
 
     pub(crate) fn standing(&self, address: &Address, cx: &Context<'_>) -> Standing {

@@ -86,6 +86,13 @@ impl Mailboxes {
         self.all.values().filter(|mailbox| !mailbox.volunteer).map(|mailbox| mailbox.relay.peer)
     }
 
+    /// Whether an account of this node has no relay that has agreed to keep its letters.
+    pub(crate) fn lacks_relays(&self, accounts: &[AccountId]) -> bool {
+        let agreed = |mailbox: &Mailbox| mailbox.relay.granted && !mailbox.volunteer && !mailbox.leaving;
+        let kept = |account: &AccountId| self.all.values().any(|mailbox| mailbox.relay.account == *account && agreed(mailbox));
+        !accounts.iter().all(kept)
+    }
+
     /// A relay that has agreed to keep this account's letters, is connected, and is wanted.
     pub(crate) fn carrier(
         &self,

@@ -481,6 +481,28 @@ fn ones_own_relay_carries_on_what_nobody_else_takes() {
     world.check_all_delivered();
 }
 
+/// The relay that carries his mail is nobody whom Bob knows but by Anna's card, and dials him seldom by then.
+#[test]
+fn who_has_no_relay_has_what_contacts_relays_carry_for_him_as_soon_as_he_starts() {
+    for seed in 0..20 {
+        let mut world = World::new(3, seed);
+        world.relays[ANNA] = vec![2];
+        world.introduce();
+        let known = [ANNA, BOB].map(crate::world::address);
+        world.nodes[BOB].disk.cards.retain(|address, _| known.contains(address));
+        world.boot(2);
+        world.boot(ANNA);
+        world.run(MINUTE);
+        world.submit(ANNA, BOB);
+        world.run(MINUTE);
+        world.crash(ANNA);
+        world.run(DAY);
+        world.boot(BOB);
+        world.run(20 * SECOND);
+        assert!(world.is_filed(&world.mails[0]), "seed {seed}");
+    }
+}
+
 #[test]
 fn a_full_mailbox_refuses_and_loses_nothing() {
     let mut world = with_relays(1, 13);

@@ -15,10 +15,11 @@ pub(super) const REST_MAX_S: u32 = 3600;
 pub(super) const REST_MS: u64 = 60 * 1000;
 /// Nodes that are dialled in one round for what is to be carried on.
 const REACH_MAX: usize = 8;
-/// Whoever is not there is dialled again when the letter has waited for that part longer: who has been away for a day is not looked for every minute.
-const REACH_PART: u64 = 64;
+/// Whoever is not there is dialled again when the letter has waited for that part longer: who has been away for a day is not looked for every minute. Who
+/// has no relay greets those of contacts when coming back, so that dialling is for those whom a greeting did not reach.
+const REACH_PART: u64 = 16;
 /// But after this at the latest, in ms.
-const REACH_LATER_MS: u64 = 5 * 60 * 1000;
+const REACH_LATER_MS: u64 = 20 * 60 * 1000;
 
 impl Relay {
     /// The owner of a queue has proven itself: what waits goes out; what it had collected before it was started anew is shown once more.
@@ -246,7 +247,7 @@ fn until_next_dial(age: u64) -> u64 {
     (age / REACH_PART).clamp(REACH_MS, REACH_LATER_MS)
 }
 
-/// The round in which somebody is dialled who is left alone for `wait` ms at most. Rounds are a minute apart, those for whom everybody waits longest five: a
+/// The round in which somebody is dialled who is left alone for `wait` ms at most. Rounds are a minute apart, those for whom everybody waits longest twenty: a
 /// machine wakes for all of them together, and not for each. Machines do not keep step, since each counts from its own start.
 fn next_round(now: Mono, wait: u64) -> Mono {
     let apart = if wait >= REACH_LATER_MS { REACH_LATER_MS } else { REACH_MS };
@@ -261,10 +262,10 @@ mod tests {
     #[test]
     fn all_who_are_away_for_long_are_dialled_in_one_round_and_nobody_later_than_was_meant() {
         const MINUTE: u64 = 60_000;
-        let started = [1, 59, 60, 119, 240, 299].map(|second| Mono(second * 1000));
-        assert!(started.iter().all(|now| next_round(*now, 5 * MINUTE) == Mono(5 * MINUTE)));
+        let started = [1, 59, 60, 119, 240, 1199].map(|second| Mono(second * 1000));
+        assert!(started.iter().all(|now| next_round(*now, 20 * MINUTE) == Mono(20 * MINUTE)));
         for now in started {
-            for wait in [MINUTE, 2 * MINUTE, 5 * MINUTE - 1, 5 * MINUTE] {
+            for wait in [MINUTE, 2 * MINUTE, 20 * MINUTE - 1, 20 * MINUTE] {
                 let round = next_round(now, wait);
                 assert!(now < round && round.0 <= now.0 + wait, "{round:?} after {now:?}");
             }
@@ -274,7 +275,7 @@ mod tests {
     #[test]
     fn who_has_been_away_for_long_is_dialled_less_often() {
         const MINUTE: u64 = 60_000;
-        let waits: Vec<u64> = [0, 60, 128, 1_440, 43_200].map(|age| until_next_dial(age * MINUTE) / MINUTE).into();
-        assert_eq!(waits, [1, 1, 2, 5, 5], "minutes");
+        let waits: Vec<u64> = [0, 16, 60, 160, 1_440, 43_200].map(|age| until_next_dial(age * MINUTE) / MINUTE).into();
+        assert_eq!(waits, [1, 1, 3, 10, 20, 20], "minutes");
     }
 }
