@@ -3,6 +3,7 @@
 //! A node that is on can connect to any other one that is on and that routers and partitions let it reach (`world/network.rs`). A disk keeps what was
 //! committed (`world/model.rs`), or is the store that ships (`faults/store.rs`). What takes how long is at the top of `world/perform.rs`.
 
+mod circuits;
 mod commits;
 mod control;
 pub(crate) mod home;
@@ -61,6 +62,8 @@ enum Happening {
     /// The same of what happens most, without the room that an event takes.
     Contact(u32, u32, Contact, u32),
     Commit(u32, u32),
+    /// A connection through a third node has lasted as long as those do.
+    Circuit(u32, u32),
     /// A node's attempts to connect that began together are over.
     Connect(u32, u32, Box<[(Op, u32)]>),
     Tick(u32, u32),
@@ -213,6 +216,8 @@ pub struct World {
     written: usize,
     transfers: BTreeMap<Token, Transfer>,
     asks: BTreeMap<Token, Asking>,
+    /// Connections through a third node, the lower number first, and until when they last.
+    circuits: BTreeMap<(u32, u32), u64>,
     /// There is a directory with others in it, and whoever starts meets one of them.
     crowded: bool,
     /// Who accepts whose mail.
@@ -304,6 +309,7 @@ impl World {
             written: 0,
             transfers: BTreeMap::new(),
             asks: BTreeMap::new(),
+            circuits: BTreeMap::new(),
             crowded: false,
             accepted: BTreeSet::new(),
             envelopes,
@@ -556,6 +562,7 @@ impl World {
                     self.tick(node);
                 }
             }
+            Happening::Circuit(one, other) => self.circuit_ends(one, other),
             Happening::Incident(incident) => self.befalls(*incident),
         }
     }
@@ -625,6 +632,7 @@ impl World {
         let connected = self.nodes[one as usize].peers.remove(&other);
         if connected {
             self.nodes[other as usize].peers.remove(&one);
+            self.circuits.remove(&circuits::pair(one, other));
             self.break_off(one, other);
         }
         connected
@@ -667,11 +675,18 @@ impl World {
     }
 
     fn connect(&mut self, one: u32, other: u32) -> bool {
-        if one == other || !self.is_on(one) || !self.is_on(other) || !self.network.reaches(one, other) {
+        if one == other || !self.is_on(one) || !self.is_on(other) {
+            return false;
+        }
+        let direct = self.network.reaches(one, other);
+        if !direct && !self.is_served(one, other) {
             return false;
         }
         if self.nodes[one as usize].peers.insert(other) {
             self.nodes[other as usize].peers.insert(one);
+            if !direct {
+                self.circuit_begins(one, other);
+            }
             self.traffic.connections += 1;
             self.traffic.connection_bytes += perform::CONNECTION_BYTES;
             for (node, of) in [(one, other), (other, one)] {

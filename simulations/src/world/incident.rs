@@ -63,7 +63,7 @@ impl World {
                 self.network.split(sides);
                 let pairs =
                     (0..self.count()).flat_map(|node| self.nodes[node as usize].peers.iter().map(move |other| (node, *other)));
-                let apart: Vec<(u32, u32)> = pairs.filter(|(one, other)| !self.network.reaches(*one, *other)).collect();
+                let apart: Vec<(u32, u32)> = pairs.filter(|(one, other)| self.network.parts(*one, *other)).collect();
                 apart.into_iter().for_each(|(one, other)| self.part(one, other));
             }
             Incident::Healed => {

@@ -39,14 +39,23 @@ impl Network {
         self.sides = sides;
     }
 
+    /// A partition lies between these two.
+    pub(super) fn parts(&self, one: u32, other: u32) -> bool {
+        let side = |node: u32| self.sides.get(node as usize).copied().unwrap_or(0);
+        side(one) != side(other)
+    }
+
+    /// Nobody can call this node.
+    pub(super) fn is_behind(&self, node: u32) -> bool {
+        self.behind.get(node as usize).copied().unwrap_or(false)
+    }
+
     /// Whether packets go from one to the other, now.
     pub(super) fn reaches(&self, one: u32, other: u32) -> bool {
-        let side = |node: u32| self.sides.get(node as usize).copied().unwrap_or(0);
-        if side(one) != side(other) {
+        if self.parts(one, other) {
             return false;
         }
-        let behind = |node: u32| self.behind.get(node as usize).copied().unwrap_or(false);
-        if !behind(one) || !behind(other) {
+        if !self.is_behind(one) || !self.is_behind(other) {
             return true;
         }
         // The same two routers behave the same way every time.

@@ -8,6 +8,7 @@ use kith_protocol::event::{
 use kith_protocol::hosting::{Reply, Request};
 use kith_protocol::ids::{EntryId, EnvelopeId, Op, PeerId, QueueName, Token};
 
+use super::circuits::DIRECT_WAIT_MS;
 use super::control::Kind;
 use super::home::sealed_bytes;
 use super::{ACCOUNT, Asking, Happening, Transfer, World};
@@ -241,6 +242,10 @@ impl World {
         let (queue, envelope, size) = what;
         let other = Self::peer_node(peer);
         let wait = self.wait(node, self.timing.one_way_ms);
+        if self.is_too_large(node, other, size) {
+            // Nothing is sent.
+            return self.tell(node, DIRECT_WAIT_MS, Event::Offered { op, outcome: OfferOutcome::Broken });
+        }
         let sealed = self.envelopes.opened(&envelope);
         self.traffic.control_bytes += OFFER_BYTES;
         self.control.count(Kind::of_offer(&way, sealed.content));
