@@ -305,15 +305,20 @@ impl Engine {
                 return false;
             }
         };
-        let any = !entries.is_empty();
+        let (any, mut met) = (!entries.is_empty(), false);
         for entry in entries {
             self.newest = self.newest.max(entry.id);
             if entry.kind == EntryKind::Mail {
                 // Whoever one writes to may answer.
                 let (account, address) = (entry.account, entry.recipient);
+                met |= !self.delivery.accepts(account, &address);
                 self.step(Event::Acceptance { account, address, accepted: true }).await;
             }
             self.step(Event::Queued(crate::mailroom::core_entry(&entry))).await;
+        }
+        if met {
+            // Their nodes may be connected already.
+            self.favour().await;
         }
         any
     }

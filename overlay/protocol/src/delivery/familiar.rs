@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::address::Address;
-use crate::ids::PeerId;
+use crate::ids::{AccountId, PeerId};
 
 use super::Delivery;
 
@@ -14,6 +14,11 @@ impl Delivery {
         let cards = accepted.filter_map(|address| self.directory.card(address));
         let places = cards.flat_map(|card| card.places.iter().map(|place| place.peer));
         places.chain(self.mailboxes.relays()).collect()
+    }
+
+    /// Whether this person may write to the account without paying for it.
+    pub fn accepts(&self, account: AccountId, address: &Address) -> bool {
+        self.inbox.accepts(account, address)
     }
 
     /// Whether this node is one of [`Delivery::familiar`].
@@ -30,7 +35,7 @@ mod tests {
 
     use super::*;
     use crate::event::{CardInfo, Event, Now, OwnAccount, Place, PlaceKind, Snapshot, UsedRelay, Wall};
-    use crate::ids::{AccountId, QueueName};
+    use crate::ids::QueueName;
 
     use super::super::Config;
 
@@ -70,6 +75,7 @@ mod tests {
         };
         let mut delivery = Delivery::restore(Config::default(), snapshot, Now::default());
         let mut rng = ChaCha8Rng::seed_from_u64(1);
+        assert!(delivery.accepts(mum, &address(3)) && !delivery.accepts(dad, &address(3)));
         let mut check = |event: Option<Event>, expected: &[u8]| {
             if let Some(event) = event {
                 delivery.handle(event, Now::default(), &mut rng, &mut Vec::new());
