@@ -11,6 +11,14 @@ fn two_hundred_seeds_break_no_promise() {
     assert!(found.delivered > 2_000 && found.incidents > 5_000, "{found:?}");
 }
 
+/// A disk that was full for a day kept a mail waiting for an hour once it had room again: what could not be sealed was put off for longer and longer.
+#[test]
+fn what_waited_for_a_full_disk_goes_soon_after_there_is_room() {
+    let plan: Plan = toml::from_str(include_str!("plans/full-disk.toml")).unwrap();
+    let verdict = plan.run(false);
+    assert!(verdict.breaches.is_empty(), "{:?}", verdict.breaches);
+}
+
 #[test]
 fn a_seed_twice_is_the_same_run() {
     for seed in [3, 11, 40] {

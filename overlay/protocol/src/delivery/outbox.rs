@@ -331,7 +331,8 @@ impl Outbox {
             Err(SealProblem::Temporary(why)) => {
                 self.ungather(id, cx.after(STORE_WAIT_MS));
                 self.set_idle(id);
-                self.put_off(id, Problem::Sealing(why), None, cx, road);
+                // Nobody says when a disk has room again.
+                self.put_off(id, Problem::Sealing(why), Some(STORE_WAIT_MS), cx, road);
             }
         }
     }
