@@ -1,10 +1,13 @@
 //! Any bytes from the rest of the world: nothing panics, and how the bytes are cut changes nothing (but for commands that must come last in a group).
 #![no_main]
 
+#[expect(dead_code, reason = "shared with the tests, which use all of it")]
 #[path = "../../tests/mx/desk.rs"]
 mod desk;
+#[expect(dead_code, reason = "shared with the tests, which use all of it")]
 #[path = "../../../connection/tests/support/dialogue.rs"]
 mod dialogue;
+#[expect(dead_code, reason = "shared with the tests, which use all of it")]
 #[path = "../../../connection/tests/support/home.rs"]
 mod home;
 
