@@ -34,6 +34,13 @@ pub(crate) fn relay(node: &Node, relay: &Node, owner: &str, keeper: &str) {
     });
 }
 
+/// Whether mail or a receipt waits at a relay for somebody.
+fn keeps_something_for(relay: &Node, owner: &str) -> bool {
+    let list = relay.json(&["relay", "list"]);
+    let hosted = list["hosted"].as_array().unwrap();
+    hosted.iter().any(|hosted| hosted["name"] == owner && hosted["waiting"].as_u64() > Some(0))
+}
+
 #[test]
 fn mail_and_receipt_cross_between_people_who_are_never_online_together() {
     let [mut anna, mut bob, carol] = household(["anna", "bob", "carol"]);
@@ -54,11 +61,7 @@ fn mail_and_receipt_cross_between_people_who_are_never_online_together() {
     bob.start();
     let mails = inbox(&bob, "bob", 1);
     assert_eq!(header(&mails[0], "Subject"), "while you were away");
-    eventually("the receipt is with the relay", || {
-        let list = carol.json(&["relay", "list"]);
-        let hosted = list["hosted"].as_array().unwrap();
-        hosted.iter().any(|hosted| hosted["name"] == "anna" && hosted["waiting"].as_u64() > Some(0)).then_some(())
-    });
+    eventually("the receipt is with the relay", || keeps_something_for(&carol, "anna").then_some(()));
     bob.stop();
     anna.start();
     eventually("Anna has the receipt", || (anna.waiting() == 0).then_some(()));
@@ -151,4 +154,38 @@ fn volunteers_keep_mail_for_somebody_who_has_no_relay() {
     bob.start();
     assert_eq!(header(&inbox(&bob, "bob", 1)[0], "Subject"), "kept by nobody in particular");
     drop(others);
+}
+
+/// Bob has no relay, and knows nobody but Anna: hers carries the mail on, and he knocks there when he comes back.
+#[test]
+fn a_contacts_relay_carries_mail_to_somebody_who_has_none() {
+    let carol = Node::started(&["carol"]);
+    let mut anna = Node::with_accounts(&["anna"]);
+    anna.knows(&carol);
+    anna.start();
+    befriend(&anna, "anna", &carol, "carol");
+    relay(&anna, &carol, "anna", "carol");
+    let mut bob = Node::with_accounts(&["bob"]);
+    bob.knows(&anna);
+    bob.start();
+    befriend(&anna, "anna", &bob, "bob");
+    // Bob learns of Anna's relay with her first letter.
+    send(&anna, "anna", &["bob@kith.alt"], &mail("anna", "hello", b"hello\r\n"));
+    inbox(&bob, "bob", 1);
+    eventually("Anna has the receipt", || (anna.waiting() == 0).then_some(()));
+    bob.stop();
+    send(&anna, "anna", &["bob@kith.alt"], &mail("anna", "by way of Carol", b"!\r\n"));
+    eventually("her relay carries it", || {
+        let entries = anna.json(&["queue", "list"]);
+        (entries["entries"][0]["copies"][0]["at"] == "your relay").then_some(())
+    });
+    anna.stop();
+    bob.start();
+    let begun = std::time::Instant::now();
+    assert_eq!(header(&inbox(&bob, "bob", 2)[1], "Subject"), "by way of Carol");
+    eprintln!("there after {:.1} s", begun.elapsed().as_secs_f64());
+    eventually("the receipt is with her relay", || keeps_something_for(&carol, "anna").then_some(()));
+    bob.stop();
+    anna.start();
+    eventually("Anna has the receipt", || (anna.waiting() == 0).then_some(()));
 }
