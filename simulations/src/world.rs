@@ -1,7 +1,7 @@
 //! Nodes in virtual time: the core that ships, and what surrounds it. Networks, disks and the directory are modelled, decisions are not.
 //!
-//! A node that is on can connect to any other one that is on and that routers and partitions let it reach (`world/network.rs`). A disk keeps what was
-//! committed (`world/model.rs`), or is the store that ships (`faults/store.rs`). What takes how long is at the top of `world/perform.rs`.
+//! A node that is on can connect to any other one that is on and that routers and partitions let it reach (`world/network.rs`), or a third node
+//! (`world/circuits.rs`). A disk keeps what was committed (`world/model.rs`), or is the store that ships (`faults/store.rs`). What takes how long is at the top of `world/perform.rs`.
 
 mod circuits;
 mod commits;

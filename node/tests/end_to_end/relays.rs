@@ -34,6 +34,13 @@ pub(crate) fn relay(node: &Node, relay: &Node, owner: &str, keeper: &str) {
     });
 }
 
+/// A letter, which brings the newest card, and its receipt.
+fn says_hello(from: &Node, name: &str, to: &Node, other: &str) {
+    send(from, name, &[&format!("{other}@kith.alt")], &mail(name, "hello", b"hello\r\n"));
+    inbox(to, other, 1);
+    eventually("the receipt", || (from.waiting() == 0).then_some(()));
+}
+
 /// Whether mail or a receipt waits at a relay for somebody.
 fn keeps_something_for(relay: &Node, owner: &str) -> bool {
     let list = relay.json(&["relay", "list"]);
@@ -47,9 +54,7 @@ fn mail_and_receipt_cross_between_people_who_are_never_online_together() {
     relay(&anna, &carol, "anna", "carol");
     relay(&bob, &carol, "bob", "carol");
     // Anna learns of Bob's relay with his next letter.
-    send(&bob, "bob", &["anna@kith.alt"], &mail("bob", "hello", b"hello\r\n"));
-    inbox(&anna, "anna", 1);
-    eventually("Bob's receipt", || (bob.waiting() == 0).then_some(()));
+    says_hello(&bob, "bob", &anna, "anna");
     bob.stop();
     send(&anna, "anna", &["bob@kith.alt"], &mail("anna", "while you were away", b"!\r\n"));
     eventually("the relay keeps it", || {
@@ -93,9 +98,7 @@ fn a_relay_holds_and_logs_nothing_of_sender_subject_or_text() {
     dora.knows(&carol);
     dora.start();
     befriend(&dora, "dora", &bob, "bob");
-    send(&bob, "bob", &["dora@kith.alt"], &mail("bob", "hello", b"hello\r\n"));
-    inbox(&dora, "dora", 1);
-    eventually("Bob's receipt", || (bob.waiting() == 0).then_some(()));
+    says_hello(&bob, "bob", &dora, "dora");
     bob.stop();
     anna.stop();
     send(&dora, "dora", &["bob@kith.alt"], &mail("dora", "canary-subject-7391", b"canary-text-5508\r\n"));
@@ -141,9 +144,7 @@ fn volunteers_keep_mail_for_somebody_who_has_no_relay() {
         node
     });
     befriend(&anna, "anna", &bob, "bob");
-    send(&bob, "bob", &["anna@kith.alt"], &mail("bob", "hello", b"hello\r\n"));
-    inbox(&anna, "anna", 1);
-    eventually("receipt", || (bob.waiting() == 0).then_some(()));
+    says_hello(&bob, "bob", &anna, "anna");
     bob.stop();
     send(&anna, "anna", &["bob@kith.alt"], &mail("anna", "kept by nobody in particular", b"!\r\n"));
     eventually("volunteers keep it", || {
@@ -170,9 +171,7 @@ fn a_contacts_relay_carries_mail_to_somebody_who_has_none() {
     bob.start();
     befriend(&anna, "anna", &bob, "bob");
     // Bob learns of Anna's relay with her first letter.
-    send(&anna, "anna", &["bob@kith.alt"], &mail("anna", "hello", b"hello\r\n"));
-    inbox(&bob, "bob", 1);
-    eventually("Anna has the receipt", || (anna.waiting() == 0).then_some(()));
+    says_hello(&anna, "anna", &bob, "bob");
     bob.stop();
     send(&anna, "anna", &["bob@kith.alt"], &mail("anna", "by way of Carol", b"!\r\n"));
     eventually("her relay carries it", || {

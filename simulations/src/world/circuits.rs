@@ -42,3 +42,46 @@ impl World {
         bytes > BYTES_MAX && self.circuits.contains_key(&pair(one, other))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kith_protocol::delivery::Config;
+
+    use super::*;
+
+    const MINUTE: u64 = 60_000;
+    const HOUR: u64 = 60 * MINUTE;
+
+    /// Two homes behind routers that cannot be opened, one of which writes to the other; with somebody whom both can call, if they are to have one.
+    fn behind_routers(bytes: u64, with_server: bool) -> World {
+        let always = vec![(0, HOUR)];
+        let server = if with_server { always.clone() } else { Vec::new() };
+        let mut world = World::new(3, Config::default(), vec![always.clone(), always, server], vec![Vec::new(); 3]);
+        world.behind(vec![true, true, false], 0.0);
+        [(0, 1), (0, 2), (1, 2)].into_iter().for_each(|(one, other)| world.introduce(one, other));
+        world.plan(20 * MINUTE, 0, 1, bytes);
+        world.run(40 * MINUTE);
+        world
+    }
+
+    fn arrives(bytes: u64, with_server: bool) -> bool {
+        behind_routers(bytes, with_server).mails()[0].filed().is_some()
+    }
+
+    #[test]
+    fn what_is_small_goes_by_way_of_a_third_node_and_what_is_large_does_not() {
+        assert!(arrives(3_000, true));
+        assert!(!arrives(200_000, true) && !arrives(3_000, false));
+    }
+
+    #[test]
+    fn a_circuit_ends_after_five_minutes() {
+        let mut world = behind_routers(3_000, true);
+        assert!(world.circuits.is_empty() && !world.nodes[0].peers.contains(&1));
+        assert!(world.connect(0, 1));
+        world.run(40 * MINUTE + LASTS_MS - 1);
+        assert!(world.nodes[0].peers.contains(&1));
+        world.run(40 * MINUTE + LASTS_MS);
+        assert!(!world.nodes[0].peers.contains(&1) && !world.nodes[1].peers.contains(&0));
+    }
+}
