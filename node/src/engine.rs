@@ -20,6 +20,7 @@ use kith_protocol::event::{
 use kith_protocol::hosting::{Grant, Reply, Request};
 use kith_protocol::ids::{AccountId, EntryId, EnvelopeId, Op, PeerId, QueueName, Token};
 use kith_protocol::keys::queue_name;
+use kith_protocol::record;
 use kith_protocol::wire::{Audit, FEATURE_VOLUNTEER, Message, Onward};
 use kith_protocol::work::Work;
 use kith_store::Store;
@@ -81,6 +82,15 @@ pub enum Answered {
         messages: VecDeque<Message>,
         /// What it is told with them, to be kept when it has confirmed it.
         told: Option<Told>,
+    },
+    /// Volunteers are to be looked for.
+    Near {
+        /// The question.
+        op: Op,
+        /// Whose mailbox.
+        address: Address,
+        /// Near the keys of these weeks.
+        weeks: Vec<u32>,
     },
     /// A kept letter was read, to be offered.
     Fetched {
@@ -164,8 +174,8 @@ pub struct Engine {
     /// Questions of ours to relays, with what is still to be asked.
     asks: BTreeMap<Op, (PeerId, VecDeque<Message>, Option<Told>)>,
     audits: BTreeMap<Op, Audited>,
-    /// Near whom volunteers are being looked for.
-    searches: BTreeMap<Op, Address>,
+    /// Near whom volunteers are being looked for, and near the keys of which weeks.
+    searches: BTreeMap<Op, (Address, Vec<u32>)>,
     /// This node stands in its accounts' cards: contacts' nodes know it, and it needs no stamps there.
     direct: bool,
     toil: Toil,
@@ -374,14 +384,7 @@ impl Engine {
                 self.audits.insert(op, Audited { envelope, size, nonce });
                 self.command(Command::Ask { op, peer, message: Message::Audit(Audit { envelope, queue, nonce }) }).await;
             }
-            Effect::Volunteers { op, address } => {
-                let keys = crate::mailroom::directory_keys(&address, self.clock.now().wall);
-                let Some(key) = keys.into_iter().next() else {
-                    return Some(Event::VolunteersFound { op, places: Vec::new() });
-                };
-                self.searches.insert(op, address);
-                self.command(Command::Closest { op, key, features: FEATURE_VOLUNTEER }).await;
-            }
+            Effect::Volunteers { op, address } => self.mailroom.send(Errand::Near { op, address }),
             Effect::Work { op, tag, envelope, effort } => {
                 if !self.toil.send(Task { op, tag, envelope, effort }) {
                     return Some(Event::Worked { op, work: None });
@@ -565,8 +568,9 @@ impl Engine {
                 None => self.ask_on(op, answer).await,
             },
             NetworkEvent::Closest { op, peers } => {
-                if let Some(address) = self.searches.remove(&op) {
-                    self.mailroom.send(Errand::Volunteers { op, address, peers });
+                if let Some((address, weeks)) = self.searches.remove(&op) {
+                    let near = weeks.into_iter().zip(peers).collect();
+                    self.mailroom.send(Errand::Volunteers { op, address, near });
                 }
             }
             NetworkEvent::BodyReceived { token, file } => {
@@ -602,6 +606,13 @@ impl Engine {
                 }
                 None => self.step(Event::Asked { op, reply: None }).await,
             },
+            Answered::Near { op, address, weeks } => {
+                // Senders and the owner look near the first of a week's two names.
+                let key = |week: &u32| record::directory_keys(&address, *week).into_iter().next().unwrap_or_default();
+                let keys = weeks.iter().map(key).collect();
+                self.searches.insert(op, (address, weeks));
+                self.command(Command::Closest { op, keys, features: FEATURE_VOLUNTEER }).await;
+            }
             Answered::Fetched { offering, source } => {
                 let Offering { op, peer, queue, envelope, size, deposit, onward } = *offering;
                 match source {

@@ -271,7 +271,12 @@ impl Identity {
         self.keys.ask(queue, request, relay, here, nonce, wall).map_err(unwritable)
     }
 
-    /// The queues that volunteers keep, by week.
+    /// The queue that volunteers keep in a week.
+    pub fn volunteer_queue(&self, week: u32) -> Option<QueueName> {
+        self.keys.volunteer_queue(week)
+    }
+
+    /// The queues that volunteers keep in the weeks in which letters may wait there, this week's first.
     pub fn volunteer_queues(&self, wall: Wall) -> impl Iterator<Item = (u32, QueueName)> + '_ {
         self.keys.volunteer_queues(wall)
     }

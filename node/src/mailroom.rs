@@ -27,6 +27,7 @@ mod hosting;
 mod opening;
 mod sealing;
 mod told;
+mod volunteers;
 
 pub use hosting::Asking;
 pub use told::Told;
@@ -114,14 +115,21 @@ pub enum Errand {
         /// What was shown; `None`: it has not got it.
         shown: Option<[u8; 32]>,
     },
+    /// Say near which weeks' keys volunteers are looked for.
+    Near {
+        /// The question.
+        op: Op,
+        /// Whose mailbox.
+        address: Address,
+    },
     /// Name the queues at volunteers.
     Volunteers {
         /// The question.
         op: Op,
         /// Whose mailbox.
         address: Address,
-        /// The volunteers.
-        peers: Vec<PeerId>,
+        /// The weeks, with the volunteers near the key of each.
+        near: Vec<(u32, Vec<PeerId>)>,
     },
     /// The relays in use changed.
     Relays,
@@ -189,6 +197,8 @@ pub struct Mailroom {
     accounts: Vec<OwnAccount>,
     /// As they were at the start.
     relays: Vec<UsedRelay>,
+    /// Those that were found in the last run, with the queues of these weeks.
+    volunteers: Vec<(AccountId, Place)>,
 }
 
 /// Whose record a lookup is for.
@@ -226,11 +236,11 @@ impl Mailroom {
         for account in room.store.accounts()? {
             accounts.push(room.load(account.id)?);
         }
-        let relays = room.used_relays()?;
+        let (relays, volunteers) = (room.used_relays()?, room.found_volunteers()?);
         room.relays = relays.iter().map(|relay| (relay.account, relay.peer)).collect();
         let thread =
             std::thread::Builder::new().name("kith-mailroom".into()).spawn(move || room.work(&waiting)).map_err(broken)?;
-        Ok(Self { errands: Some(errands), thread: Some(thread), lookups, shared, outgoing, accounts, relays })
+        Ok(Self { errands: Some(errands), thread: Some(thread), lookups, shared, outgoing, accounts, relays, volunteers })
     }
 
     /// Hands an errand over; waits where too many wait already.
@@ -293,6 +303,7 @@ impl Mailroom {
             held: store.held()?,
             hosting_clock: (passed, Wall(at)),
             relays: self.relays.clone(),
+            volunteers: self.volunteers.clone(),
             seen: store.seen()?,
             accepted: store.accepted()?,
             requests,
@@ -405,7 +416,8 @@ impl Room {
             }
             Errand::Show { token, queue, envelope, nonce } => self.show(token, &queue, &envelope, &nonce),
             Errand::Check { op, envelope, size, nonce, shown } => self.check(op, &envelope, size, &nonce, shown),
-            Errand::Volunteers { op, address, peers } => self.volunteers(op, &address, &peers),
+            Errand::Near { op, address } => self.near(op, address),
+            Errand::Volunteers { op, address, near } => self.volunteers(op, &address, &near),
             Errand::Relays => self.sync_relays(),
             Errand::NetworkChanged => self.refresh_cards(),
             Errand::AccountAdded(account) => {

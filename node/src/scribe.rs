@@ -137,6 +137,7 @@ enum Step {
     HostingClock(u64, i64),
     Deposited(QueueName, Request),
     Granted(AccountId, PeerId, Grant),
+    Volunteers(AccountId, Vec<PeerId>),
     Relaying(relaying::Change),
 }
 
@@ -296,6 +297,7 @@ impl Desk {
             Write::HostingClock { passed_ms, at } => steps.push(Step::HostingClock(*passed_ms, at.0)),
             Write::Deposited { queue, request } => steps.push(Step::Deposited(*queue, request.clone())),
             Write::Granted { account, peer, grant } => steps.push(Step::Granted(*account, *peer, *grant)),
+            Write::Volunteers { account, peers } => steps.push(Step::Volunteers(*account, peers.clone())),
             Write::Receipt { account, to, mid } => steps.push(receipt_for(*account, *to, *mid, now)),
         }
         Ok(())
@@ -439,6 +441,7 @@ fn perform(transaction: &mut Transaction<'_>, step: &Step) -> Result<(), StoreEr
         Step::Deposited(queue, Request::Records { records }) => transaction.put_kept_records(queue, records),
         Step::Deposited(..) => Ok(()),
         Step::Granted(account, peer, grant) => transaction.grant_relay(*account, peer, grant).map(drop),
+        Step::Volunteers(account, peers) => transaction.put_volunteers(*account, peers),
         Step::Relaying(change) => change.perform(transaction),
         Step::Secret(name, bytes) => transaction.put_secret(name, bytes),
         Step::Card(card) => transaction.put_card(card).map(drop),

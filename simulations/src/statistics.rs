@@ -97,10 +97,12 @@ pub fn delays(world: &World) -> Vec<Delay> {
         // Who throws mail away is no way, for nobody.
         nodes.extend(relays.filter(|relay| !world.is_liar(**relay)).map(|relay| world.sessions(*relay)));
         let since = |moment: u64| moment - mail.at;
+        // What a run that was stopped has not seen counts neither for us nor for them.
+        let seen = |moment: &u64| *moment <= world.now();
         Delay {
             took: mail.filed().map(since),
-            server: oracle::server(world.sessions(mail.to), mail.at).map(since),
-            oracle: oracle::oracle(&nodes, mail.at).map(since),
+            server: oracle::server(world.sessions(mail.to), mail.at).filter(seen).map(since),
+            oracle: oracle::oracle(&nodes, mail.at).filter(seen).map(since),
         }
     };
     accepted(world).step_by(step).map(delay).collect()
@@ -237,6 +239,20 @@ mod tests {
         assert_eq!(quantile(&[7], 0.99), 7);
         let hundred: Vec<u64> = (1..=100).collect();
         assert_eq!([0.5, 0.95, 0.99, 1.0].map(|share| quantile(&hundred, share)), [50, 95, 99, 100]);
+    }
+
+    #[test]
+    fn a_run_that_was_stopped_is_compared_with_what_could_have_come_by_then() {
+        let sessions = vec![vec![(0, 2 * HOUR)], vec![(HOUR, 2 * HOUR), (10 * HOUR, 11 * HOUR)]];
+        let mut world = World::new(1, kith_protocol::delivery::Config::default(), sessions, vec![Vec::new(); 2]);
+        world.introduce(0, 1);
+        world.plan(HOUR / 2, 0, 1, 2000);
+        world.run(HOUR / 2 + 1000);
+        assert_eq!(delays(&world), [Delay { took: None, server: None, oracle: None }]);
+        world.run(2 * HOUR);
+        let [Delay { took: Some(took), server, oracle }] = delays(&world)[..] else { panic!("it is there") };
+        assert_eq!((server, oracle), (Some(HOUR / 2), Some(HOUR / 2)));
+        assert!((HOUR / 2..HOUR / 2 + NEAR_MS).contains(&took), "{took} ms");
     }
 
     #[test]

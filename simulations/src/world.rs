@@ -691,7 +691,8 @@ impl World {
             self.traffic.connection_bytes += perform::CONNECTION_BYTES;
             for (node, of) in [(one, other), (other, one)] {
                 let boot = self.nodes[of as usize].boot;
-                if self.nodes[node as usize].met.insert(of, boot) != Some(boot) {
+                // Who is met for the first time in a run has nothing of that run to be shown again: the word is not worth an event.
+                if self.nodes[node as usize].met.insert(of, boot).is_some_and(|before| before != boot) {
                     self.sees(node, Contact::Restarted, of);
                 }
             }

@@ -6,7 +6,7 @@ use kith_network::Source;
 use kith_protocol::blinding::week_of;
 use kith_protocol::card::Strangers;
 use kith_protocol::event::{AuditOutcome, Event, OwnerAsk, Place, PlaceKind, UsedRelay};
-use kith_protocol::hosting::{MARKS_MAX, RECORDS_MAX, Request, SIBLINGS_MAX, challenge_answer, challenged, volunteer_queue};
+use kith_protocol::hosting::{MARKS_MAX, RECORDS_MAX, Request, SIBLINGS_MAX, challenge_answer, challenged};
 use kith_protocol::ids::{AccountId, EnvelopeId, Op, PeerId, QueueName, Token};
 use kith_protocol::limits::{PLACE_ADDRESS_BYTES_MAX, PLACE_ADDRESSES_MAX};
 use kith_protocol::record::check_stored;
@@ -19,7 +19,6 @@ use serde_bytes::ByteBuf;
 
 use super::Room;
 use crate::engine::Answered;
-use crate::identity;
 
 /// Names the publication of others' records: none of the core's questions has this number.
 const KEPT_RECORDS: Op = Op(u64::MAX);
@@ -179,24 +178,6 @@ impl Room {
         let mut bytes = Vec::new();
         file.take(range.end - range.start).read_to_end(&mut bytes)?;
         Ok(bytes)
-    }
-
-    /// The queues at these volunteers: an own account's, or those of somebody whose card is known.
-    pub(super) fn volunteers(&self, op: Op, address: &kith_protocol::address::Address, peers: &[PeerId]) {
-        let wall = self.clock.now().wall;
-        let own = self.identities.values().find(|identity| identity.address() == *address);
-        let queues: Vec<QueueName> = match own {
-            Some(identity) => identity.volunteer_queues(wall).map(|(_, queue)| queue).collect(),
-            None => {
-                let card = self.store.card(address).ok().flatten();
-                let operations = card.as_ref().and_then(identity::card_operations);
-                operations.and_then(|key| volunteer_queue(&key, week_of(wall))).into_iter().collect()
-            }
-        };
-        let place =
-            |peer: &PeerId, queue: QueueName| Place { peer: *peer, queue, kind: PlaceKind::Volunteer, addresses: Vec::new() };
-        let places = peers.iter().flat_map(|peer| queues.iter().map(|queue| place(peer, *queue))).collect();
-        self.tell(Event::VolunteersFound { op, places });
     }
 
     /// Puts the records of those whose mail is kept here into the directory: their owners may be away for weeks.

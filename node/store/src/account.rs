@@ -213,6 +213,7 @@ impl Transaction<'_> {
         self.remove_mailbox(id)?;
         self.remove_permits(id)?;
         self.remove_relays(id)?;
+        self.remove_volunteers(id)?;
         self.remove_requests(id)?;
         self.remove_people(id)?;
         self.remove_legacy_of(id)?;

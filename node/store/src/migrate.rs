@@ -3,7 +3,8 @@
 //! Format 1 had no tables for what is kept for others, for strangers' mails and for envelopes seen; format 2 adds them, empty. Format 3
 //! adds the table that says how much of what vanished from a folder is forgotten: nothing, at first. Format 4 adds the gateway's tables, empty,
 //! and excerpts of headers: none, at first; they are written when somebody asks for them. Format 5 adds gists of messages in the same way, and keeps
-//! what was written last in a journal (`journal.rs`), which an older Kith would not look at. A store of a newer format is left alone: serving it
+//! what was written last in a journal (`journal.rs`), which an older Kith would not look at. Format 6 adds the
+//! table of volunteers that were found, empty. A store of a newer format is left alone: serving it
 //! could lose what it says.
 
 use std::path::Path;
@@ -18,7 +19,7 @@ use crate::schema::{self, FORMAT, meta};
 /// The first format, which lacks everything in [`ADDED`].
 const FIRST: u64 = 1;
 /// Tables that came later, and with which format.
-const ADDED: [(u64, &[&str]); 4] = [
+const ADDED: [(u64, &[&str]); 5] = [
     (
         2,
         &[
@@ -52,6 +53,7 @@ const ADDED: [(u64, &[&str]); 4] = [
         ],
     ),
     (5, &["gists"]),
+    (6, &["volunteers"]),
 ];
 
 /// Refuses what cannot be served; `true` for a store that [`upgrade`] has to bring up first.

@@ -1,8 +1,9 @@
-//! Relays: who keeps letters for accounts of this node, and what people ask and offer each other about it.
+//! Relays: who keeps letters for accounts of this node, and what people ask and offer each other about it; and volunteers that were found.
 
 use std::collections::BTreeMap;
 
 use kith_protocol::address::Address;
+use kith_protocol::delivery::REMEMBERED_MAX;
 use kith_protocol::hosting::Grant;
 use kith_protocol::ids::{AccountId, PeerId};
 use redb::ReadableTable;
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 
 use crate::hosting::check_label;
-use crate::schema::{RELAY_TALK, RELAYS};
+use crate::schema::{ACCOUNTS, RELAY_TALK, RELAYS, VOLUNTEERS};
 use crate::{Store, StoreError, Transaction, row};
 
 /// Relays of an account at most.
@@ -20,6 +21,7 @@ pub const TALKS_MAX: usize = 256;
 
 pub(crate) const RELAY: &str = "a relay";
 pub(crate) const TALK: &str = "a request for a relay";
+pub(crate) const FOUND: &str = "the volunteers of an account";
 
 /// A node that keeps letters for an account, or is asked to.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,6 +154,21 @@ impl Store {
         Ok(known.is_some_and(|known| known.as_slice() == hash))
     }
 
+    /// The volunteers that were found near the accounts' places, by account, the last ones first.
+    ///
+    /// # Errors
+    /// [`StoreError`] from below.
+    pub fn volunteers(&self) -> Result<Vec<(AccountId, Vec<PeerId>)>, StoreError> {
+        self.read(|reader| {
+            let mut volunteers = Vec::new();
+            for found in reader.table(VOLUNTEERS)?.iter()? {
+                let (account, peers) = found?;
+                volunteers.push((AccountId(account.value()), row::decode(peers.value(), FOUND)?));
+            }
+            Ok(volunteers)
+        })
+    }
+
     /// The requests and offers of an account that are not settled, by person.
     ///
     /// # Errors
@@ -256,6 +273,28 @@ impl Transaction<'_> {
     /// [`StoreError`] from below.
     pub fn remove_talk(&mut self, account: AccountId, address: &Address, kind: TalkKind) -> Result<bool, StoreError> {
         Ok(self.table(RELAY_TALK)?.remove((account.0, *address.key(), kind.code()))?.is_some())
+    }
+
+    /// Remembers who was found near an account's place, in place of those before. An account that is gone is passed over.
+    ///
+    /// # Errors
+    /// `Invalid` beyond [`REMEMBERED_MAX`].
+    pub fn put_volunteers(&mut self, account: AccountId, peers: &[PeerId]) -> Result<(), StoreError> {
+        if peers.len() > REMEMBERED_MAX {
+            return Err(StoreError::Invalid(format!("at most {REMEMBERED_MAX} volunteers are remembered for a mailbox")));
+        }
+        if self.view(ACCOUNTS)?.get(account.0)?.is_none() {
+            return Ok(());
+        }
+        let bytes = row::encode(&peers, FOUND)?;
+        self.table(VOLUNTEERS)?.insert(account.0, bytes.as_slice())?;
+        Ok(())
+    }
+
+    /// Forgets who was found near an account's place.
+    pub(crate) fn remove_volunteers(&mut self, account: AccountId) -> Result<(), StoreError> {
+        self.table(VOLUNTEERS)?.remove(account.0)?;
+        Ok(())
     }
 
     /// Removes all relays, requests and offers of an account.

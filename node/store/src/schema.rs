@@ -10,7 +10,7 @@ use crate::StoreError;
 use crate::store::guarded;
 
 /// The layout below. Grows by one with every change that an older Kith could not read; `migrate.rs` brings older stores up.
-pub(crate) const FORMAT: u64 = 5;
+pub(crate) const FORMAT: u64 = 6;
 
 /// The database file, and the name it has while it is being made.
 pub(crate) const DATABASE: &str = "store.redb";
@@ -217,6 +217,8 @@ tables! {
     RELAYS: (u32, [u8; 32]) => &[u8] = "relays";
     /// (account, person's key, kind) → [`crate::relays::Talk`] in CBOR: what people asked and offered each other.
     RELAY_TALK: (u32, [u8; 32], u8) => &[u8] = "relay_talk";
+    /// Account → the nodes in CBOR that keep letters for anybody and were found near its place, the last ones first. Replaced when others are found.
+    VOLUNTEERS: u32 => &[u8] = "volunteers";
 
     /// (account, sender's key, letter) → (folder id, UID, wall ms when it came): strangers' mails that wait for a decision, as long as
     /// there is such a message.

@@ -138,7 +138,7 @@ impl Driver {
                 token,
                 hash.map_or(Message::Refused(Refused { reason: RefusedReason::Unknown }), |hash| Message::Proof(Proof { hash })),
             ),
-            Command::Closest { op, key, features } => self.find_closest(op, key, features),
+            Command::Closest { op, keys, features } => self.find_closest(op, keys, features),
             Command::Answer { token, answer } => self.offers.answer(token, answer),
             Command::Publish { op, records } => self.publish(op, records),
             Command::Lookup { op, keys } => self.lookup(op, keys),

@@ -18,4 +18,6 @@ mod transfer;
 
 pub use config::{Config, Limits};
 pub use driver::start;
-pub use service::{Asked, Command, Ended, Event, Events, Handle, Reachability, Source, StartError, Status, Ticket};
+pub use service::{
+    Asked, CLOSEST_KEYS_MAX, Command, Ended, Event, Events, Handle, Reachability, Source, StartError, Status, Ticket,
+};

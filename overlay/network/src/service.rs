@@ -13,6 +13,8 @@ use tokio::sync::{mpsc, watch};
 
 /// Commands that wait for the node; the sender waits when they are this many.
 pub(crate) const COMMANDS_MAX: usize = 256;
+/// Keys in one [`Command::Closest`], at most.
+pub const CLOSEST_KEYS_MAX: usize = 4;
 /// Events that wait for the engine; the node stops reading from its peers when they are this many.
 pub(crate) const EVENTS_MAX: usize = 256;
 
@@ -131,12 +133,12 @@ pub enum Command {
         /// By `kith_protocol::hosting::challenge_answer`.
         hash: Option<[u8; 32]>,
     },
-    /// Look for the nodes closest to this key that have all of these features, and connect to them. Ends with [`Event::Closest`].
+    /// Look for the nodes closest to each of these keys that have all of these features, and connect to them. Ends with [`Event::Closest`].
     Closest {
         /// Names the answer.
         op: Op,
-        /// A key of the directory.
-        key: Vec<u8>,
+        /// Keys of the directory, [`CLOSEST_KEYS_MAX`] at most; for more of them nobody is found.
+        keys: Vec<Vec<u8>>,
         /// Bits of `kith_protocol::wire::Hello::features`.
         features: u64,
     },
@@ -235,12 +237,12 @@ pub enum Event {
         /// What was said.
         answer: Option<Message>,
     },
-    /// Nodes near a key, nearest first, that are connected now.
+    /// Nodes near keys, nearest first, that are connected now. Where the directory does not answer for a key, nobody is found near that one alone.
     Closest {
         /// Of the command.
         op: Op,
-        /// At most 20.
-        peers: Vec<PeerId>,
+        /// In the order of the keys: at most 20 near each.
+        peers: Vec<Vec<PeerId>>,
     },
     /// The envelope is complete and is what its name says. The engine may take the file away (rename it); what is left of it is removed with the
     /// answer `Have` or `Refused`, and kept for a next attempt with `Later`.

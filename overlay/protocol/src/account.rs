@@ -26,7 +26,7 @@ use crate::card::{Card, CardContent, CardError, Issued, Policy, Work};
 use crate::certificate::{AccountCertificate, CertificateError, EpochSheet};
 use crate::codec::{DecodeError, EncodeError};
 use crate::event::{Place, Wall};
-use crate::hosting::{Ask, Request, volunteer_queue};
+use crate::hosting::{Ask, Request, volunteer_queue, volunteer_weeks};
 use crate::ids::{PeerId, QueueName};
 use crate::keys::{BackupKey, DeviceKey, Operations, QueueKey, Row, Seed, VERSION};
 use crate::limits::{CARD_AGE_MS_MAX, CARD_PLACES_MAX};
@@ -242,7 +242,7 @@ impl AccountKeys {
         self.queues.iter()
     }
 
-    /// Proves a request to the node that keeps one of our queues: a relay's, or a volunteer's of this week or a neighbouring one.
+    /// Proves a request to the node that keeps one of our queues: a relay's, or a volunteer's of a week in which letters may wait there, or did a week ago.
     ///
     /// # Errors
     /// [`EncodeError`]: the request breaks its own rules, or the queue is none of ours.
@@ -258,15 +258,21 @@ impl AccountKeys {
         if let Some(key) = self.queues.values().find(|key| key.name() == *queue) {
             return Ask::sign(key, request, relay, owner, nonce);
         }
-        let week = self.volunteer_queues(wall).find(|(_, name)| name == queue).map(|(week, _)| week).ok_or(EncodeError)?;
+        // The queue may have been named a while ago, before a week went out of sight.
+        let before = Wall(wall.0.saturating_sub(WEEK_MS));
+        let mut weeks = volunteer_weeks(wall).chain(volunteer_weeks(before));
+        let week = weeks.find(|week| self.volunteer_queue(*week).as_ref() == Some(queue)).ok_or(EncodeError)?;
         Ask::sign_volunteered(&self.operations, week, request, relay, owner, nonce)
     }
 
-    /// The queues that volunteers keep for this account in the weeks in which letters may wait there.
+    /// The queue that volunteers keep for this account in a week.
+    pub fn volunteer_queue(&self, week: u32) -> Option<QueueName> {
+        volunteer_queue(&self.operations.public(), week)
+    }
+
+    /// The queues that volunteers keep for this account in the weeks in which letters may wait there, in the order of [`volunteer_weeks`].
     pub fn volunteer_queues(&self, wall: Wall) -> impl Iterator<Item = (u32, QueueName)> + '_ {
-        let week = week_of(wall);
-        (week.saturating_sub(1)..=week.saturating_add(1))
-            .filter_map(|week| Some((week, volunteer_queue(&self.operations.public(), week)?)))
+        volunteer_weeks(wall).filter_map(|week| Some((week, self.volunteer_queue(week)?)))
     }
 
     /// Forgets the queue at a node. Tells whether there was one, whose row is to be erased.

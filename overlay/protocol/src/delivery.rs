@@ -24,6 +24,7 @@ use rand_core::Rng;
 
 pub use self::config::Config;
 pub use self::connections::GREETINGS_MAX;
+pub use self::mailboxes::REMEMBERED_MAX;
 
 use self::connections::Connections;
 use self::context::{Context, Names};
@@ -37,6 +38,9 @@ use crate::ids::{AccountId, BatchId, EnvelopeId, PeerId, QueueName, Token};
 
 /// A network that changes all the time makes us try everything again at most this often, in ms.
 const ROUSE_GAP_MS: u64 = 10 * 1000;
+
+/// No moment.
+const NEVER: Mono = Mono(u64::MAX);
 
 /// Cards of new contacts that are looked up because somebody unknown comes.
 const SOUGHT_MAX: usize = 8;
@@ -67,7 +71,7 @@ impl Delivery {
         for own in &snapshot.accounts {
             inbox.account_added(own);
         }
-        let mut mailboxes = Mailboxes::restore(snapshot.relays);
+        let mut mailboxes = Mailboxes::restore(snapshot.relays, snapshot.volunteers);
         for own in &snapshot.accounts {
             mailboxes.account_added(own);
         }
@@ -112,8 +116,14 @@ impl Delivery {
         let connections = self.connections.deadline(self.config.connects_max);
         let rouse = self.rouse_due.then_some(self.quiet_until);
         let mailboxes = self.mailboxes.deadline(self.connections.any_up()).filter(|_| self.started);
-        let machines = [self.outbox.deadline(), self.inbox.deadline(), self.directory.deadline(), self.relay.deadline()];
-        machines.into_iter().chain([connections, rouse, mailboxes]).flatten().min()
+        let (outbox, inbox) = (self.outbox.deadline(), self.inbox.deadline());
+        let (directory, relay) = (self.directory.deadline(), self.relay.deadline());
+        // Asked after every event: the simplest loop is the quickest.
+        let mut first = NEVER;
+        for due in [outbox, inbox, directory, relay, connections, rouse, mailboxes] {
+            first = first.min(due.unwrap_or(NEVER));
+        }
+        Some(first).filter(|first| *first < NEVER)
     }
 
     /// Entries in the queue.

@@ -60,6 +60,8 @@ pub struct Snapshot {
     pub hosting_clock: (u64, Wall),
     /// Relays that accounts of this node use.
     pub relays: Vec<UsedRelay>,
+    /// What [`Write::Volunteers`] has kept for each account, in that order, with the queues that may be there by now.
+    pub volunteers: Vec<(AccountId, Place)>,
     /// Envelopes that were dealt with lately, oldest first: they are not fetched again.
     pub seen: Vec<EnvelopeId>,
     /// Who may write to whom without paying for it.
@@ -213,7 +215,8 @@ pub enum Event {
     },
     /// The stamps of an account have changed (a contact was blocked, a week has begun): relays want the new ones.
     StampsChanged(AccountId),
-    /// Answer to [`Effect::Volunteers`]: peers that keep letters for anybody near the key of this address, nearest first.
+    /// Answer to [`Effect::Volunteers`]: peers that keep letters for anybody near a key of this address, nearest first; for an own account near
+    /// those of all weeks in which letters may wait, this week's first.
     VolunteersFound {
         /// The question.
         op: Op,
@@ -643,6 +646,14 @@ pub enum Write {
         peer: PeerId,
         /// What it granted.
         grant: Grant,
+    },
+    /// These volunteers were found near an account's place, the last ones first: in place of all that were kept before. At most
+    /// [`crate::delivery::REMEMBERED_MAX`]. An account that is gone is passed over.
+    Volunteers {
+        /// Whose.
+        account: AccountId,
+        /// Who they are; what they keep is asked for at the next start, before a search can find anybody.
+        peers: Vec<PeerId>,
     },
     /// Queue one more receipt for a mail that was filed earlier: its sender asks again (the driver reports it as `Queued`).
     Receipt {

@@ -12,10 +12,11 @@ use rand_core::Rng;
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 
+use crate::blinding::week_of;
 use crate::card::Strangers;
 use crate::codec::{self, EncodeError};
 use crate::contexts;
-use crate::event::{Place, PlaceKind};
+use crate::event::{Place, PlaceKind, Wall};
 use crate::ids::{EnvelopeId, PeerId, QueueName};
 use crate::keys::{Operations, QueueKey, queue_name};
 use crate::limits::{PLACE_ADDRESS_BYTES_MAX, PLACE_ADDRESSES_MAX, RECORD_BYTES_MAX};
@@ -33,6 +34,13 @@ pub const RECORDS_MAX: usize = 4;
 
 /// Other relays of a mailbox, as many as a card lists and some.
 pub const SIBLINGS_MAX: usize = 8;
+
+/// How long volunteers keep a letter, in ms: 14 d. A week's holiday must not be longer.
+pub const VOLUNTEER_LIFE_MS: u64 = 14 * 24 * 3_600_000;
+/// Weeks in which letters may wait at volunteers at one moment, at most ([`volunteer_weeks`]).
+pub const VOLUNTEER_WEEKS_MAX: usize = 4;
+/// How far the clock of whoever leaves a letter may be from ours, in ms.
+const CLOCK_ALLOWANCE_MS: i64 = 36 * 3_600_000;
 
 /// What the owner of a mailbox asks of the node that keeps it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -335,6 +343,15 @@ pub fn challenge_answer(nonce: &[u8; 16], envelope: &EnvelopeId, bytes: &[u8]) -
 #[must_use]
 pub fn volunteer_queue(operations: &[u8; 32], week: u32) -> Option<QueueName> {
     crate::blinding::blind_public(operations, week).map(|key| queue_name(&key))
+}
+
+/// The weeks whose queues at volunteers may have letters in them now, [`VOLUNTEER_WEEKS_MAX`] at most: this week, the ones before, the last one first,
+/// as long as volunteers keep what was left in them; and, where a sender's clock may be in another week than ours, that one.
+pub fn volunteer_weeks(wall: Wall) -> impl Iterator<Item = u32> {
+    let (life, now) = (i64::try_from(VOLUNTEER_LIFE_MS).unwrap_or(i64::MAX), week_of(wall));
+    let first = week_of(Wall(wall.0.saturating_sub(life).saturating_sub(CLOCK_ALLOWANCE_MS)));
+    let last = week_of(Wall(wall.0.saturating_add(CLOCK_ALLOWANCE_MS)));
+    (first..=now).rev().chain((now..=last).skip(1))
 }
 
 #[cfg(test)]

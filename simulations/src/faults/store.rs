@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use kith_protocol::address::Address;
 use kith_protocol::event::{CommitProblem, Entry, EntryKind, HeldEnvelope, HostedQueue, Progress, Wall, Write};
-use kith_protocol::ids::{AccountId, EntryId, EnvelopeId, MailId};
+use kith_protocol::ids::{AccountId, EntryId, EnvelopeId, MailId, PeerId};
 use kith_store::account::PasswordHash;
 use kith_store::blob::Staged;
 use kith_store::disk::{Crash, Disk, Fault, FaultKind, SimulatedDisk};
@@ -105,6 +105,7 @@ enum Step {
     Acked(EnvelopeId, u64),
     Forget(Vec<EnvelopeId>),
     Clock(u64, i64),
+    Volunteers(Vec<PeerId>),
 }
 
 /// What a step did.
@@ -118,8 +119,8 @@ impl StoreHome {
     /// A home with an account of this address, whose relays have agreed.
     pub(super) fn new(address: Address, granted: &[u32], lying: bool) -> Result<Self, StoreError> {
         let disk = SimulatedDisk::new();
-        let store =
-            Store::open_on(Disk::Simulated(disk.clone()), options()).map_err(|error| StoreError::Broken(error.to_string()))?;
+        let store = Store::open_on(Disk::Simulated(disk.clone()), options())
+            .map_err(|error| StoreError::Broken(error.to_string()))?;
         let password = password()?;
         let account = store.write(move |transaction| transaction.add_account("somebody", address, &password))?.id;
         Ok(Self {
@@ -225,6 +226,7 @@ impl StoreHome {
             Write::Acked { envelope, at_ms } => steps.push(Step::Acked(*envelope, *at_ms)),
             Write::Forget(envelopes) => steps.push(Step::Forget(envelopes.clone())),
             Write::HostingClock { passed_ms, at } => steps.push(Step::Clock(*passed_ms, at.0)),
+            Write::Volunteers { peers, .. } => steps.push(Step::Volunteers(peers.clone())),
             Write::Deposited { .. } | Write::Granted { .. } => {}
             Write::File { envelope, receipt, .. } | Write::Absorb { envelope, receipt, .. } => {
                 let sealed = moment.envelopes.opened(envelope);
@@ -361,6 +363,7 @@ fn perform(transaction: &mut Transaction<'_>, account: AccountId, wall_ms: i64, 
         Step::Acked(envelope, at_ms) => transaction.ack_held(envelope, *at_ms)?,
         Step::Forget(envelopes) => transaction.forget_held(envelopes)?,
         Step::Clock(passed_ms, at) => transaction.put_hosting_clock(*passed_ms, *at)?,
+        Step::Volunteers(peers) => transaction.put_volunteers(account, peers)?,
     }
     Ok(Done::Nothing)
 }
@@ -381,6 +384,7 @@ impl Home for StoreHome {
                 hosting_clock: (passed_ms, Wall(at)),
                 granted: self.granted.clone(),
                 seen: store.seen()?,
+                volunteers: store.volunteers()?.into_iter().flat_map(|(_, peers)| peers).collect(),
                 cards: self.cards.iter().map(|(of, learned)| (*of, *learned)).collect(),
                 facts: Vec::new(),
             })

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use kith_protocol::address::Address;
 use kith_protocol::envelope::CELL_BYTES;
 use kith_protocol::event::{CommitProblem, Entry, Fate, HeldEnvelope, HostedQueue, Problem, Wall, Write};
-use kith_protocol::ids::{EntryId, EnvelopeId, MailId};
+use kith_protocol::ids::{EntryId, EnvelopeId, MailId, PeerId};
 
 use crate::names::{self, Addresses, Sealed};
 
@@ -20,6 +20,8 @@ pub(crate) struct Kept {
     /// Relays that have agreed.
     pub(crate) granted: Vec<u32>,
     pub(crate) seen: Vec<EnvelopeId>,
+    /// Volunteers that were found last.
+    pub(crate) volunteers: Vec<PeerId>,
     /// Whose cards it knows, and since when.
     pub(crate) cards: Vec<(u32, Wall)>,
     /// What commits of the dead process have changed of which it did not know whether they are durable.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use kith_protocol::address::Address;
 use kith_protocol::event::{CommitProblem, Entry, EntryKind, HeldEnvelope, HostedQueue, Progress, Wall, Write};
-use kith_protocol::ids::{EntryId, EnvelopeId, MailId, QueueName};
+use kith_protocol::ids::{EntryId, EnvelopeId, MailId, PeerId, QueueName};
 
 use super::ACCOUNT;
 use super::home::{Ending, Fact, Home, Kept, Moment};
@@ -28,6 +28,7 @@ pub(crate) struct Model {
     hosting_clock: (u64, Wall),
     granted: BTreeSet<u32>,
     seen: VecDeque<(EnvelopeId, u64)>,
+    volunteers: Vec<PeerId>,
 }
 
 impl Model {
@@ -103,6 +104,7 @@ impl Model {
             Write::Forget(envelopes) => envelopes.iter().for_each(|envelope| self.forget(envelope, moment, facts)),
             Write::HostingClock { passed_ms, at } => self.hosting_clock = (*passed_ms, *at),
             Write::Deposited { .. } => {}
+            Write::Volunteers { peers, .. } => self.volunteers.clone_from(peers),
             Write::Granted { peer, .. } => {
                 self.granted.insert(names::node_of_peer(peer));
             }
@@ -155,6 +157,7 @@ impl Home for Model {
             hosting_clock: self.hosting_clock,
             granted: self.granted.iter().copied().collect(),
             seen: self.seen.iter().map(|(envelope, _)| *envelope).collect(),
+            volunteers: self.volunteers.clone(),
             cards: self.cards.iter().map(|(of, learned)| (*of, *learned)).collect(),
             facts: Vec::new(),
         })

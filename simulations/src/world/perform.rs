@@ -133,13 +133,8 @@ impl World {
                 self.traffic.directory_bytes += LOOKUP_BYTES;
                 let (wait, of) = (self.wait(node, self.timing.lookup_ms), self.addresses.node(&address));
                 let found = self.network.nearest(of).into_iter().filter(|volunteer| *volunteer != node);
-                let place = |volunteer| Place {
-                    peer: names::peer(volunteer),
-                    queue: names::queue_at(of, volunteer),
-                    kind: PlaceKind::Volunteer,
-                    addresses: Vec::new(),
-                };
-                self.tell(node, wait, Event::VolunteersFound { op, places: found.map(place).collect() });
+                let places = found.map(|volunteer| Self::place_at_volunteer(of, volunteer)).collect();
+                self.tell(node, wait, Event::VolunteersFound { op, places });
             }
             Effect::Work { op, .. } => self.tell(node, 1000, Event::Worked { op, work: None }),
             Effect::Answer { token, answer } => self.answer(node, token, answer),
@@ -159,6 +154,12 @@ impl World {
             }
             Effect::Discard(_) | Effect::Drop(_) | Effect::Count(_) => {}
         }
+    }
+
+    /// Where a volunteer keeps letters for somebody.
+    pub(super) fn place_at_volunteer(of: u32, volunteer: u32) -> Place {
+        let (peer, queue) = (names::peer(volunteer), names::queue_at(of, volunteer));
+        Place { peer, queue, kind: PlaceKind::Volunteer, addresses: Vec::new() }
     }
 
     fn seal(

@@ -59,6 +59,11 @@ impl World {
             hosted: kept.hosted,
             held: kept.held,
             hosting_clock: kept.hosting_clock,
+            volunteers: kept
+                .volunteers
+                .iter()
+                .map(|peer| (ACCOUNT, Self::place_at_volunteer(node, Self::peer_node(peer))))
+                .collect(),
             seen: kept.seen,
             accepted,
             requests: Vec::new(),

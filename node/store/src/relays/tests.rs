@@ -105,6 +105,32 @@ fn tokens_are_not_shown_by_debug() {
 }
 
 #[test]
+fn volunteers_replace_those_before_and_go_with_their_account() {
+    let (store, alice) = store();
+    let bob = store.add_account("bob", address(3), b"a long password").unwrap().id;
+    let peers = |numbers: &[u8]| numbers.iter().map(|number| PeerId([*number; 32])).collect::<Vec<_>>();
+    let put = |account, numbers: &[u8]| {
+        let found = peers(numbers);
+        store.write(move |transaction| transaction.put_volunteers(account, &found))
+    };
+    assert_eq!(store.volunteers().unwrap(), []);
+    put(alice, &[3, 1, 2]).unwrap();
+    put(bob, &[9]).unwrap();
+    assert_eq!(store.volunteers().unwrap(), [(alice, peers(&[3, 1, 2])), (bob, peers(&[9]))]);
+    put(alice, &[4, 3]).unwrap();
+    assert_eq!(store.volunteers().unwrap(), [(alice, peers(&[4, 3])), (bob, peers(&[9]))]);
+    let many: Vec<u8> = (0..=u8::try_from(REMEMBERED_MAX).unwrap()).collect();
+    assert!(matches!(put(alice, &many), Err(StoreError::Invalid(_))));
+    put(alice, &many[1..]).unwrap();
+    check(&store);
+    store.remove_account(alice).unwrap();
+    // A search that was under way then comes too late.
+    put(alice, &[5]).unwrap();
+    assert_eq!(store.volunteers().unwrap(), [(bob, peers(&[9]))]);
+    check(&store);
+}
+
+#[test]
 fn relays_and_requests_for_them_go_with_their_account() {
     let (store, alice) = store();
     let bob = store.add_account("bob", address(3), b"a long password").unwrap().id;

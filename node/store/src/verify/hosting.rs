@@ -5,13 +5,15 @@ use std::collections::BTreeSet;
 
 use kith_protocol::address::Address;
 use kith_protocol::event::{HeldEnvelope, HeldKind, HostedQueue};
+use kith_protocol::ids::PeerId;
 use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
 
 use super::{Check, Place};
 use crate::hosting::{HELD_ENVELOPE, HOSTED_QUEUE, PERMIT, Permit};
-use crate::relays::{RELAY, Relay, TALK, Talk};
+use crate::relays::{FOUND, RELAY, Relay, TALK, Talk};
 use crate::schema::{
-    ACCEPTED, BLOBS, BLOCKED, HELD, HOSTED, KEPT_RECORDS, MARKS, PERMITS, RELAY_TALK, RELAYS, REQUESTS, SEEN, SEEN_BY_AGE,
+    ACCEPTED, ACCOUNTS, BLOBS, BLOCKED, HELD, HOSTED, KEPT_RECORDS, MARKS, PERMITS, RELAY_TALK, RELAYS, REQUESTS, SEEN,
+    SEEN_BY_AGE, VOLUNTEERS,
 };
 use crate::store::Reader;
 use crate::{StoreError, row};
@@ -85,6 +87,14 @@ impl Check<'_> {
             let talk: Option<Talk> = row::decode(value.value(), TALK).ok();
             if talk.is_none_or(|talk| (talk.account.0, *talk.address.key(), talk.kind.code()) != key.value()) {
                 self.report.problem(Place::People, format!("a request for a relay of account {} cannot be read", key.value().0));
+            }
+        }
+        let accounts = reader.table(ACCOUNTS)?;
+        for found in reader.table(VOLUNTEERS)?.iter()? {
+            let (account, value) = found?;
+            let peers: Option<Vec<PeerId>> = row::decode(value.value(), FOUND).ok();
+            if peers.is_none() || accounts.get(account.value())?.is_none() {
+                self.report.problem(Place::People, format!("the volunteers of account {} cannot be read", account.value()));
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! What relays are asked and say: deposits with a signed end, questions of owners, proofs of storage, nodes that keep letters for anybody.
 
-use kith_network::{Asked, Command, Event, Ticket};
+use kith_network::{Asked, CLOSEST_KEYS_MAX, Command, Event, Ticket};
 use kith_protocol::event::{Answer, OfferOutcome, RefusedReason};
 use kith_protocol::hosting::{Ask, Grant, Reply, Request, verify_stored};
 use kith_protocol::ids::{EnvelopeId, Op};
@@ -134,15 +134,21 @@ async fn nodes_that_keep_letters_for_anybody_are_found_near_a_key() {
         node.status("routing", |status| status.routing_table >= 1).await;
     }
     b.status("routing", |status| status.routing_table >= 2).await;
-    let op = a.op();
-    a.send(Command::Closest { op, key: vec![1; 32], features: FEATURE_VOLUNTEER }).await;
-    let found = a
-        .wait("search", |event| match event {
-            Event::Closest { op: of, peers } if of == op => Some(peers),
-            _ => None,
-        })
-        .await;
-    assert_eq!(found, [c.peer]);
+    // For each key those near it; for too many keys nobody.
+    for (keys, expected) in
+        [(1, vec![vec![c.peer]]), (3, vec![vec![c.peer]; 3]), (CLOSEST_KEYS_MAX + 1, vec![vec![]; CLOSEST_KEYS_MAX])]
+    {
+        let op = a.op();
+        let keys = (0..keys).map(|key| vec![key as u8; 32]).collect();
+        a.send(Command::Closest { op, keys, features: FEATURE_VOLUNTEER }).await;
+        let found = a
+            .wait("search", |event| match event {
+                Event::Closest { op: of, peers } if of == op => Some(peers),
+                _ => None,
+            })
+            .await;
+        assert_eq!(found, expected);
+    }
 }
 
 #[tokio::test]

@@ -133,3 +133,19 @@ fn the_number_of_queues_is_bounded() {
     assert!(account.queue(PeerId([0; 32]), &mut rng(99)).is_some());
     assert!(account.forget_queue(&PeerId([0; 32])) && !account.forget_queue(&PeerId([0; 32])));
 }
+
+#[test]
+fn an_owner_proves_itself_for_all_weeks_in_which_volunteers_may_have_something() {
+    let (_, account) = AccountKeys::create(WALL, &mut rng(1)).unwrap();
+    let (relay, owner, nonce) = (PeerId([1; 32]), PeerId([2; 32]), [3; 32]);
+    let ask = |queue: &QueueName, wall| account.ask(queue, &Request::Leave, &relay, &owner, &nonce, wall);
+    let queues: Vec<_> = account.volunteer_queues(WALL).collect();
+    assert!(queues.len() >= 3 && queues.contains(&(week_of(WALL) - 2, account.volunteer_queue(week_of(WALL) - 2).unwrap())));
+    for (_, queue) in &queues {
+        let asked = ask(queue, WALL).unwrap();
+        assert_eq!(crate::keys::queue_name(&asked.key), *queue);
+        assert!(ask(queue, Wall(WALL.0 + WEEK_MS)).is_ok(), "it was named a while ago");
+    }
+    let before = account.volunteer_queue(week_of(WALL) - 10).unwrap();
+    assert_eq!(ask(&before, WALL), Err(EncodeError));
+}

@@ -93,12 +93,18 @@ pub struct Config {
     pub volunteer_check_ms: u64,
     /// What was collected or receipted stays for so long: disks lie. 24 h.
     pub grace_copy_ms: u64,
+    /// Bytes of what was collected that a relay keeps so, in all: where there is more, what was collected first goes earlier. 40 MiB.
+    pub grace_copy_bytes: u64,
+    /// But what was collected stays for so long in any case, so that whoever left it finds it when asking for the first time. 10 min.
+    pub grace_copy_least_ms: u64,
     /// First try again to reach a relay of ours; doubles up to the steady wait. 1 min.
     pub relay_retry_ms: u64,
     /// Relays of ours are asked again what is there at this interval, and brought up to date. 6 h.
     pub relay_refresh_ms: u64,
     /// Volunteers near our own key are asked for letters at this interval. 1 h.
     pub volunteer_collect_ms: u64,
+    /// The same for who has relays that agreed to keep their letters. 4 h.
+    pub volunteer_seldom_ms: u64,
     /// A machine that has been up for less than this passes what it keeps on to its owners' other relays; 0: it never does. 20 h.
     pub pass_on_below_ms: u64,
     /// Bytes kept for others in all. 4 GiB.
@@ -115,7 +121,7 @@ pub struct Config {
     pub volunteer_count: u32,
     /// Work that volunteers ask for; 0: none. 1,000.
     pub volunteer_effort: u32,
-    /// How long volunteers keep an envelope: a week's holiday must not be longer. 14 d.
+    /// How long volunteers keep an envelope, at most [`crate::hosting::VOLUNTEER_LIFE_MS`]: its owner looks no longer for it. 14 d.
     pub volunteer_life_ms: u64,
     /// Who may write to the accounts of this node without being accepted.
     pub strangers: Strangers,
@@ -182,9 +188,12 @@ impl Default for Config {
             audit_after_ms: 6 * HOUR,
             volunteer_check_ms: 2 * HOUR,
             grace_copy_ms: DAY,
+            grace_copy_bytes: 40 << 20,
+            grace_copy_least_ms: 10 * MINUTE,
             relay_retry_ms: MINUTE,
             relay_refresh_ms: 6 * HOUR,
             volunteer_collect_ms: HOUR,
+            volunteer_seldom_ms: 4 * HOUR,
             pass_on_below_ms: 20 * HOUR,
             hosting_bytes_max: 4 << 30,
             deposits_per_minute: 60,
@@ -193,7 +202,7 @@ impl Default for Config {
             volunteer_largest: 64_000,
             volunteer_count: 32,
             volunteer_effort: 1_000,
-            volunteer_life_ms: 14 * DAY,
+            volunteer_life_ms: crate::hosting::VOLUNTEER_LIFE_MS,
             strangers: Strangers::Welcome,
             stranger_effort: 7_000,
             requests_max: 20,
@@ -261,9 +270,11 @@ impl Config {
             audit_after_ms: people(self.audit_after_ms),
             volunteer_check_ms: people(self.volunteer_check_ms),
             grace_copy_ms: people(self.grace_copy_ms),
+            grace_copy_least_ms: people(self.grace_copy_least_ms),
             relay_retry_ms: network(self.relay_retry_ms, REST_MIN),
             relay_refresh_ms: people(self.relay_refresh_ms),
             volunteer_collect_ms: people(self.volunteer_collect_ms),
+            volunteer_seldom_ms: people(self.volunteer_seldom_ms),
             volunteer_life_ms: people(self.volunteer_life_ms),
             ..self
         }
@@ -314,6 +325,7 @@ mod tests {
     fn what_is_counted_stays() {
         let (usual, paced) = (Config::default(), Config::default().paced(600));
         assert_eq!((paced.relay_copies, paced.deposits_per_minute), (usual.relay_copies, usual.deposits_per_minute));
+        assert_eq!(paced.grace_copy_bytes, usual.grace_copy_bytes);
         assert_eq!(
             (paced.seals_max, paced.offers_max, paced.requests_max),
             (usual.seals_max, usual.offers_max, usual.requests_max)

@@ -33,8 +33,8 @@ pub(crate) enum Want {
 pub(crate) struct Connections {
     up: BTreeSet<PeerId>,
     attempts: BTreeMap<PeerId, (Op, Mono)>,
-    /// The first moment at which one of `attempts` is late; `None`: one was added or taken away since it was looked for.
-    late_at: Option<Mono>,
+    /// The first moment at which one of `attempts` is late, and how many are then; `None`: the last of those was taken away since it was looked for.
+    late_at: Option<(Mono, usize)>,
     queue: VecDeque<(PeerId, Vec<String>)>,
     queued: BTreeSet<PeerId>,
     greetings: VecDeque<(PeerId, Vec<String>)>,
@@ -106,13 +106,18 @@ impl Connections {
     }
 
     fn ended(&mut self, peer: &PeerId) {
-        if self.attempts.remove(peer).is_some() {
-            self.late_at = None;
+        if let Some((_, until)) = self.attempts.remove(peer) {
+            match &mut self.late_at {
+                Some((late, 1)) if *late == until => self.late_at = None,
+                Some((late, then)) if *late == until => *then -= 1,
+                _ => {}
+            }
         }
     }
 
-    fn earliest(&self) -> Mono {
-        self.attempts.values().map(|(_, until)| *until).min().unwrap_or(Mono(u64::MAX))
+    fn earliest(&self) -> (Mono, usize) {
+        let first = self.attempts.values().map(|(_, until)| *until).min().unwrap_or(Mono(u64::MAX));
+        (first, self.attempts.values().filter(|(_, until)| *until == first).count())
     }
 
     fn rest(&mut self, peer: PeerId, cx: &Context<'_>) {
@@ -127,7 +132,7 @@ impl Connections {
     /// Ends what took too long; returns those peers.
     pub(crate) fn overdue(&mut self, cx: &Context<'_>) -> Vec<PeerId> {
         let now = cx.now.mono;
-        if self.late_at.is_some_and(|late| late > now) {
+        if self.late_at.is_some_and(|(late, _)| late > now) {
             return Vec::new();
         }
         let late: Vec<PeerId> = self.attempts.iter().filter(|(_, (_, until))| *until <= now).map(|(peer, _)| *peer).collect();
@@ -175,13 +180,19 @@ impl Connections {
 
     fn start(&mut self, peer: PeerId, addresses: Vec<String>, cx: &mut Context<'_>) {
         let op = cx.op();
-        self.attempts.insert(peer, (op, cx.after(cx.config.connect_timeout_ms)));
-        self.late_at = None;
+        let until = cx.after(cx.config.connect_timeout_ms);
+        self.attempts.insert(peer, (op, until));
+        match &mut self.late_at {
+            Some((late, then)) if *late == until => *then += 1,
+            Some((late, _)) if *late > until => self.late_at = Some((until, 1)),
+            _ => {}
+        }
         cx.emit(Effect::Connect { op, peer, addresses });
     }
 
     pub(crate) fn deadline(&self, connects_max: usize) -> Option<Mono> {
-        let late = Some(self.late_at.unwrap_or_else(|| self.earliest())).filter(|late| *late < Mono(u64::MAX));
+        let (late, _) = self.late_at.unwrap_or_else(|| self.earliest());
+        let late = Some(late).filter(|late| *late < Mono(u64::MAX));
         let room = self.attempts.len() < connects_max.div_ceil(2);
         let greeting = (room && !self.greetings.is_empty()).then_some(self.next_greeting);
         late.into_iter().chain(greeting).min()
@@ -231,6 +242,25 @@ mod tests {
         assert_eq!(connections.deadline(config.connects_max), Some(Mono(config.connect_timeout_ms)));
         let (late, _) = with_context(config.connect_timeout_ms, &config, |cx| connections.overdue(cx));
         assert_eq!(late, [peer]);
+    }
+
+    #[test]
+    fn the_first_attempt_that_is_late_is_known_whichever_of_them_end() {
+        let (config, mut connections) = (Config::default(), Connections::default());
+        let peers = [1, 2, 3].map(|number| PeerId([number; 32]));
+        for (mono, peer) in [0, 0, 10].into_iter().zip(peers) {
+            with_context(mono, &config, |cx| {
+                connections.want(peer, &[], cx);
+                connections.pump(cx);
+            });
+        }
+        let late = |connections: &Connections| connections.deadline(config.connects_max).map(|late| late.0);
+        for (ended, first) in [(peers[0], Some(0)), (peers[1], Some(10)), (peers[2], None)] {
+            connections.peer_up(ended);
+            assert_eq!(late(&connections), first.map(|first| first + config.connect_timeout_ms));
+            with_context(20, &config, |cx| connections.pump(cx));
+            assert_eq!(late(&connections), first.map(|first| first + config.connect_timeout_ms), "looked for anew");
+        }
     }
 
     #[test]

@@ -531,7 +531,15 @@ impl Inbox {
         }
     }
 
+    /// Nothing here waits for the clock.
+    fn is_quiet(&self) -> bool {
+        self.receptions.is_empty() && self.patient.is_empty() && self.strikes.is_empty()
+    }
+
     pub(crate) fn tick(&mut self, cx: &mut Context<'_>) {
+        if self.is_quiet() {
+            return;
+        }
         let late = |reception: &Reception| matches!(reception.stage, Stage::Receiving) && reception.until <= cx.now.mono;
         let tokens: Vec<Token> =
             self.receptions.iter().filter(|(_, reception)| late(reception)).map(|(token, _)| *token).collect();
@@ -549,6 +557,9 @@ impl Inbox {
     }
 
     pub(crate) fn deadline(&self) -> Option<Mono> {
+        if self.is_quiet() {
+            return None;
+        }
         let halve = (!self.strikes.is_empty()).then_some(self.halve_at);
         let receiving = self.receptions.values().filter(|reception| matches!(reception.stage, Stage::Receiving));
         let patient = self.patient.values().map(|patient| patient.until);

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! What a relay has is pushed to us as offers, which the inbox takes like any other. Volunteers are asked the same way, every hour: whoever keeps letters
-//! for anybody near our own place in the directory may have some for us.
+//! for anybody near our own place in the directory may have some for us. Who has relays looks for volunteers at the start and every few hours. Those that were found last are kept, and asked at once at the next start: people come
+//! back for seconds, too, and a search takes some of them. A search goes by the places of all weeks in which something may have been left.
 
 use std::collections::BTreeMap;
 
@@ -26,6 +27,16 @@ const ANSWER_MS: u64 = 2 * 60 * 1000;
 const SEARCH_SOON_MS: u64 = 10 * 1000;
 /// Mailboxes at volunteers that all accounts of a node may have together.
 const VOLUNTEERED_MAX: usize = 2048;
+/// Volunteers that are remembered for an account.
+pub const REMEMBERED_MAX: usize = 16;
+/// So many of them are of the last search, the nearest; the others were found before.
+const REMEMBERED_NOW: usize = 8;
+/// Whoever was remembered and is not found stays until so many searches have ended, about a minute after the start: what is there comes meanwhile. Where a
+/// relay has agreed the next search is hours away, and the first one decides.
+const REMEMBERED_ROUNDS: u32 = 4;
+
+/// Nothing is due, until something happens.
+const NEVER: Mono = Mono(u64::MAX);
 
 type Key = (AccountId, PeerId, QueueName);
 
@@ -42,6 +53,8 @@ struct Mailbox {
     leaving: bool,
     /// At a volunteer: only asked what is there.
     volunteer: bool,
+    /// At a volunteer that was found before the start, and not since.
+    remembered: bool,
 }
 
 /// When volunteers are looked for.
@@ -61,6 +74,8 @@ struct Search {
 pub(crate) struct Mailboxes {
     all: BTreeMap<Key, Box<Mailbox>>,
     searches: BTreeMap<AccountId, Box<Search>>,
+    /// The volunteers found last for each account, as they are on the disk but for their order; the last ones first.
+    found: BTreeMap<AccountId, Vec<PeerId>>,
     /// The first moment at which one of `all` is due; `None`: something changed since it was looked for.
     first_due: Option<Mono>,
     /// The same of `searches`: the first moment at which one may begin, and at which one is due.
@@ -68,10 +83,20 @@ pub(crate) struct Mailboxes {
 }
 
 impl Mailboxes {
-    pub(crate) fn restore(relays: Vec<UsedRelay>) -> Self {
+    pub(crate) fn restore(relays: Vec<UsedRelay>, volunteers: Vec<(AccountId, Place)>) -> Self {
         let mut this = Self::default();
         for relay in relays {
             this.used(relay, Mono(0));
+        }
+        for (account, place) in volunteers {
+            let known = this.found.entry(account).or_default();
+            if !known.contains(&place.peer) {
+                if known.len() >= REMEMBERED_MAX {
+                    continue;
+                }
+                known.push(place.peer);
+            }
+            this.ask_volunteer(account, &place, true, Mono(0));
         }
         this
     }
@@ -136,7 +161,8 @@ impl Mailboxes {
                 }
             }
             None if room => {
-                let mailbox = Mailbox { relay, todo, asking: None, due, failures: 0, leaving: false, volunteer: false };
+                let mailbox =
+                    Mailbox { relay, todo, asking: None, due, failures: 0, leaving: false, volunteer: false, remembered: false };
                 self.all.insert(key, Box::new(mailbox));
             }
             None => {}
@@ -159,6 +185,7 @@ impl Mailboxes {
     pub(crate) fn account_removed(&mut self, account: AccountId) {
         self.all.retain(|(owner, ..), _| *owner != account);
         self.searches.remove(&account);
+        self.found.remove(&account);
         self.first_search = None;
     }
 
@@ -171,35 +198,75 @@ impl Mailboxes {
 
     /// Volunteers near an account's place were found. False if that was not asked here.
     pub(crate) fn volunteers_found(&mut self, op: Op, places: &[Place], cx: &mut Context<'_>) -> bool {
-        let Some((account, search)) = self.searches.iter_mut().find(|(_, search)| search.op == Some(op)) else { return false };
+        let searched = self.searches.iter().find(|(_, search)| search.op == Some(op)).map(|(account, _)| *account);
+        let Some(account) = searched else { return false };
+        // Letters go to volunteers only where none of the relays could be reached.
+        let relayed = !self.lacks_relays(&[account]);
+        let Some(search) = self.searches.get_mut(&account) else { return false };
         search.op = None;
         // A node that has just started does not know its whole neighbourhood yet.
         let soon = SEARCH_SOON_MS.saturating_mul(1 << (2 * search.rounds).min(20));
         search.rounds = search.rounds.saturating_add(1);
-        search.wait(cx.config.volunteer_collect_ms.min(soon), cx);
+        let every = if relayed { cx.config.volunteer_seldom_ms } else { cx.config.volunteer_collect_ms.min(soon) };
+        search.wait(every, cx);
         (self.first_due, self.first_search) = (None, None);
-        let account = *account;
+        let early = search.rounds < REMEMBERED_ROUNDS && !relayed;
         let found = |key: &Key| places.iter().any(|place| (place.peer, place.queue) == (key.1, key.2));
-        self.all.retain(|key, mailbox| !mailbox.volunteer || key.0 != account || found(key));
+        self.all.retain(|key, mailbox| !mailbox.volunteer || key.0 != account || found(key) || mailbox.remembered && early);
         for place in places {
-            let key = (account, place.peer, place.queue);
-            let room = self.all.len() < VOLUNTEERED_MAX;
-            let relay =
-                UsedRelay { account, peer: place.peer, addresses: place.addresses.clone(), queue: place.queue, granted: true };
-            match self.all.get_mut(&key) {
-                Some(known) if known.volunteer && known.asking.is_none() => {
-                    (known.todo, known.due) = (vec![OwnerAsk::Collect], cx.now.mono);
+            self.ask_volunteer(account, place, false, cx.now.mono);
+        }
+        self.remember(account, places, cx);
+        true
+    }
+
+    /// A volunteer that was found is asked what is there: now, or before the start (`remembered`).
+    fn ask_volunteer(&mut self, account: AccountId, place: &Place, remembered: bool, due: Mono) {
+        let key = (account, place.peer, place.queue);
+        let room = self.all.len() < VOLUNTEERED_MAX;
+        match self.all.get_mut(&key) {
+            Some(known) if known.volunteer && known.remembered => {
+                // It was asked a moment ago, or is being dialled. It may have come up since it could not be reached.
+                known.remembered = remembered;
+                if known.due == NEVER {
+                    known.due = due;
                 }
-                None if room => {
-                    let todo = vec![OwnerAsk::Collect];
-                    let mailbox =
-                        Mailbox { relay, todo, asking: None, due: cx.now.mono, failures: 0, leaving: false, volunteer: true };
-                    self.all.insert(key, Box::new(mailbox));
-                }
-                _ => {}
+            }
+            Some(known) if known.volunteer && known.asking.is_none() => (known.todo, known.due) = (vec![OwnerAsk::Collect], due),
+            None if room => {
+                let Place { peer, queue, ref addresses, .. } = *place;
+                let relay = UsedRelay { account, peer, addresses: addresses.clone(), queue, granted: true };
+                let todo = vec![OwnerAsk::Collect];
+                let mailbox =
+                    Mailbox { relay, todo, asking: None, due, failures: 0, leaving: false, volunteer: true, remembered };
+                self.all.insert(key, Box::new(mailbox));
+            }
+            _ => {}
+        }
+    }
+
+    /// Keeps who was found for the next start. Volunteers come and go: those found before stay while there is room, so that little is written.
+    fn remember(&mut self, account: AccountId, places: &[Place], cx: &mut Context<'_>) {
+        let mut peers: Vec<PeerId> = Vec::with_capacity(REMEMBERED_MAX);
+        for place in places {
+            if peers.len() < REMEMBERED_NOW && !peers.contains(&place.peer) {
+                peers.push(place.peer);
             }
         }
-        true
+        if peers.is_empty() {
+            return;
+        }
+        let known = self.found.entry(account).or_default();
+        for peer in known.iter() {
+            if peers.len() < REMEMBERED_MAX && !peers.contains(peer) {
+                peers.push(*peer);
+            }
+        }
+        let same = peers.len() == known.len() && peers.iter().all(|peer| known.contains(peer));
+        known.clone_from(&peers);
+        if !same {
+            cx.commit(vec![Write::Volunteers { account, peers }], Vec::new());
+        }
     }
 
     /// Looks for volunteers where it is time.
@@ -329,11 +396,11 @@ impl Mailboxes {
     }
 
     fn earliest(&self) -> Mono {
-        self.all.values().map(|mailbox| mailbox.due).min().unwrap_or(Mono(u64::MAX))
+        self.all.values().map(|mailbox| mailbox.due).min().unwrap_or(NEVER)
     }
 
     fn earliest_search(&self) -> (Mono, Mono) {
-        let earliest = |of: fn(&Search) -> Mono| self.searches.values().map(|search| of(search)).min().unwrap_or(Mono(u64::MAX));
+        let earliest = |of: fn(&Search) -> Mono| self.searches.values().map(|search| of(search)).min().unwrap_or(NEVER);
         (earliest(|search| search.from), earliest(|search| search.due))
     }
 
@@ -341,7 +408,7 @@ impl Mailboxes {
         let mailboxes = self.first_due.unwrap_or_else(|| self.earliest());
         // Without anybody to ask, the first connection is waited for, not the clock.
         let searches = any_up.then(|| self.first_search.unwrap_or_else(|| self.earliest_search()).1);
-        searches.into_iter().chain([mailboxes]).min().filter(|due| *due < Mono(u64::MAX))
+        searches.into_iter().chain([mailboxes]).min().filter(|due| *due < NEVER)
     }
 }
 
@@ -408,6 +475,11 @@ impl Mailbox {
     }
 
     fn put_off(&mut self, cx: &mut Context<'_>) {
+        if self.remembered {
+            // Perhaps it is gone for good: a search or a new network says whether another try is worth it.
+            self.due = NEVER;
+            return;
+        }
         let doubled = cx.config.relay_retry_ms.saturating_mul(1 << self.failures.min(16));
         self.failures = self.failures.saturating_add(1);
         let wait = cx.jittered(doubled.min(cx.config.retry_steady_ms));
@@ -446,5 +518,97 @@ mod tests {
         assert!((SEARCH_SOON_MS..=SEARCH_SOON_MS / 8 * 9).contains(&due), "{due}");
         assert!(searches(&mut mailboxes, SEARCH_SOON_MS / 8 * 7 - 1).is_empty());
         assert_eq!(searches(&mut mailboxes, SEARCH_SOON_MS / 8 * 7).len(), 1);
+    }
+
+    #[test]
+    fn who_has_a_relay_looks_for_volunteers_every_few_hours_only() {
+        let (mut mailboxes, mut connections) = (Mailboxes::default(), Connections::default());
+        let address = Address::from_key(ed25519_dalek::SigningKey::from_bytes(&[1; 32]).verifying_key().to_bytes()).unwrap();
+        mailboxes.account_added(&OwnAccount { account: AccountId(1), address, queue: QueueName([0; 16]) });
+        let relay = |granted| UsedRelay {
+            account: AccountId(1),
+            peer: PeerId([3; 32]),
+            addresses: Vec::new(),
+            queue: QueueName([3; 16]),
+            granted,
+        };
+        connections.peer_up(PeerId([2; 32]));
+        let mut mono = 0;
+        for (granted, least, most) in [(false, SEARCH_SOON_MS / 8 * 7, SEARCH_SOON_MS / 8 * 9), (true, 12_600_000, 16_200_000)] {
+            // What is asked of the relay is not asked for here.
+            mailboxes.used(relay(granted), NEVER);
+            let (_, effects) = with_context(mono, |cx| mailboxes.pump(&mut connections, cx));
+            let [Effect::Volunteers { op, .. }] = effects[..] else { panic!("one search: {effects:?}") };
+            with_context(mono, |cx| assert!(mailboxes.volunteers_found(op, &[], cx)));
+            let wait = mailboxes.deadline(true).unwrap().0 - mono;
+            assert!((least..=most).contains(&wait), "{wait} ms where a relay has agreed: {granted}");
+            mono += wait;
+        }
+    }
+
+    fn volunteer(number: u8) -> Place {
+        let (peer, queue) = (PeerId([number; 32]), QueueName([number; 16]));
+        Place { peer, queue, kind: crate::event::PlaceKind::Volunteer, addresses: Vec::new() }
+    }
+
+    fn dialled(mailboxes: &mut Mailboxes, connections: &mut Connections, mono: u64) -> Vec<(Op, PeerId)> {
+        let (_, effects) = with_context(mono, |cx| {
+            mailboxes.pump(connections, cx);
+            connections.pump(cx);
+        });
+        let dial = |effect: &Effect| match effect {
+            Effect::Connect { op, peer, .. } => Some((*op, *peer)),
+            _ => None,
+        };
+        effects.iter().filter_map(dial).collect()
+    }
+
+    #[test]
+    fn who_was_remembered_is_dialled_at_once_and_in_vain_only_once() {
+        let volunteers = [1, 2].map(|number| (AccountId(1), volunteer(number))).to_vec();
+        let (mut mailboxes, mut connections) = (Mailboxes::restore(Vec::new(), volunteers), Connections::default());
+        mailboxes.wake_all(Mono(0));
+        let first = dialled(&mut mailboxes, &mut connections, 0);
+        assert_eq!(first.iter().map(|(_, peer)| *peer).collect::<Vec<_>>(), [PeerId([1; 32]), PeerId([2; 32])]);
+        for (op, peer) in first {
+            with_context(200, |cx| assert!(connections.failed(op, peer, cx)));
+            with_context(200, |cx| mailboxes.unreachable(peer, cx));
+        }
+        assert_eq!(mailboxes.deadline(false), None, "it wakes nobody");
+        let hour = 3_600_000;
+        assert_eq!(dialled(&mut mailboxes, &mut connections, hour), []);
+        // Another network, another try.
+        mailboxes.wake_all(Mono(hour));
+        assert_eq!(dialled(&mut mailboxes, &mut connections, hour).len(), 2);
+    }
+
+    #[test]
+    fn so_many_volunteers_are_remembered_and_no_more_the_last_ones_first() {
+        let address = Address::from_key(ed25519_dalek::SigningKey::from_bytes(&[1; 32]).verifying_key().to_bytes()).unwrap();
+        let mut mailboxes = Mailboxes::default();
+        let mut connections = Connections::default();
+        mailboxes.account_added(&OwnAccount { account: AccountId(1), address, queue: QueueName([0; 16]) });
+        connections.peer_up(PeerId([200; 32]));
+        let hour = 3_600_000;
+        let mut last = Vec::new();
+        for round in 0..5_u8 {
+            let mono = 2 * hour * u64::from(round);
+            let (_, effects) = with_context(mono, |cx| mailboxes.pump(&mut connections, cx));
+            let op = effects.iter().find_map(|effect| match effect {
+                Effect::Volunteers { op, .. } => Some(*op),
+                _ => None,
+            });
+            let places: Vec<Place> = (0..20).map(|number| volunteer(1 + 20 * round + number)).collect();
+            let (_, effects) = with_context(mono, |cx| assert!(mailboxes.volunteers_found(op.unwrap(), &places, cx)));
+            let [Effect::Commit { writes, .. }] = &effects[..] else { panic!("one commit: {effects:?}") };
+            let [Write::Volunteers { peers, .. }] = &writes[..] else { panic!("one write: {writes:?}") };
+            let now: Vec<PeerId> = places.iter().take(REMEMBERED_NOW).map(|place| place.peer).collect();
+            assert_eq!(&peers[..REMEMBERED_NOW], &now[..]);
+            assert_eq!(&peers[REMEMBERED_NOW..], &last[..], "and those before");
+            assert!(peers.len() <= REMEMBERED_MAX);
+            last = now;
+        }
+        mailboxes.account_removed(AccountId(1));
+        assert!(mailboxes.all.is_empty() && mailboxes.found.is_empty());
     }
 }

@@ -5,13 +5,14 @@
 //! ```
 //!
 //! Nothing is kept that no mailbox is charged for; a mailbox that is full or slow blocks no other. *Stored* is said after the commit and never before.
-//! A copy that was collected stays for a day: whoever collected it may have a disk that lies. The time that things are kept for is counted by a clock of
-//! its own, which only this machine moves, since the wall's may lie.
+//! A copy that was collected stays for a day: whoever collected it may have a disk that lies. Where many are collected, those that were first go earlier.
+//! The time that things are kept for is counted by a clock of its own, which only this machine moves, since the wall's may lie.
 
 mod asked;
 mod keep;
 mod pass;
 mod push;
+mod spent;
 
 pub(crate) use keep::Deposit;
 
@@ -24,6 +25,7 @@ use super::Config;
 use super::age::{self, Aging};
 use super::connections::Connections;
 use super::context::Context;
+use spent::Spent;
 
 /// Mailboxes that a node hosts at most.
 pub(crate) const QUEUES_MAX: usize = 1024;
@@ -154,6 +156,8 @@ pub(crate) struct Relay {
     rates: BTreeMap<PeerId, Rate>,
     bytes: u64,
     volunteered: u64,
+    /// What was collected and is not being forgotten yet.
+    spent: Spent,
     aging: Aging,
     base: u64,
     persist_at: Mono,
@@ -163,6 +167,8 @@ pub(crate) struct Relay {
     full_until: Mono,
     /// The first rest that is over, if a push waits for that only.
     rest_until: Option<Mono>,
+    /// Something that can be pushed may have changed since that was looked at.
+    stirred: bool,
 }
 
 impl Relay {
@@ -193,6 +199,7 @@ impl Relay {
             rates: BTreeMap::new(),
             bytes: 0,
             volunteered: 0,
+            spent: Spent::default(),
             aging: Aging::new(now, (passed > 0).then_some(at), config.grace_ms),
             base: passed.saturating_add(off),
             persist_at: Mono(now.mono.0.saturating_add(config.persist_first_ms)),
@@ -200,6 +207,7 @@ impl Relay {
             reach_at: Mono(now.mono.0.saturating_add(config.grace_ms)),
             full_until: Mono(0),
             rest_until: None,
+            stirred: true,
         };
         for rules in hosted {
             relay.host(rules);
@@ -259,6 +267,7 @@ impl Relay {
 
     /// Counts a letter as kept.
     fn keep(&mut self, held: HeldEnvelope) {
+        self.stirred = true;
         self.bytes = self.bytes.saturating_add(held.size);
         if matches!(held.kind, HeldKind::Volunteer(_)) {
             self.volunteered = self.volunteered.saturating_add(held.size);
@@ -293,6 +302,7 @@ impl Relay {
             }
         }
         self.settle(&held.queue);
+        self.spent.add(&held);
         let kept = Kept { held, offered: None, rest: Mono(0), acking: false, forgetting: false, passed: BTreeSet::new() };
         self.kept.insert(kept.held.envelope, Box::new(kept));
     }
@@ -300,11 +310,13 @@ impl Relay {
     /// Counts a letter as gone.
     fn lose(&mut self, envelope: &EnvelopeId) {
         let Some(kept) = self.kept.remove(envelope) else { return };
+        self.stirred = true;
         let Kept { held, .. } = *kept;
         self.bytes = self.bytes.saturating_sub(held.size);
         if matches!(held.kind, HeldKind::Volunteer(_)) {
             self.volunteered = self.volunteered.saturating_sub(held.size);
         }
+        self.spent.remove(&held);
         self.carried(&held);
         if let Some(queue) = self.queues.get_mut(&held.queue) {
             queue.bytes = queue.bytes.saturating_sub(held.size);
@@ -325,6 +337,7 @@ impl Relay {
 
     /// What waits in a mailbox, or whether its owner is there, has changed.
     fn settle(&mut self, name: &QueueName) {
+        self.stirred = true;
         let owner = self.queues.get(name).filter(|queue| !queue.waiting.is_empty()).and_then(|queue| queue.owner);
         match owner {
             Some(owner) => self.ready.insert(*name, owner),
@@ -346,7 +359,9 @@ impl Relay {
     pub(crate) fn peer_up(&mut self, peer: PeerId) {
         // Only who is another relay of a mailbox may lack something of it.
         self.pass_due |= self.queues.values().any(|queue| queue.is_sibling(&peer));
-        for envelope in self.onward.get(&peer).into_iter().flat_map(|onward| &onward.envelopes) {
+        let Some(onward) = self.onward.get(&peer) else { return };
+        self.stirred = true;
+        for envelope in &onward.envelopes {
             if let Some(kept) = self.kept.get_mut(envelope) {
                 kept.rest = Mono(0);
             }
@@ -366,7 +381,9 @@ impl Relay {
             // What waits for it may be passed on again.
             self.pass_due = true;
         }
+        let ready = self.ready.len();
         self.ready.retain(|_, owner| owner != peer);
+        self.stirred |= self.ready.len() < ready || self.onward.contains_key(peer);
         self.watchers.retain(|_, watcher| watcher != peer);
         self.incoming.retain(|_, incoming| incoming.peer != *peer || incoming.writing);
         self.unpass(peer);
@@ -402,6 +419,7 @@ impl Relay {
             let more = self.sweep(cx);
             self.sweep_at = cx.after(if more { SWEEP_AGAIN_MS } else { SWEEP_MS });
         }
+        self.trim(cx);
         if self.reach_at <= cx.now.mono {
             self.pass_due = true;
             let onward = self.reach_out(connections, cx);
@@ -419,8 +437,12 @@ impl Relay {
     }
 
     pub(crate) fn deadline(&self) -> Option<Mono> {
-        let incoming = self.incoming.values().filter(|incoming| !incoming.writing).map(|incoming| incoming.until);
         let kept = (!self.kept.is_empty()).then_some(self.persist_at.min(self.sweep_at).min(self.reach_at));
-        incoming.chain(kept).chain(self.rest_until).min()
+        let due = kept.into_iter().chain(self.rest_until).min();
+        if self.incoming.is_empty() {
+            return due;
+        }
+        let incoming = self.incoming.values().filter(|incoming| !incoming.writing).map(|incoming| incoming.until);
+        incoming.chain(due).min()
     }
 }

@@ -96,3 +96,32 @@ fn marks_out_of_order_are_no_request() {
         assert!(Request::Marks { week: 1, part: 0, marks: ByteBuf::from(marks) }.encode().is_err());
     }
 }
+
+#[test]
+fn the_weeks_of_volunteers_cover_what_they_keep_and_clocks_that_differ() {
+    use crate::blinding::{WEEK_MS, week_start};
+    const HOUR: i64 = 3_600_000;
+    let begin = week_start(3000).0;
+    let weeks = |wall: i64| volunteer_weeks(Wall(wall)).collect::<Vec<_>>();
+    assert_eq!(weeks(begin + 84 * HOUR), [3000, 2999, 2998]);
+    assert_eq!(weeks(begin + HOUR), [3000, 2999, 2998, 2997]);
+    assert_eq!(weeks(begin + WEEK_MS - HOUR), [3000, 2999, 2998, 3001]);
+    for hour in 0..168 {
+        let now = begin + hour * HOUR;
+        let weeks = weeks(now);
+        assert!(weeks.len() <= VOLUNTEER_WEEKS_MAX && weeks[0] == 3000);
+        for ago in 0..=14 * 24 {
+            for wrong in [-36, 0, 36] {
+                // As the sender's clock, which is wrong by that much, said when the letter was left.
+                let left = now - ago * HOUR + wrong * HOUR;
+                assert!(
+                    weeks.contains(&week_of(Wall(left))),
+                    "{hour} hours into the week, left {ago} hours ago, {wrong} hours wrong"
+                );
+            }
+        }
+    }
+    for wall in [i64::MIN, 0, i64::MAX] {
+        assert!((1..=VOLUNTEER_WEEKS_MAX).contains(&weeks(wall).len()));
+    }
+}

@@ -1,10 +1,19 @@
 //! What a node of the small world makes durable, checked against the promises at the moment at which they could break.
 
-use kith_protocol::event::{CommitProblem, EntryKind, Event, Fate, Write};
-use kith_protocol::ids::{EntryId, MailId};
+use kith_protocol::delivery::REMEMBERED_MAX;
+use kith_protocol::event::{CommitProblem, EntryKind, Event, Fate, Place, PlaceKind, Write};
+use kith_protocol::ids::{AccountId, EntryId, MailId, PeerId, QueueName};
 use rand::RngExt;
 
-use crate::world::{ACCOUNT, World, address};
+use crate::world::{ACCOUNT, Disk, World, address};
+
+impl Disk {
+    /// The volunteers that were found last, with the queue at each.
+    pub(super) fn remembered(&self, queue: impl Fn(PeerId) -> QueueName) -> Vec<(AccountId, Place)> {
+        let place = |peer: PeerId| Place { peer, queue: queue(peer), kind: PlaceKind::Volunteer, addresses: Vec::new() };
+        self.volunteers.iter().map(|peer| (ACCOUNT, place(*peer))).collect()
+    }
+}
 
 impl World {
     pub(super) fn commit(&mut self, node: usize) {
@@ -65,6 +74,16 @@ impl World {
                 }
                 Write::HostingClock { passed_ms, at } => self.nodes[node].disk.hosting_clock = (*passed_ms, *at),
                 Write::Deposited { .. } => {}
+                Write::Volunteers { account, peers } => {
+                    let known = &mut self.nodes[node].disk.volunteers;
+                    assert!(*account == ACCOUNT && peers.len() <= REMEMBERED_MAX, "too many volunteers, seed {}", self.seed);
+                    assert!(
+                        known.len() != peers.len() || !peers.iter().all(|peer| known.contains(peer)),
+                        "nothing new is written"
+                    );
+                    known.clone_from(peers);
+                    self.nodes[node].searches_written += 1;
+                }
                 Write::Granted { peer, .. } => {
                     self.nodes[node].disk.granted.insert(*peer);
                 }

@@ -2,10 +2,12 @@
 
 mod directory;
 mod disk;
+mod grace;
 mod liars;
 mod lifetime;
 mod receipts;
 mod receiving;
 mod relays;
 mod schedules;
+mod volunteers;
 mod world;

@@ -412,6 +412,33 @@ fn a_letter_that_only_laptops_keep_goes_to_ones_own_relays_too() {
     world.check_all_delivered();
 }
 
+/// Four of Bob's relays have it, and none of them is on when he is.
+#[test]
+fn what_as_many_laptops_keep_as_should_goes_to_ones_own_relays_all_the_same() {
+    let mut world = World::new(8, 9);
+    (world.relays[ANNA], world.relays[BOB]) = (vec![6, 7], vec![2, 3, 4, 5]);
+    world.introduce();
+    [BOB, 2, 3, 4, 5, 6, 7].into_iter().for_each(|node| world.boot(node));
+    world.boot(ANNA);
+    world.run(5 * MINUTE);
+    [BOB, 7].into_iter().for_each(|node| world.crash(node));
+    let entry = world.submit(ANNA, BOB);
+    world.run(5 * MINUTE);
+    let kinds = |world: &World, kind| world.copies(ANNA, entry).iter().filter(|(_, copy)| *copy == kind).count();
+    assert_eq!((kinds(&world, PlaceKind::Relay), kinds(&world, PlaceKind::Carrier)), (4, 1), "hers that is there");
+    [2, 3, 4, 5, 6].into_iter().for_each(|node| world.crash(node));
+    world.boot(7);
+    world.run(2 * HOUR);
+    assert_eq!((kinds(&world, PlaceKind::Relay), kinds(&world, PlaceKind::Carrier)), (4, 2), "the other one when it comes");
+    world.crash(ANNA);
+    world.boot(BOB);
+    world.run(HOUR);
+    assert!(world.is_filed(&world.mails[0]), "from her relay to him");
+    [ANNA, 2, 3, 4, 5, 6].into_iter().for_each(|node| world.boot(node));
+    world.run(HOUR);
+    world.check_all_delivered();
+}
+
 /// Volunteers stand in no card: nobody is connected to them before, and their coming up is what a letter waits for.
 #[test]
 fn volunteers_that_nobody_knows_are_connected_to_and_keep_mail() {

@@ -86,6 +86,8 @@ pub(crate) struct Disk {
     pub(super) hosting_clock: (u64, Wall),
     pub(super) granted: BTreeSet<PeerId>,
     pub(super) seen: Vec<EnvelopeId>,
+    /// Volunteers that were found last.
+    pub(crate) volunteers: Vec<PeerId>,
     next_entry: u64,
 }
 
@@ -108,6 +110,7 @@ pub(crate) struct Node {
     pub(crate) offers: u32,
     pub(crate) lookups: u32,
     pub(crate) connects: u32,
+    pub(crate) searches_written: u32,
     pub(crate) dropped: Vec<PeerId>,
     /// Says *stored* and keeps nothing.
     pub(crate) liar: bool,
@@ -189,6 +192,7 @@ impl World {
             offers: 0,
             lookups: 0,
             connects: 0,
+            searches_written: 0,
             dropped: Vec::new(),
             liar: false,
             met: BTreeMap::new(),
@@ -332,6 +336,7 @@ impl World {
                     granted: n.disk.granted.contains(&peer(*relay)),
                 })
                 .collect(),
+            volunteers: n.disk.remembered(|peer| relay_queue(node, usize::from(peer.0[0]) - 1)),
             seen: n.disk.seen.clone(),
             accepted: Vec::new(),
             requests: Vec::new(),

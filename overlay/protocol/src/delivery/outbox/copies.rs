@@ -198,7 +198,7 @@ impl Outbox {
         let (id, peer) = (*id, *peer);
         self.works.remove(&op);
         let Some(item) = self.items.get_mut(&id) else { return };
-        let age = item.age(&self.aging);
+        let (age, at_home) = (item.age(&self.aging), item.copies(PlaceKind::Home) > 0);
         let Some(copy) = item.progress.copies.iter_mut().find(|copy| copy.peer == peer) else { return };
         let left_ms = age.saturating_sub(copy.at_age_ms);
         match outcome {
@@ -213,8 +213,8 @@ impl Outbox {
                 self.plan_audit(id, cx);
             }
             AuditOutcome::Broken => item.audit_at = cx.after(ABSENT_MS),
-            // It may have been collected a day ago and more, which nobody says of a receipt.
-            AuditOutcome::Missing if item.kind != EntryKind::Mail && left_ms >= cx.config.grace_copy_ms => {
+            // It may have been collected a day ago and more, which nobody says of a receipt; or their own node has it meanwhile.
+            AuditOutcome::Missing if item.kind != EntryKind::Mail && (left_ms >= cx.config.grace_copy_ms || at_home) => {
                 return self.end(id, Fate::HandedOver, cx);
             }
             AuditOutcome::Missing if !item.missing => {
@@ -222,8 +222,10 @@ impl Outbox {
                 item.audit_at = cx.after(DOUBT_MS);
             }
             AuditOutcome::Missing | AuditOutcome::Wrong => {
-                // What was left within a day is there even if it was collected: a relay that has it not has broken its word.
-                if left_ms < cx.config.grace_copy_ms {
+                // A mail that was left within a day is there even if it was collected, or else its receipt is here: a relay that has it not has broken its
+                // word. A letter that nobody confirms may have been collected, and have made room soon after.
+                let sure_ms = if item.kind == EntryKind::Mail { cx.config.grace_copy_ms } else { cx.config.grace_copy_least_ms };
+                if left_ms < sure_ms {
                     self.strike(peer, cx);
                 }
                 self.lost(id, peer, cx, road);

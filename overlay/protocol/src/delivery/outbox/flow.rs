@@ -96,7 +96,8 @@ impl Outbox {
             !item.progress.only && (sealed.card.0 < generation || old || again)
         });
         if item.is_handed() && !must_seal {
-            if !item.is_spread(cx.config) && item.retry_at == Mono(u64::MAX) {
+            let more = !item.is_spread(cx.config) || item.wants_carrier(cx.config);
+            if more && item.retry_at == Mono(u64::MAX) {
                 self.offer(id, cx, road);
             }
             return;
@@ -248,7 +249,7 @@ impl Outbox {
 
     /// One offer for every peer in turn, as long as there is room.
     fn pump_offers(&mut self, cx: &mut Context<'_>, road: &mut Road<'_>) {
-        loop {
+        while !self.to_offer.is_empty() {
             let room = cx.config.offers_max.saturating_sub(self.offering.values().sum());
             let offering = &self.offering;
             let free = |peer: &PeerId| offering.get(peer).is_none_or(|count| *count < cx.config.offers_per_peer);

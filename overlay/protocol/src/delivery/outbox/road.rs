@@ -56,7 +56,7 @@ fn are_neighbours(one: &Place, other: &Place) -> bool {
 
 impl Item {
     /// Relays of our own may carry it: nobody keeps it who is always on.
-    fn wants_carrier(&self, config: &Config) -> bool {
+    pub(super) fn wants_carrier(&self, config: &Config) -> bool {
         let steady = self.progress.copies.iter().any(|copy| !copy.seldom);
         self.kind == EntryKind::Mail && !steady && self.copies(PlaceKind::Carrier) < config.carriers
     }
@@ -364,9 +364,12 @@ impl Outbox {
         if item.is_spread(cx.config) && item.kind != EntryKind::Mail && item.is_audited() {
             return self.end(id, Fate::HandedOver, cx);
         }
-        if item.is_spread(cx.config) {
+        let spread = item.is_spread(cx.config);
+        if spread {
             item.retry_at = Mono(u64::MAX);
-        } else {
+        }
+        // Relays of our own may meet the recipient's at hours when none of those that have it is on.
+        if !spread || item.wants_carrier(cx.config) {
             self.offer(id, cx, road);
         }
         self.flush(id, cx);

@@ -254,6 +254,7 @@ impl Relay {
     pub(crate) fn durable(&mut self, batch: BatchId) -> bool {
         self.full_until = crate::event::Mono(0);
         let Some(done) = self.batches.remove(&batch) else { return false };
+        self.stirred = true;
         match done {
             Batch::Hold(token) => {
                 if let Some(incoming) = self.incoming.remove(&token) {
@@ -278,6 +279,7 @@ impl Relay {
     /// A commit of this machine's failed. False if it was not one.
     pub(crate) fn commit_failed(&mut self, batch: BatchId, cx: &mut Context<'_>) -> bool {
         let Some(failed) = self.batches.remove(&batch) else { return false };
+        self.stirred = true;
         match failed {
             Batch::Hold(token) => {
                 self.full_until = cx.after(u64::from(FULL_S) * 1000);
@@ -295,8 +297,10 @@ impl Relay {
                 for envelope in envelopes {
                     if let Some(kept) = self.kept.get_mut(&envelope) {
                         kept.forgetting = false;
+                        self.spent.add(&kept.held);
                     }
                 }
+                self.spent.put_off(cx.after(u64::from(FULL_S) * 1000));
             }
             Batch::Host(..) | Batch::Unhost(_) => {}
         }
@@ -311,12 +315,22 @@ impl Relay {
                 && !kept.forgetting
             {
                 kept.forgetting = true;
+                self.spent.remove(&kept.held);
                 going.push(envelope);
             }
         }
         if !going.is_empty() {
+            self.stirred = true;
             let batch = cx.commit(vec![Write::Forget(going.clone())], Vec::new());
             self.batches.insert(batch, Batch::Forget(going));
+        }
+    }
+
+    /// Where more was collected than stays for a day, what was collected first goes now.
+    pub(super) fn trim(&mut self, cx: &mut Context<'_>) {
+        let gone = self.spent.excess(self.clock(), cx);
+        if !gone.is_empty() {
+            self.forget(gone, cx);
         }
     }
 

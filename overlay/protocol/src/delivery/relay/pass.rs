@@ -116,6 +116,7 @@ impl Relay {
     /// The answer of another relay. False if it was not one.
     pub(super) fn passed(&mut self, op: Op, outcome: OfferOutcome, cx: &mut Context<'_>) -> bool {
         let Some((envelope, peer, queue)) = self.passing.remove(&op) else { return false };
+        self.stirred = true;
         // Others may wait for their turn.
         self.pass_due |= self.pass_more;
         let rest = match outcome {

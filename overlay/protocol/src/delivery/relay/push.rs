@@ -1,4 +1,4 @@
-//! From what is kept to its owner: pushed as soon as the owner is there, and gone a day after the owner has it.
+//! From what is kept to its owner: pushed as soon as the owner is there, and gone a day after the owner has it at the latest.
 
 use std::collections::BTreeSet;
 
@@ -25,6 +25,7 @@ impl Relay {
     /// The owner of a queue has proven itself: what waits goes out; what it had collected before it was started anew is shown once more.
     pub(super) fn collect(&mut self, name: &QueueName, peer: PeerId) {
         let Some(queue) = self.queues.get_mut(name) else { return };
+        self.stirred = true;
         let anew = queue.last != Some(peer);
         (queue.owner, queue.last) = (Some(peer), Some(peer));
         for kept in self.kept.values_mut().filter(|kept| kept.held.queue == *name) {
@@ -36,9 +37,14 @@ impl Relay {
         self.settle(name);
     }
 
-    /// Starts what there is room for: mailboxes take turns.
+    /// Starts what there is room for: mailboxes take turns. Most events are about nothing of that, and look at nothing.
     pub(crate) fn pump(&mut self, connections: &Connections, cx: &mut Context<'_>) {
-        self.rest_until = None;
+        let rested = self.rest_until.is_some_and(|until| until <= cx.now.mono);
+        let worth_it = self.stirred || rested || self.pass_due && Self::is_passing_by(cx);
+        if !worth_it {
+            return;
+        }
+        (self.stirred, self.rest_until) = (false, None);
         let ready: Vec<(QueueName, PeerId)> = self.ready.iter().map(|(name, owner)| (*name, *owner)).collect();
         for (name, peer) in ready {
             self.pump_queue(name, peer, cx);
@@ -162,6 +168,7 @@ impl Relay {
     /// Forgets an offer; gives back what it was about.
     pub(super) fn unpush(&mut self, op: Op) -> Option<(EnvelopeId, PeerId)> {
         let (envelope, peer) = self.offers.remove(&op)?;
+        self.stirred = true;
         if let Some(count) = self.pushing.get_mut(&peer) {
             *count -= 1;
             if *count == 0 {
@@ -211,6 +218,7 @@ impl Relay {
     /// The owner has it: that is written down.
     pub(super) fn is_collected(&mut self, envelope: EnvelopeId, clock: u64, cx: &mut Context<'_>) {
         let Some(kept) = self.kept.get_mut(&envelope) else { return };
+        self.stirred = true;
         kept.acking = true;
         let batch = cx.commit(vec![Write::Acked { envelope, at_ms: clock }], Vec::new());
         self.batches.insert(batch, Batch::Acked(envelope));
@@ -222,6 +230,9 @@ impl Relay {
         let Some(kept) = self.kept.get_mut(envelope) else { return };
         kept.acking = false;
         kept.held.acked_ms = Some(clock);
+        if !kept.forgetting {
+            self.spent.add(&kept.held);
+        }
         let (name, place) = (kept.held.queue, (kept.held.since_ms, *envelope));
         let stranger = match kept.held.kind {
             HeldKind::Stranger(effort) => Some(effort),

@@ -1,0 +1,59 @@
+//! Volunteers that were found are remembered: who comes back for seconds has what they keep.
+
+use crate::world::{DAY, HOUR, MINUTE, SECOND, World, peer};
+
+const ANNA: usize = 0;
+const BOB: usize = 1;
+
+/// Two people who know each other and nobody else, and four volunteers whom nobody knows.
+fn with_volunteers(seed: u64) -> World {
+    let mut world = World::new(7, seed);
+    world.volunteers = vec![3, 4, 5, 6];
+    world.introduce();
+    for node in 0..7 {
+        let known = |address: &_| node < 2 && (0..2).any(|other| *address == crate::world::address(other));
+        world.nodes[node].disk.cards.retain(|address, _| known(address));
+    }
+    (world.config.volunteer_bytes, world.config.volunteer_effort) = (1 << 20, 0);
+    (0..7).for_each(|node| world.boot(node));
+    world.run(MINUTE);
+    world
+}
+
+#[test]
+fn who_comes_back_has_what_volunteers_keep_before_a_search_can_find_them() {
+    for seed in 0..20 {
+        let mut world = with_volunteers(seed);
+        world.crash(BOB);
+        let entry = world.submit(ANNA, BOB);
+        world.run(MINUTE);
+        assert_eq!(world.copies(ANNA, entry).len(), 3, "seed {seed}");
+        world.crash(ANNA);
+        world.run(8 * DAY);
+        // The directory finds nobody, as it does in the first seconds, and nobody else is there.
+        world.volunteers.clear();
+        world.boot(BOB);
+        world.run(2 * SECOND);
+        assert!(world.is_filed(&world.mails[0]), "seed {seed}");
+    }
+}
+
+#[test]
+fn volunteers_are_written_down_when_others_are_found_and_at_no_other_time() {
+    let mut world = with_volunteers(1);
+    let written = |world: &World| world.nodes[BOB].searches_written;
+    assert_eq!(written(&world), 1);
+    world.run(6 * HOUR);
+    world.volunteers.reverse();
+    world.run(6 * HOUR);
+    world.crash(BOB);
+    world.boot(BOB);
+    world.volunteers.pop();
+    world.run(6 * HOUR);
+    assert_eq!(written(&world), 1, "the same ones in another order, after a start, and without one that is off");
+    world.volunteers.push(2);
+    world.run(3 * HOUR);
+    assert_eq!(written(&world), 2);
+    assert_eq!(world.nodes[BOB].disk.volunteers.len(), 5);
+    assert!(world.nodes[BOB].disk.volunteers.contains(&peer(2)));
+}
