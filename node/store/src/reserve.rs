@@ -41,7 +41,7 @@ pub(crate) fn is_needed(disk: &Disk) -> bool {
 pub(crate) fn set_aside(disk: &Disk) {
     if let Err(error) = try_to_set_aside(disk) {
         tracing::debug!(%error, "no space could be set aside");
-        give_up(disk);
+        let _ = give_up(disk);
     }
 }
 
@@ -62,11 +62,15 @@ fn try_to_set_aside(disk: &Disk) -> io::Result<()> {
     file.allocate(wanted)
 }
 
-/// Gives it up.
-pub(crate) fn give_up(disk: &Disk) {
+/// Gives it up. True where that has made room: there was something, and it could be removed.
+pub(crate) fn give_up(disk: &Disk) -> bool {
     match disk.remove(RESERVE) {
         Ok(()) => tracing::warn!("the disk is full: space that was set aside is used to keep the mail readable"),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => tracing::debug!(%error, "what was set aside could not be given up"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return false,
+        Err(error) => {
+            tracing::warn!(%error, "what was set aside on a disk that is full could not be given up");
+            return false;
+        }
     }
+    true
 }

@@ -21,7 +21,7 @@ use crate::reserve;
 use crate::schema::{self, meta};
 use crate::secret::Keyring;
 pub use crate::writer::Transaction;
-use crate::writer::{self, Jobs};
+use crate::writer::{self, InStep, Jobs};
 
 /// How to open a store.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ pub struct Store {
     handle: Arc<Handle>,
 }
 
-/// Owns the writer thread: when the last clone goes, the store closes.
+/// Owns the writer and its thread: when the last clone goes, the store closes.
 struct Handle {
     core: Arc<Core>,
     jobs: Mutex<Option<Jobs>>,
@@ -140,11 +140,20 @@ impl Store {
     /// # Errors
     /// [`OpenError`]; its text says what to do.
     pub fn open_on(disk: Disk, options: Options) -> Result<Self, OpenError> {
-        let lock = lock(&disk)?;
-        if !disk.exists(schema::DATABASE).map_err(|error| of_io(&disk, &error))? {
-            create(&disk, options.cache_bytes, schema::DATABASE).map_err(|error| of_store(&disk, error))?;
-        }
+        let lock = lock_and_create(&disk, options.cache_bytes)?;
         Self::open_file(disk, options, lock, schema::DATABASE)
+    }
+
+    /// [`Store::open_on`] without a thread: a write and all that follows it are done by whoever asks, before the call returns. What happens on the disk
+    /// is then the same in every run, as a simulation needs it; nothing is gathered into one commit, and nothing written because time has passed.
+    ///
+    /// # Errors
+    /// [`OpenError`]; its text says what to do.
+    pub fn open_in_step(disk: Disk, options: Options) -> Result<Self, OpenError> {
+        let lock = lock_and_create(&disk, options.cache_bytes)?;
+        let core = Arc::new(Core::open(disk, options, lock, schema::DATABASE)?);
+        let jobs = Jobs::Asker(Arc::new(InStep::new(Arc::clone(&core))));
+        Ok(Self { handle: Arc::new(Handle { core, jobs: Mutex::new(Some(jobs)), thread: Mutex::new(None) }) })
     }
 
     /// Opens a database file of the home that there is, under a lock that is held.
@@ -223,8 +232,12 @@ impl std::fmt::Debug for Store {
 
 impl Handle {
     fn close(&self) {
-        // Without a sender the writer finishes what is queued and ends.
-        drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
+        // Without a sender the writer's thread finishes what is queued and ends.
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match jobs {
+            Some(Jobs::Asker(in_step)) => in_step.end(),
+            jobs => drop(jobs),
+        }
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread
             && thread.join().is_err()
@@ -400,7 +413,7 @@ impl Opened {
                 Err(_) => {}
             }
         }
-        reserve::give_up(disk);
+        let _ = reserve::give_up(disk);
         // In memory at least, where even that is not enough.
         open(journal, true).or_else(|_| open(journal, false))
     }
@@ -437,6 +450,15 @@ impl Opened {
         let format = table.get(meta::FORMAT)?.ok_or_else(|| StoreError::damaged("the format number is missing"))?;
         Ok(format.value())
     }
+}
+
+/// Locks the home, and makes the database where there is none.
+fn lock_and_create(disk: &Disk, cache_bytes: usize) -> Result<Lock, OpenError> {
+    let lock = lock(disk)?;
+    if !disk.exists(schema::DATABASE).map_err(|error| of_io(disk, &error))? {
+        create(disk, cache_bytes, schema::DATABASE).map_err(|error| of_store(disk, error))?;
+    }
+    Ok(lock)
 }
 
 /// Takes the lock of a home, making the home where there is none.

@@ -11,8 +11,8 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use redb::{Durability, Key, ReadableTable, TableDefinition, Value, WriteTransaction};
@@ -129,8 +129,59 @@ impl<T: Send, F: FnMut(&mut Transaction<'_>) -> Result<T, StoreError> + Send> Jo
     }
 }
 
-/// Where jobs wait.
-pub(crate) type Jobs = SyncSender<Box<dyn Job>>;
+/// Who does the jobs.
+#[derive(Clone)]
+pub(crate) enum Jobs {
+    /// A thread, where they wait.
+    Thread(SyncSender<Box<dyn Job>>),
+    /// Whoever asks, before going on: nothing happens beside what else they do.
+    Asker(Arc<InStep>),
+}
+
+/// Jobs done one after the other by those who ask for them.
+pub(crate) struct InStep {
+    core: Arc<Core>,
+    turn: Mutex<()>,
+}
+
+impl InStep {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        reserve::set_aside(&core.disk);
+        Self { core, turn: Mutex::new(()) }
+    }
+
+    fn run(&self, job: Box<dyn Job>) {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        commit_group(&self.core, VecDeque::from([job]));
+    }
+
+    /// Nothing more is asked.
+    pub(crate) fn end(&self) {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        finish(&self.core);
+    }
+}
+
+impl Jobs {
+    /// Hands a job over and goes on as soon as there is a place for it. False if nobody does jobs any more.
+    fn send(&self, job: Box<dyn Job>) -> bool {
+        match self {
+            Self::Thread(jobs) => jobs.send(job).is_ok(),
+            Self::Asker(in_step) => {
+                in_step.run(job);
+                true
+            }
+        }
+    }
+
+    /// The same, where there is a place at once; false if there is none.
+    fn send_if_idle(&self, job: Box<dyn Job>) -> bool {
+        match self {
+            Self::Thread(jobs) => jobs.try_send(job).is_ok(),
+            Self::Asker(_) => self.send(job),
+        }
+    }
+}
 
 /// Hands work to the writer and waits until it is durable.
 pub(crate) fn submit<T: Send + 'static>(
@@ -139,14 +190,16 @@ pub(crate) fn submit<T: Send + 'static>(
 ) -> Result<T, StoreError> {
     let (reply, answer) = sync_channel(1);
     let gone = || StoreError::Broken("the writer has ended".to_owned());
-    jobs.send(Box::new(Work { work, result: None, reply })).map_err(|_| gone())?;
+    if !jobs.send(Box::new(Work { work, result: None, reply })) {
+        return Err(gone());
+    }
     answer.recv().map_err(|_| gone())?
 }
 
 /// Hands work to the writer and goes on. Where all places are taken it is dropped: nobody was promised anything.
 pub(crate) fn submit_later(jobs: &Jobs, work: impl FnMut(&mut Transaction<'_>) -> Result<(), StoreError> + Send + 'static) {
     let (reply, _) = sync_channel(1);
-    if jobs.try_send(Box::new(Work { work, result: None, reply })).is_err() {
+    if !jobs.send_if_idle(Box::new(Work { work, result: None, reply })) {
         tracing::debug!("the writer has no time for what need not be written");
     }
 }
@@ -155,7 +208,7 @@ pub(crate) fn submit_later(jobs: &Jobs, work: impl FnMut(&mut Transaction<'_>) -
 pub(crate) fn start(core: Arc<Core>) -> io::Result<(Jobs, JoinHandle<()>)> {
     let (sender, receiver) = sync_channel(WAITING_JOBS_MAX);
     let thread = std::thread::Builder::new().name("kith-store".to_owned()).spawn(move || serve(&core, &receiver))?;
-    Ok((sender, thread))
+    Ok((Jobs::Thread(sender), thread))
 }
 
 fn serve(core: &Core, jobs: &Receiver<Box<dyn Job>>) {
@@ -178,6 +231,11 @@ fn serve(core: &Core, jobs: &Receiver<Box<dyn Job>>) {
         }
         commit_group(core, group);
     }
+    finish(core);
+}
+
+/// What is left to do before the database is closed.
+fn finish(core: &Core) {
     if core.journal().holds() {
         take_in(core);
     }
@@ -260,7 +318,7 @@ fn commit_group(core: &Core, mut group: VecDeque<Box<dyn Job>>) {
                 failed = Some(error);
             }
             // Once with what was set aside: mail is removed on a full disk too.
-            Err(Abort::All(StoreError::DiskFull)) if reserve::is_set_aside(&core.disk) => reserve::give_up(&core.disk),
+            Err(Abort::All(StoreError::DiskFull)) if reserve::give_up(&core.disk) => {}
             Err(Abort::All(error)) => {
                 for job in group.drain(..) {
                     job.answer(Err(error.clone()));

@@ -200,3 +200,18 @@ fn full_disk_refuses_mail_and_still_reads_and_removes() {
     file(&store, inbox, LARGE).unwrap();
     check(&store);
 }
+
+/// A disk on which not even a removal succeeds: whoever asks is told so, and nothing is tried for ever.
+#[test]
+fn what_was_set_aside_and_cannot_be_given_up_is_no_reason_to_try_again() {
+    let (disk, inbox) = prepared();
+    disk.set_capacity(Some(64 << 20));
+    let store = open(&disk);
+    store.write(|_| Ok(())).unwrap();
+    disk.set_fault(Some(Fault { after: 0, kind: FaultKind::NoSpace, times: u64::MAX }));
+    assert_eq!(store.remove(ALICE, inbox, vec![(Uid(1), Uid(4))]), Err(StoreError::DiskFull));
+    assert_eq!(disk.contents("reserve").unwrap().len(), 4 << 20);
+    disk.set_fault(None);
+    assert_eq!(store.remove(ALICE, inbox, vec![(Uid(1), Uid(4))]).unwrap().len(), 4);
+    check(&store);
+}

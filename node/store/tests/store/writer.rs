@@ -8,9 +8,9 @@ use kith_protocol::event::Progress;
 use kith_store::disk::{Crash, Fault, FaultKind, SimulatedDisk};
 use kith_store::feed::Topic;
 use kith_store::folder::{Uid, Use};
-use kith_store::{OpenError, Store, StoreError};
+use kith_store::{Disk, OpenError, Store, StoreError};
 
-use crate::common::{ALICE, check, filing_of, open, open_disk, submission_of};
+use crate::common::{ALICE, check, filing_of, open, open_disk, options, submission_of};
 
 fn store() -> (SimulatedDisk, Store) {
     let disk = SimulatedDisk::new();
@@ -268,5 +268,27 @@ fn readers_and_writers_at_once_see_whole_commits() {
         }
     });
     assert_eq!(store.folder(ALICE, inbox).unwrap().unwrap().messages, 4 * 20 * 2);
+    check(&store);
+}
+
+/// What a simulation relies on: nothing goes on beside it.
+#[test]
+fn a_store_in_step_has_done_all_when_a_write_returns() {
+    let disk = SimulatedDisk::new();
+    let store = Store::open_in_step(Disk::Simulated(disk.clone()), options()).unwrap();
+    let inbox = store.create_folder(ALICE, "INBOX", Some(Use::Inbox)).unwrap().id;
+    let files = || disk.paths().into_iter().filter(|path| path.starts_with("blobs/")).count();
+    for number in 0..20_u8 {
+        let filed = store.file(ALICE, inbox, vec![filing_of(&store, &[number; 70_000])]).unwrap();
+        assert_eq!(files(), 1);
+        store.remove(ALICE, inbox, vec![(filed[0].uid, filed[0].uid)]).unwrap();
+        assert_eq!(files(), 0, "what nobody mentions any more is removed by then");
+    }
+    check(&store);
+    store.close();
+    assert!(matches!(store.write(|_| Ok(())), Err(StoreError::Broken(_))));
+    // What the journal held is in the database.
+    let store = Store::open_in_step(Disk::Simulated(disk.crash(Crash::Lost, &mut |_| 0)), options()).unwrap();
+    assert_eq!(store.folder(ALICE, inbox).unwrap().unwrap().uid_next, Uid(21));
     check(&store);
 }
