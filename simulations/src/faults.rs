@@ -34,6 +34,8 @@ const CONTACT_MS: u64 = 2 * 60 * 1000;
 const ROOM_MS: u64 = 15 * 60 * 1000;
 /// The same where relays or disks lied: until they have been asked to show what they keep, and what they lack is sent again.
 const AUDITED_MS: u64 = 30 * HOUR;
+/// So many things happen in a run at most, a hundred times as many as in most: more is a machine that never comes to rest.
+const HAPPENINGS_MAX: u64 = 20_000_000;
 /// And so long until all receipts are there.
 const SETTLED_MS: u64 = 3 * HOUR;
 
@@ -71,10 +73,15 @@ impl Plan {
             return Verdict { breaches: vec![Breach::new(0, 0, Kind::Unsound, "a store cannot be made")], ..Verdict::default() };
         };
         world.tale = told.then(Vec::new);
+        world.left = HAPPENINGS_MAX;
         world.run(self.healed_ms + self.patience());
         self.all_arrived(&world, &breaches);
         world.run(self.end_ms());
         self.all_settled(&mut world, &breaches);
+        if world.left == 0 {
+            let what = format!("{HAPPENINGS_MAX} things have happened, and there is no end of it");
+            breaches.borrow_mut().push(Breach::new(world.now(), 0, Kind::Restless, what));
+        }
         let tale = world.tale.take().unwrap_or_default();
         let line = |(at, node, what): (u64, u32, String)| format!("{:>10.3} s  node {node}  {what}", at as f64 / 1000.0);
         let accepted = || world.mails().iter().filter(|mail| mail.accepted);

@@ -107,6 +107,8 @@ struct Node {
     core_stream: Stream,
     network: Stream,
     boot: u32,
+    /// How often in a row its store could not be opened.
+    unopened: u16,
     /// It says that it stores, and does not.
     liar: bool,
     /// It keeps letters for anybody.
@@ -236,6 +238,8 @@ pub struct World {
     pub(crate) tale: Option<Tale>,
     /// A fault of the program, to see that it is found: what a commit promises is said before it is durable.
     pub(crate) hasty: bool,
+    /// So many things may happen still: a world that never comes to rest at some moment is noticed.
+    pub(crate) left: u64,
 }
 
 fn places(of: u32, relays: &[u32]) -> Arc<[Place]> {
@@ -268,6 +272,7 @@ impl World {
         let node = |(number, (relays, home))| Node {
             core: None,
             boot: 0,
+            unopened: 0,
             booted_at: 0,
             down_until: 0,
             next_tick: NEVER,
@@ -323,6 +328,7 @@ impl World {
             watch: None,
             tale: None,
             hasty: false,
+            left: u64::MAX,
         };
         world.host_all();
         world
@@ -480,7 +486,8 @@ impl World {
             agenda.sort_by_key(|mail| self.mails[*mail as usize].at);
             (self.agenda, self.written) = (agenda, self.mails.partition_point(|mail| mail.at < self.now));
         }
-        loop {
+        while self.left > 0 {
+            self.left -= 1;
             let mail = self.agenda.get(self.written).copied();
             let due = mail.map_or(u64::MAX, |mail| self.mails[mail as usize].at);
             if let Some((at, what)) = self.calendar.take(until.min(due)) {

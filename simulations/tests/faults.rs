@@ -28,6 +28,14 @@ fn a_seed_twice_is_the_same_run() {
     }
 }
 
+/// Swarms too, whatever else the machine does meanwhile: these have disks that are nearly full.
+#[test]
+fn a_swarm_twice_is_the_same_swarm() {
+    let [one, other] = [(); 2].map(|()| swarm(170, 15, false, &|_| true).0);
+    assert!(one.events > 100_000, "{one:?}");
+    assert_eq!(one, other);
+}
+
 /// A program that says what it has not done yet is found out, and the plan that shows it is one that a person can read.
 #[test]
 fn a_promise_before_the_commit_is_found_and_made_small() {

@@ -119,7 +119,7 @@ impl StoreHome {
     /// A home with an account of this address, whose relays have agreed.
     pub(super) fn new(address: Address, granted: &[u32], lying: bool) -> Result<Self, StoreError> {
         let disk = SimulatedDisk::new();
-        let store = Store::open_on(Disk::Simulated(disk.clone()), options())
+        let store = Store::open_in_step(Disk::Simulated(disk.clone()), options())
             .map_err(|error| StoreError::Broken(error.to_string()))?;
         let password = password()?;
         let account = store.write(move |transaction| transaction.add_account("somebody", address, &password))?.id;
@@ -374,7 +374,7 @@ impl Home for StoreHome {
         if let Some(store) = self.store.take() {
             store.close();
         }
-        let store = Store::open_on(Disk::Simulated(self.disk.clone()), options()).map_err(|_| CommitProblem::Broken)?;
+        let store = Store::open_in_step(Disk::Simulated(self.disk.clone()), options()).map_err(|_| CommitProblem::Broken)?;
         let read = || {
             let (passed_ms, at) = store.hosting_clock()?;
             Ok(Kept {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::{Breach, Plan, Verdict};
 
 /// What came of many seeds.
-#[derive(Clone, Debug, Default, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
 pub struct Swarm {
     /// Seeds that were run.
     pub seeds: u64,

@@ -36,6 +36,8 @@ pub enum Kind {
     Early,
     /// P11: a mail does not arrive although everything is well.
     Stuck,
+    /// A machine goes on for ever at one moment.
+    Restless,
 }
 
 /// A promise that was broken.

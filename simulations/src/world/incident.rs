@@ -91,6 +91,9 @@ impl World {
                 self.tell_tale(node, || format!("its disk: {ailment:?}"));
                 let n = &mut self.nodes[node as usize];
                 n.home.ail(ailment, &mut |bound| n.network.below(bound));
+                if ailment == Ailment::None {
+                    self.mended(node);
+                }
             }
             Incident::Roused(node) => self.handle(node, kith_protocol::event::Event::NetworkChanged),
             Incident::Lying(node, lies) => self.nodes[node as usize].liar = lies,

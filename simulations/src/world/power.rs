@@ -11,6 +11,8 @@ use crate::names;
 
 /// A machine whose store has become unusable is started anew after so long, in ms.
 const MENDED_MS: u64 = 20_000;
+/// The same where it cannot be opened, time after time: twice as long each time, so long at most.
+const OPENED_MS: u64 = 10 * 60 * 1000;
 
 /// Until a node that starts has met another one in the directory, in ms, and how many it tries.
 const MEETS_MS: u64 = 1000;
@@ -24,7 +26,10 @@ impl World {
         let wall = self.time_of_boot(node);
         let Ok(kept) = self.nodes[node as usize].home.kept(wall) else {
             self.tell_tale(node, || "cannot open its store".to_owned());
-            return self.down(node, MENDED_MS);
+            let n = &mut self.nodes[node as usize];
+            let wait = OPENED_MS.min(MENDED_MS << n.unopened.min(16));
+            n.unopened = n.unopened.saturating_add(1);
+            return self.down(node, wait);
         };
         if let Some(watch) = &mut self.watch {
             watch.facts(self.now, node, &kept.facts, &self.mails);
@@ -42,6 +47,7 @@ impl World {
         let accepted = of_node.map(|(_, of)| (ACCOUNT, self.address(*of))).collect();
         let n = &mut self.nodes[node as usize];
         n.boot += 1;
+        n.unopened = 0;
         (n.booted_at, n.next_tick, n.due) = (self.now, super::NEVER, super::NEVER);
         n.met.clear();
         let relay = |relay: &u32| UsedRelay {
@@ -146,6 +152,13 @@ impl World {
         let until = self.now + for_ms.max(1);
         self.nodes[node as usize].down_until = until;
         self.calendar.put(until, Happening::Up(node));
+    }
+
+    /// Its disk is mended: whoever has waited for that starts it.
+    pub(super) fn mended(&mut self, node: u32) {
+        if !self.is_on(node) && self.nodes[node as usize].unopened > 0 {
+            self.down(node, 1);
+        }
     }
 
     /// Its connections end: the others see that.
