@@ -3,7 +3,8 @@
 use crate::clients::{Imap, Lines, base64, body, by_pop3, header, inbox, mail, send};
 use crate::names::Names;
 use crate::node::{Node, befriend, eventually};
-use crate::postfix::{Postfix, free_port};
+use crate::ports::free_port;
+use crate::postfix::Postfix;
 use crate::relays::{holds, relay};
 
 /// Who may send from this machine, and what becomes of what others claim.

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::names::Names;
 use crate::node::{Node, eventually};
 use crate::pebble::{Manner, Pebble};
-use crate::postfix::free_port;
+use crate::ports::free_port;
 
 const NAMES: &[(&str, &str)] =
     &[("mail.near.test", "A 127.0.0.1"), ("mta-sts.near.test", "A 127.0.0.1"), ("autoconfig.near.test", "A 127.0.0.1")];

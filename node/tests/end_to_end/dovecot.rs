@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::node::eventually;
-use crate::postfix::free_port;
+use crate::ports::free_port;
 use crate::programs::installed;
 
 /// Nobody, who keeps the mailbox.

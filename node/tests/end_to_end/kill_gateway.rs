@@ -11,7 +11,8 @@ use crate::clients::{Lines, by_pop3, header, mail, send_in, submission};
 use crate::legacy::{text, three_with};
 use crate::names::Names;
 use crate::node::{Node, befriend, eventually};
-use crate::postfix::{Postfix, free_port};
+use crate::ports::free_port;
+use crate::postfix::Postfix;
 
 /// The most mails that are under way to one provider at once, each on a connection of its own.
 const UNDER_WAY_MAX: usize = 4;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::clients::{Imap, Lines, body, by_pop3, header, inbox, mail, send, submission};
 use crate::names::Names;
 use crate::node::{Node, befriend, eventually};
-use crate::postfix::{Postfix, free_port};
+use crate::ports::free_port;
+use crate::postfix::Postfix;
 
 /// What `kith.toml` says of a gateway by that Postfix, for anna.
 fn by_provider(port: u16) -> String {

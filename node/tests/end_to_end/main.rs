@@ -22,6 +22,7 @@ mod legacy;
 mod names;
 mod node;
 mod pebble;
+mod ports;
 mod postfix;
 mod programs;
 mod providers;

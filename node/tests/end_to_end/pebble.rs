@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 use crate::node::eventually;
-use crate::postfix::free_port;
+use crate::ports::free_port;
 use crate::programs::installed;
 
 /// How it is to behave.

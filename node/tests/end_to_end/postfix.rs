@@ -1,7 +1,7 @@
 //! The other world: a real Postfix in a folder of its own, on private ports, with mailboxes in `far.test`.
 
+use crate::ports::free_port;
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -12,11 +12,6 @@ use crate::programs::installed;
 
 /// Who owns the mailboxes; Postfix wants nobody below 100.
 const KEEPER: u32 = 5_000;
-
-/// A port that nobody listens on at the moment.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 /// A running Postfix, stopped when dropped. Takes mail for carol and dave at `far.test`, and relays for this machine.
 pub(crate) struct Postfix {

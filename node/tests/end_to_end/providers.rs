@@ -9,7 +9,8 @@ use rand::RngExt as _;
 use crate::clients::{Imap, body, header, inbox, mail, send};
 use crate::dovecot::{Dovecot, Tokens};
 use crate::node::{Node, eventually};
-use crate::postfix::{Postfix, free_port};
+use crate::ports::free_port;
+use crate::postfix::Postfix;
 
 /// The provider, and what says which tokens are good. `None`, with a word, where one of its programs is not there.
 fn provider(more: &str) -> Option<(Dovecot, Postfix, Tokens)> {
