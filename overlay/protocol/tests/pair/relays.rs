@@ -1,6 +1,6 @@
 //! People who are never online at the same time: what relays, volunteers and one's own relay make of it.
 
-use kith_protocol::event::{CardInfo, Counter, Event, Fate, PlaceKind};
+use kith_protocol::event::{CardInfo, Counter, Event, Fate, HeldKind, OpenProblem, PlaceKind};
 
 use crate::world::{DAY, HOUR, MINUTE, SECOND, World, peer};
 
@@ -506,6 +506,28 @@ fn ones_own_relay_carries_on_what_nobody_else_takes() {
     world.boot(ANNA);
     world.run(HOUR);
     world.check_all_delivered();
+}
+
+/// What her relay has carried on stays there for a day, and is sealed for Bob: Anna, who starts anew meanwhile, could make nothing of it.
+#[test]
+fn what_ones_own_relay_has_carried_on_is_not_shown_to_oneself() {
+    let mut world = World::new(3, 12);
+    world.relays[ANNA] = vec![2];
+    world.introduce();
+    world.boot(2);
+    world.boot(ANNA);
+    world.run(MINUTE);
+    world.submit(ANNA, BOB);
+    world.run(MINUTE);
+    world.crash(ANNA);
+    world.boot(BOB);
+    world.run(10 * MINUTE);
+    assert!(world.is_filed(&world.mails[0]));
+    world.crash(BOB);
+    world.boot(ANNA);
+    world.run(HOUR);
+    assert_eq!(world.nodes[ANNA].counters.get(&Counter::Dropped(OpenProblem::NotForUs)), None);
+    assert!(world.nodes[2].disk.held.values().any(|held| matches!(held.kind, HeldKind::Onward(_))), "it is there");
 }
 
 /// The relay that carries his mail is nobody whom Bob knows but by Anna's card, and dials him seldom by then.

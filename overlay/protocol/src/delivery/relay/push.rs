@@ -30,7 +30,9 @@ impl Relay {
         (queue.owner, queue.last) = (Some(peer), Some(peer));
         for kept in self.kept.values_mut().filter(|kept| kept.held.queue == *name) {
             kept.rest = Mono(0);
-            if anew && kept.held.acked_ms.is_some() && !kept.forgetting {
+            // What was carried on is nobody's but the recipient's.
+            let onward = matches!(kept.held.kind, HeldKind::Onward(_));
+            if anew && kept.held.acked_ms.is_some() && !kept.forgetting && !onward {
                 queue.waiting.insert((kept.held.since_ms, kept.held.envelope));
             }
         }
