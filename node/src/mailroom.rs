@@ -453,13 +453,18 @@ impl Room {
     }
 
     /// The best card among what the directory gave, kept before the core hears of it.
-    fn found(&self, op: Op, values: &[Vec<u8>]) -> Option<CardInfo> {
+    fn found(&mut self, op: Op, values: &[Vec<u8>]) -> Option<CardInfo> {
         let address = self.lookups.lock().unwrap_or_else(PoisonError::into_inner).remove(&op)?;
         let now = self.clock.now();
         let card = identity::best_card(&address, values, now.wall)?;
         let info = identity::card_info(&card);
         match self.store.write(move |transaction| transaction.put_card(&card)) {
-            Ok(true) => info,
+            Ok(true) => {
+                if self.runs_a_relay(&address) {
+                    self.sync_relays();
+                }
+                info
+            }
             // The one that is known is as good or better.
             Ok(false) => self.store.card(&address).ok().flatten().and_then(|known| identity::card_info(&known)),
             Err(error) => {

@@ -60,6 +60,12 @@ fn hints(store: &Store, address: &Address, node: &PeerId) -> Vec<String> {
     place.map(|place| place.addresses.clone()).unwrap_or_default()
 }
 
+/// Where a relay in use is to be found by now: who runs it may have moved since offering it, or may not have known then where it is.
+pub fn whereabouts(store: &Store, relay: &Relay) -> Vec<String> {
+    let newest = relay.address.map(|address| hints(store, &address, &relay.peer)).unwrap_or_default();
+    if newest.is_empty() { relay.addresses.clone() } else { newest }
+}
+
 /// What a contact calls itself here.
 fn label(store: &Store, account: AccountId, address: &Address) -> String {
     let contact = store.contact_by_address(account, address).ok().flatten();

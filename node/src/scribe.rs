@@ -142,9 +142,9 @@ enum Step {
 }
 
 impl Step {
-    /// It changes which relays accounts use.
+    /// It may change which relays accounts use, or where those are to be found.
     fn changes_relays(&self) -> bool {
-        matches!(self, Self::Granted(..) | Self::Relaying(_))
+        matches!(self, Self::Granted(..) | Self::Relaying(_) | Self::Card(_))
     }
 }
 
@@ -228,7 +228,7 @@ impl Desk {
         }
     }
 
-    /// Writes all of it; true if it changes which relays are used.
+    /// Writes all of it; true if it may change which relays are used, or where they are.
     fn write(&self, commits: &[Commit]) -> Result<bool, StoreError> {
         let now = self.clock.now();
         let mut steps = Vec::new();

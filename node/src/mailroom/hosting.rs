@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use kith_network::Source;
+use kith_protocol::address::Address;
 use kith_protocol::blinding::week_of;
 use kith_protocol::card::Strangers;
 use kith_protocol::event::{AuditOutcome, Event, OwnerAsk, Place, PlaceKind, UsedRelay};
@@ -19,6 +20,7 @@ use serde_bytes::ByteBuf;
 
 use super::Room;
 use crate::engine::Answered;
+use crate::relaying;
 
 /// Names the publication of others' records: none of the core's questions has this number.
 const KEPT_RECORDS: Op = Op(u64::MAX);
@@ -211,7 +213,12 @@ impl Room {
         self.refresh_cards();
     }
 
-    /// The relays in use, with the account's queue at each.
+    /// Whether this card may say where a relay in use is to be found.
+    pub(super) fn runs_a_relay(&self, address: &Address) -> bool {
+        self.store.relays().is_ok_and(|relays| relays.iter().any(|relay| relay.address.as_ref() == Some(address)))
+    }
+
+    /// The relays in use, with the account's queue at each, and where they are to be found by now.
     pub(super) fn used_relays(&mut self) -> Result<Vec<UsedRelay>, StoreError> {
         let mut used = Vec::new();
         for relay in self.store.relays()? {
@@ -220,7 +227,7 @@ impl Room {
             used.push(UsedRelay {
                 account: relay.account,
                 peer: relay.peer,
-                addresses: relay.addresses,
+                addresses: relaying::whereabouts(&self.store, &relay),
                 queue,
                 granted: relay.granted.is_some(),
             });

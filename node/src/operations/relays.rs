@@ -229,6 +229,7 @@ pub(super) fn list(context: &Context, account: Option<&str>) -> Result<Value, Re
                 "node": hex::encode(relay.peer.as_bytes()),
                 "granted": relay.granted.map(|grant| grant.bytes),
                 "connected": connected.contains(&relay.peer),
+                "addresses": relaying::whereabouts(&context.store, &relay),
             }));
         }
         for talk in context.store.talks(account.id)? {

@@ -188,3 +188,38 @@ fn a_contacts_relay_carries_mail_to_somebody_who_has_none() {
     anna.start();
     eventually("Anna has the receipt", || (anna.waiting() == 0).then_some(()));
 }
+
+/// Who runs the relay has moved since. Anna hears of it with the next letter, and Bob with hers.
+#[test]
+fn a_relay_that_has_moved_is_found_where_it_is_now() {
+    let mut carol = Node::started(&["carol"]);
+    let mut anna = Node::with_accounts(&["anna"]);
+    anna.knows(&carol);
+    anna.start();
+    befriend(&anna, "anna", &carol, "carol");
+    relay(&anna, &carol, "anna", "carol");
+    carol.stop();
+    carol.knows(&anna);
+    carol.start();
+    says_hello(&carol, "carol", &anna, "anna");
+    let now = carol.addresses();
+    eventually("Anna knows where her relay is now", || {
+        let list = anna.json(&["relay", "list"]);
+        let known = list["used"][0]["addresses"].as_array().unwrap().clone();
+        now.iter().all(|address| known.iter().any(|known| known == address)).then_some(())
+    });
+    let mut bob = Node::with_accounts(&["bob"]);
+    bob.knows(&anna);
+    bob.start();
+    befriend(&anna, "anna", &bob, "bob");
+    says_hello(&anna, "anna", &bob, "bob");
+    bob.stop();
+    send(&anna, "anna", &["bob@kith.alt"], &mail("anna", "by way of Carol", b"!\r\n"));
+    eventually("her relay carries it", || {
+        let entries = anna.json(&["queue", "list"]);
+        (entries["entries"][0]["copies"][0]["at"] == "your relay").then_some(())
+    });
+    anna.stop();
+    bob.start();
+    assert_eq!(header(&inbox(&bob, "bob", 2)[1], "Subject"), "by way of Carol");
+}
