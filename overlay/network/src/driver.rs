@@ -216,7 +216,7 @@ impl Driver {
                 }
                 self.peers.opened(
                     peer_id,
-                    Connection { id: connection_id, address, dialed, greeted: false, quic, relayed, open: Open::new() },
+                    Connection { id: connection_id, address, dialed, greeted: None, quic, relayed, open: Open::new() },
                 );
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {

@@ -21,13 +21,24 @@ pub(crate) struct Connection {
     pub(crate) address: Multiaddr,
     /// Made by us.
     pub(crate) dialed: bool,
-    /// The peer said Hello on it.
-    pub(crate) greeted: bool,
+    /// The peer said Hello on it, and this is the nonce it has for us in this run of its process.
+    pub(crate) greeted: Option<[u8; 32]>,
     pub(crate) quic: bool,
     /// Through another node.
     pub(crate) relayed: bool,
     /// Dropped with the connection, which ends its streams' tasks.
     pub(crate) open: Open,
+}
+
+/// What a greeting tells.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Greeting {
+    /// The peer is up from now on.
+    Up,
+    /// It was up already.
+    Known,
+    /// Its process runs anew. These connections are to the one before, which is gone and could not say so: after a power cut nobody does.
+    Anew(Vec<ConnectionId>),
 }
 
 /// All connections.
@@ -44,16 +55,19 @@ impl Peers {
         self.connections.entry(peer).or_default().push(connection);
     }
 
-    /// The peer greeted. True when that makes it a peer.
-    pub(crate) fn greeted(&mut self, peer: PeerId, id: ConnectionId) -> bool {
-        let was_up = self.is_up(&peer);
-        let Some(connection) =
-            self.connections.get_mut(&peer).and_then(|all| all.iter_mut().find(|connection| connection.id == id))
-        else {
-            return false;
-        };
-        connection.greeted = true;
-        !was_up
+    /// The peer greeted on a connection, with this nonce.
+    pub(crate) fn greeted(&mut self, peer: PeerId, id: ConnectionId, nonce: [u8; 32]) -> Greeting {
+        let all = self.connections.get_mut(&peer).map(Vec::as_mut_slice).unwrap_or_default();
+        let was_up = all.iter().any(|connection| connection.greeted.is_some());
+        let other = |connection: &&Connection| connection.id != id && connection.greeted.is_some_and(|known| known != nonce);
+        let before: Vec<ConnectionId> = all.iter().filter(other).map(|connection| connection.id).collect();
+        let Some(connection) = all.iter_mut().find(|connection| connection.id == id) else { return Greeting::Known };
+        connection.greeted = Some(nonce);
+        match (was_up, before.is_empty()) {
+            (false, _) => Greeting::Up,
+            (true, true) => Greeting::Known,
+            (true, false) => Greeting::Anew(before),
+        }
     }
 
     /// A connection is gone. True when the peer was up and is not any more.
@@ -80,7 +94,7 @@ impl Peers {
     }
 
     pub(crate) fn is_up(&self, peer: &PeerId) -> bool {
-        self.of(peer).iter().any(|connection| connection.greeted)
+        self.of(peer).iter().any(|connection| connection.greeted.is_some())
     }
 
     pub(crate) fn is_connected(&self, peer: &PeerId) -> bool {
@@ -89,7 +103,7 @@ impl Peers {
 
     /// Peers that are up.
     pub(crate) fn up(&self) -> impl Iterator<Item = &PeerId> {
-        self.connections.iter().filter(|(_, all)| all.iter().any(|connection| connection.greeted)).map(|(peer, _)| peer)
+        self.connections.iter().filter(|(_, all)| all.iter().any(|connection| connection.greeted.is_some())).map(|(peer, _)| peer)
     }
 
     /// Everybody with a connection.
@@ -110,7 +124,7 @@ impl Peers {
     /// The connection for an envelope: the newest that greeted, a direct one where there is one; for a large one, over TCP if there is such. What is not
     /// small goes through no other node: `None`.
     pub(crate) fn choose(&self, peer: &PeerId, size: u64) -> Option<ConnectionId> {
-        let greeted = || self.of(peer).iter().rev().filter(|connection| connection.greeted);
+        let greeted = || self.of(peer).iter().rev().filter(|connection| connection.greeted.is_some());
         let direct = || greeted().filter(|connection| !connection.relayed);
         let tcp = if size > BULK_BYTES { direct().find(|connection| !connection.quic) } else { None };
         let any = tcp.or_else(|| direct().next());
@@ -120,7 +134,7 @@ impl Peers {
     /// There is a way through another node, and a direct one that has greeted.
     pub(crate) fn is_doubled(&self, peer: &PeerId) -> bool {
         let all = self.of(peer);
-        all.iter().any(|one| one.relayed) && all.iter().any(|one| !one.relayed && one.greeted)
+        all.iter().any(|one| one.relayed) && all.iter().any(|one| !one.relayed && one.greeted.is_some())
     }
 }
 
@@ -134,7 +148,7 @@ mod tests {
             id: ConnectionId::new_unchecked(id),
             address,
             dialed: true,
-            greeted: false,
+            greeted: None,
             quic,
             relayed: false,
             open: Open::new(),
@@ -150,12 +164,27 @@ mod tests {
             peers.opened(peer, connection(number, false));
         }
         assert!(!peers.is_up(&peer));
-        assert!(peers.greeted(peer, id(1)));
-        assert!(!peers.greeted(peer, id(2)));
+        assert_eq!(peers.greeted(peer, id(1), [1; 32]), Greeting::Up);
+        assert_eq!(peers.greeted(peer, id(2), [1; 32]), Greeting::Known);
         assert!(!peers.closed(peer, id(1)));
         assert!(peers.closed(peer, id(2)));
         assert!(!peers.closed(peer, id(3)));
-        assert!(!peers.greeted(peer, id(3)));
+        assert_eq!(peers.greeted(peer, id(3), [1; 32]), Greeting::Known);
+    }
+
+    #[test]
+    fn who_runs_anew_is_known_by_another_nonce_and_so_are_the_connections_that_lead_nowhere() {
+        let (peer, id) = (PeerId::random(), ConnectionId::new_unchecked);
+        let mut peers = Peers::default();
+        for number in 1..=4 {
+            peers.opened(peer, connection(number, false));
+        }
+        assert_eq!(peers.greeted(peer, id(1), [1; 32]), Greeting::Up);
+        assert_eq!(peers.greeted(peer, id(2), [1; 32]), Greeting::Known);
+        assert_eq!(peers.greeted(peer, id(3), [2; 32]), Greeting::Anew(vec![id(1), id(2)]));
+        assert!(!peers.closed(peer, id(1)) && !peers.closed(peer, id(2)));
+        assert_eq!(peers.greeted(peer, id(4), [2; 32]), Greeting::Known);
+        assert_eq!(peers.greeted(peer, id(4), [3; 32]), Greeting::Anew(vec![id(3)]));
     }
 
     #[test]
@@ -163,14 +192,14 @@ mod tests {
         let (peer, id) = (PeerId::random(), ConnectionId::new_unchecked);
         let mut peers = Peers::default();
         peers.opened(peer, Connection { relayed: true, ..connection(1, false) });
-        peers.greeted(peer, id(1));
+        peers.greeted(peer, id(1), [1; 32]);
         assert_eq!(peers.choose(&peer, 64_000), Some(id(1)));
         assert_eq!(peers.choose(&peer, 70_000), None);
         peers.opened(peer, connection(2, false));
-        peers.greeted(peer, id(2));
+        peers.greeted(peer, id(2), [1; 32]);
         assert!(peers.is_doubled(&peer));
         peers.opened(peer, Connection { relayed: true, ..connection(3, false) });
-        peers.greeted(peer, id(3));
+        peers.greeted(peer, id(3), [1; 32]);
         assert_eq!([1000, 70_000].map(|size| peers.choose(&peer, size)), [Some(id(2)); 2]);
     }
 
@@ -180,7 +209,7 @@ mod tests {
         let mut peers = Peers::default();
         for (number, quic) in [(1, false), (2, true)] {
             peers.opened(peer, connection(number, quic));
-            peers.greeted(peer, ConnectionId::new_unchecked(number));
+            peers.greeted(peer, ConnectionId::new_unchecked(number), [1; 32]);
         }
         assert_eq!(peers.choose(&peer, 1000), Some(ConnectionId::new_unchecked(2)));
         assert_eq!(peers.choose(&peer, 9 << 20), Some(ConnectionId::new_unchecked(1)));

@@ -197,7 +197,7 @@ pub enum Event {
     },
     /// A peer is connected and speaks this protocol. Once, however many connections it has.
     PeerUp(PeerId),
-    /// The last connection of a peer that was up is gone.
+    /// The last connection of a peer that was up is gone, or it runs anew: then [`Event::PeerKnown`] and [`Event::PeerUp`] follow at once.
     PeerDown(PeerId),
     /// No connection came about.
     ConnectFailed {

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::Driver;
 use crate::names;
+use crate::peers::Greeting;
 use crate::service::Event;
 
 /// Peers being connected to at a time.
@@ -160,15 +161,25 @@ impl Driver {
             self.swarm.disconnect_peer_id(peer).ok();
             return;
         };
-        if self.peers.greeted(peer, connection) {
-            self.connecting.attempts.remove(&peer);
-            self.entry.succeeded();
-            self.peers.can(peer, features);
-            self.emit(Event::PeerKnown { peer: name, nonce, features });
-            self.emit(Event::PeerUp(name));
-            self.release_offers(peer, name);
-            self.show();
+        match self.peers.greeted(peer, connection, nonce) {
+            Greeting::Known => return,
+            Greeting::Up => {}
+            Greeting::Anew(before) => {
+                for connection in before {
+                    self.peers.closed(peer, connection);
+                    self.connection_lost(peer, connection);
+                    self.swarm.close_connection(connection);
+                }
+                self.emit(Event::PeerDown(name));
+            }
         }
+        self.connecting.attempts.remove(&peer);
+        self.entry.succeeded();
+        self.peers.can(peer, features);
+        self.emit(Event::PeerKnown { peer: name, nonce, features });
+        self.emit(Event::PeerUp(name));
+        self.release_offers(peer, name);
+        self.show();
     }
 
     /// A connection is gone.

@@ -38,6 +38,30 @@ async fn peer_is_up_once_and_down_once_though_both_sides_dial_both_transports() 
     assert!(a.handle.status().peers.is_empty());
 }
 
+/// As after a power cut: the connection of the process before is still there, for all that can be seen.
+#[tokio::test]
+async fn who_runs_anew_is_down_and_up_again_though_the_connection_before_has_not_ended() {
+    let (mut a, mut b) = pair().await;
+    let mut anew = Node::start(2).await;
+    assert_eq!(anew.peer, b.peer);
+    anew.connect(a.peer, &a.addresses).await;
+    anew.up(a.peer).await;
+    let mut seen = Vec::new();
+    a.wait("the peer anew", |event| {
+        match event {
+            Event::PeerDown(peer) if peer == anew.peer => seen.push("down"),
+            Event::PeerKnown { peer, .. } if peer == anew.peer => seen.push("known"),
+            Event::PeerUp(peer) if peer == anew.peer => seen.push("up"),
+            _ => {}
+        }
+        seen.contains(&"up").then_some(())
+    })
+    .await;
+    assert_eq!(seen, ["down", "known", "up"]);
+    b.down(a.peer).await;
+    assert_eq!(a.handle.status().peers, [anew.peer]);
+}
+
 #[tokio::test]
 async fn connecting_to_nobody_fails() {
     let mut a = Node::start(1).await;
