@@ -106,7 +106,7 @@ pub enum Answered {
         /// `None`: it is not here.
         hash: Option<[u8; 32]>,
     },
-    /// A commit changed which relays are used.
+    /// A commit may have changed which relays are used, or where those are to be found.
     RelaysChanged,
     /// A commit ended; where it is durable these effects may happen now.
     Committed {

@@ -41,6 +41,18 @@ fn says_hello(from: &Node, name: &str, to: &Node, other: &str) {
     eventually("the receipt", || (from.waiting() == 0).then_some(()));
 }
 
+/// Anna writes to Bob while he is away, and goes when her own relay has the mail; then he comes.
+fn carried(anna: &mut Node, bob: &mut Node) {
+    bob.stop();
+    send(anna, "anna", &["bob@kith.alt"], &mail("anna", "by way of Carol", b"!\r\n"));
+    eventually("her relay carries it", || {
+        let entries = anna.json(&["queue", "list"]);
+        (entries["entries"][0]["copies"][0]["at"] == "your relay").then_some(())
+    });
+    anna.stop();
+    bob.start();
+}
+
 /// Whether mail or a receipt waits at a relay for somebody.
 fn keeps_something_for(relay: &Node, owner: &str) -> bool {
     let list = relay.json(&["relay", "list"]);
@@ -172,14 +184,7 @@ fn a_contacts_relay_carries_mail_to_somebody_who_has_none() {
     befriend(&anna, "anna", &bob, "bob");
     // Bob learns of Anna's relay with her first letter.
     says_hello(&anna, "anna", &bob, "bob");
-    bob.stop();
-    send(&anna, "anna", &["bob@kith.alt"], &mail("anna", "by way of Carol", b"!\r\n"));
-    eventually("her relay carries it", || {
-        let entries = anna.json(&["queue", "list"]);
-        (entries["entries"][0]["copies"][0]["at"] == "your relay").then_some(())
-    });
-    anna.stop();
-    bob.start();
+    carried(&mut anna, &mut bob);
     let begun = std::time::Instant::now();
     assert_eq!(header(&inbox(&bob, "bob", 2)[1], "Subject"), "by way of Carol");
     eprintln!("there after {:.1} s", begun.elapsed().as_secs_f64());
@@ -213,13 +218,6 @@ fn a_relay_that_has_moved_is_found_where_it_is_now() {
     bob.start();
     befriend(&anna, "anna", &bob, "bob");
     says_hello(&anna, "anna", &bob, "bob");
-    bob.stop();
-    send(&anna, "anna", &["bob@kith.alt"], &mail("anna", "by way of Carol", b"!\r\n"));
-    eventually("her relay carries it", || {
-        let entries = anna.json(&["queue", "list"]);
-        (entries["entries"][0]["copies"][0]["at"] == "your relay").then_some(())
-    });
-    anna.stop();
-    bob.start();
+    carried(&mut anna, &mut bob);
     assert_eq!(header(&inbox(&bob, "bob", 2)[1], "Subject"), "by way of Carol");
 }

@@ -36,7 +36,7 @@ pub enum Kind {
     Early,
     /// P11: a mail does not arrive although everything is well.
     Stuck,
-    /// A machine goes on for ever at one moment.
+    /// There is no end of what happens: a machine never comes to rest.
     Restless,
 }
 
