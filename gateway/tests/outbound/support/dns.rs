@@ -70,12 +70,7 @@ impl Names {
         all.upsert(Name::from_ascii("test.").unwrap().into(), vec![Arc::new(test)]);
 
         let mut server = Server::new(Zones { parent, all });
-        let (udp, tcp) = loop {
-            let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-            if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()).await {
-                break (udp, tcp);
-            }
-        };
+        let (udp, tcp) = both().await;
         let address = udp.local_addr().unwrap();
         server.register_socket(udp);
         server.register_listener(tcp, Duration::from_secs(5), 65_535);
@@ -122,10 +117,19 @@ impl RequestHandler for Zones {
     }
 }
 
+/// A port for questions of both kinds: one that is free for the first may be taken for the second.
+async fn both() -> (UdpSocket, TcpListener) {
+    loop {
+        let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()).await {
+            return (udp, tcp);
+        }
+    }
+}
+
 /// A server that takes questions and never answers.
 pub(crate) async fn silent() -> SocketAddr {
-    let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let tcp = TcpListener::bind(udp.local_addr().unwrap()).await.unwrap();
+    let (udp, tcp) = both().await;
     let address = udp.local_addr().unwrap();
     tokio::spawn(async move {
         let mut held = Vec::new();
