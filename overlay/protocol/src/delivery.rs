@@ -17,6 +17,7 @@ mod inbox;
 mod mailboxes;
 mod outbox;
 mod relay;
+mod small;
 
 use std::sync::Arc;
 

@@ -4,12 +4,13 @@
 //! Greetings are connections made only so that the other side notices us and sends what it has: paced, so that a town that gets its power back does
 //! not shout all at once.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use crate::event::{Effect, Mono};
 use crate::ids::{Op, PeerId};
 
 use super::context::Context;
+use super::small::{SmallMap, SmallSet};
 
 /// Peers greeted after a start or a change of network.
 pub const GREETINGS_MAX: usize = 1024;
@@ -31,15 +32,15 @@ pub(crate) enum Want {
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Connections {
-    up: BTreeSet<PeerId>,
-    attempts: BTreeMap<PeerId, (Op, Mono)>,
+    up: SmallSet<PeerId>,
+    attempts: SmallMap<PeerId, (Op, Mono)>,
     /// The first moment at which one of `attempts` is late, and how many are then; `None`: the last of those was taken away since it was looked for.
     late_at: Option<(Mono, usize)>,
     queue: VecDeque<(PeerId, Vec<String>)>,
-    queued: BTreeSet<PeerId>,
+    queued: SmallSet<PeerId>,
     greetings: VecDeque<(PeerId, Vec<String>)>,
     next_greeting: Mono,
-    resting: BTreeMap<PeerId, Mono>,
+    resting: SmallMap<PeerId, Mono>,
 }
 
 impl Connections {

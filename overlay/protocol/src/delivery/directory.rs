@@ -3,7 +3,7 @@
 //! One look-up an address at a time; an address is not asked for again at once, found or not. A card is replaced by a newer one only, by
 //! (generation, sequence): nobody can take us back.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::address::Address;
@@ -11,6 +11,7 @@ use crate::event::{CardInfo, Effect, Mono, Place, PlaceKind};
 use crate::ids::{AccountId, Op, PeerId};
 
 use super::context::Context;
+use super::small::{SmallMap, SmallSet};
 
 /// Addresses remembered as looked up.
 const LOOKED_MAX: usize = 4096;
@@ -39,14 +40,14 @@ struct Publication {
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Directory {
-    cards: BTreeMap<Address, Box<CardInfo>>,
+    cards: SmallMap<Address, Box<CardInfo>>,
     /// Whose cards list which node, sorted.
     at_peer: Vec<(PeerId, Address)>,
-    looked: BTreeMap<Address, Mono>,
+    looked: SmallMap<Address, Mono>,
     queue: VecDeque<Address>,
-    lookups: BTreeMap<Address, Option<(Op, Mono)>>,
+    lookups: SmallMap<Address, Option<(Op, Mono)>>,
     running: usize,
-    own: BTreeMap<AccountId, Publication>,
+    own: SmallMap<AccountId, Publication>,
     /// The first moment at which a look-up or a publication is due; `None`: something changed since it was looked for.
     due: Option<Mono>,
 }
@@ -78,7 +79,7 @@ impl Directory {
 
     /// The home node of everybody known and, after those, with `relays` those that their cards list; each once.
     pub(crate) fn doors(&self, relays: bool) -> Vec<Place> {
-        let mut seen = BTreeSet::new();
+        let mut seen = SmallSet::new();
         let homes = self.cards.values().filter_map(|card| card.places.iter().find(|place| place.kind == PlaceKind::Home));
         let listed = self.cards.values().filter(|_| relays).flat_map(|card| card.places.iter());
         homes
@@ -221,7 +222,7 @@ impl Directory {
     pub(crate) fn publish(&mut self, account: AccountId, wait_ms: u64, cx: &Context<'_>) {
         self.due = None;
         let due = cx.after(wait_ms);
-        let publication = self.own.entry(account).or_insert(Publication { due, op: None, again: false, failures: 0 });
+        let publication = self.own.or_insert_with(account, || Publication { due, op: None, again: false, failures: 0 });
         if publication.op.is_some() {
             publication.again = true;
         } else {

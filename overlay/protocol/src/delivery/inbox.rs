@@ -7,7 +7,7 @@
 //! *Have* is said after the commit and never before. An envelope that opens to nothing gets *Have* too: who sent it learns nothing. A mail that
 //! comes again, in the same envelope or sealed anew, is answered with *Have* and, once in a while, with one more receipt.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use crate::address::Address;
 use crate::card::Strangers;
@@ -21,6 +21,7 @@ use crate::limits::ENVELOPE_BYTES_MAX;
 
 use super::context::Context;
 use super::outbox::Outbox;
+use super::small::{SmallMap, SmallSet};
 
 /// Envelopes remembered as dealt with.
 const RECENT_MAX: usize = 4096;
@@ -125,24 +126,24 @@ pub(crate) struct Done {
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Inbox {
-    queues: BTreeMap<QueueName, AccountId>,
-    receptions: BTreeMap<Token, Box<Reception>>,
-    arriving: BTreeSet<EnvelopeId>,
+    queues: SmallMap<QueueName, AccountId>,
+    receptions: SmallMap<Token, Box<Reception>>,
+    arriving: SmallSet<EnvelopeId>,
     /// Offers that are answered when it shows what becomes of another one.
-    patient: BTreeMap<Token, Box<Patient>>,
-    filing: BTreeSet<MailName>,
-    batches: BTreeMap<BatchId, Box<Batch>>,
-    recent: BTreeMap<EnvelopeId, Option<MailName>>,
+    patient: SmallMap<Token, Box<Patient>>,
+    filing: SmallSet<MailName>,
+    batches: SmallMap<BatchId, Box<Batch>>,
+    recent: SmallMap<EnvelopeId, Option<MailName>>,
     recent_order: VecDeque<EnvelopeId>,
     /// Mails filed lately, whichever envelope they came in, and when a receipt was last queued.
-    filed: BTreeMap<MailName, Option<Mono>>,
+    filed: SmallMap<MailName, Option<Mono>>,
     /// Who may write to whom without paying for it.
-    accepted: BTreeSet<(AccountId, Address)>,
+    accepted: SmallSet<(AccountId, Address)>,
     /// Mails of strangers that wait for a person's decision.
-    requests: BTreeMap<AccountId, u32>,
+    requests: SmallMap<AccountId, u32>,
     /// Our disk failed us lately: no bodies until then.
     full_until: Mono,
-    strikes: BTreeMap<PeerId, u32>,
+    strikes: SmallMap<PeerId, u32>,
     halve_at: Mono,
 }
 
@@ -168,7 +169,7 @@ impl Inbox {
         if self.strikes.is_empty() {
             self.halve_at = cx.after(STRIKES_HALVE_MS);
         }
-        let strikes = self.strikes.entry(peer).or_default();
+        let strikes = self.strikes.or_default(peer);
         *strikes += weight;
         if *strikes >= STRIKES_MAX {
             self.strikes.remove(&peer);
@@ -463,12 +464,12 @@ impl Inbox {
                     return self.later(token, LaterReason::Quota, REQUESTS_S, cx);
                 } else {
                     if stranger {
-                        *self.requests.entry(letter.account).or_default() += 1;
+                        *self.requests.or_default(letter.account) += 1;
                     }
                     writes.push(Write::File { token, envelope, receipt, request: stranger });
                 }
                 self.filing.insert(name);
-                self.filed.entry(name).or_insert(receipt.then_some(cx.now.mono));
+                self.filed.or_insert_with(name, || receipt.then_some(cx.now.mono));
                 batch.mail = Some(name);
             }
             LetterKind::Receipt(mails) => {

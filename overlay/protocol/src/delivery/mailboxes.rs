@@ -8,8 +8,6 @@
 //! for anybody near our own place in the directory may have some for us. Who has relays looks for volunteers at the start and every few hours. Those that were found last are kept, and asked at once at the next start: people come
 //! back for seconds, too, and a search takes some of them. A search goes by the places of all weeks in which something may have been left.
 
-use std::collections::BTreeMap;
-
 use crate::address::Address;
 use crate::event::{Effect, Mono, OwnAccount, OwnerAsk, Place, UsedRelay, Write};
 use crate::hosting::{Grant, Reply};
@@ -17,6 +15,7 @@ use crate::ids::{AccountId, Op, PeerId, QueueName};
 
 use super::connections::{Connections, Want};
 use super::context::Context;
+use super::small::SmallMap;
 
 /// Relays that all accounts of a node may use together.
 const RELAYS_MAX: usize = 1024;
@@ -72,10 +71,10 @@ struct Search {
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Mailboxes {
-    all: BTreeMap<Key, Box<Mailbox>>,
-    searches: BTreeMap<AccountId, Box<Search>>,
+    all: SmallMap<Key, Box<Mailbox>>,
+    searches: SmallMap<AccountId, Box<Search>>,
     /// The volunteers found last for each account, as they are on the disk but for their order; the last ones first.
-    found: BTreeMap<AccountId, Vec<PeerId>>,
+    found: SmallMap<AccountId, Vec<PeerId>>,
     /// The first moment at which one of `all` is due; `None`: something changed since it was looked for.
     first_due: Option<Mono>,
     /// The same of `searches`: the first moment at which one may begin, and at which one is due.
@@ -89,7 +88,7 @@ impl Mailboxes {
             this.used(relay, Mono(0));
         }
         for (account, place) in volunteers {
-            let known = this.found.entry(account).or_default();
+            let known = this.found.or_default(account);
             if !known.contains(&place.peer) {
                 if known.len() >= REMEMBERED_MAX {
                     continue;
@@ -256,7 +255,7 @@ impl Mailboxes {
         if peers.is_empty() {
             return;
         }
-        let known = self.found.entry(account).or_default();
+        let known = self.found.or_default(account);
         for peer in known.iter() {
             if peers.len() < REMEMBERED_MAX && !peers.contains(peer) {
                 peers.push(*peer);
@@ -422,7 +421,7 @@ impl Search {
 }
 
 /// The mailboxes at this peer: the names say where they are, so that nothing else is looked at.
-fn at(all: &mut BTreeMap<Key, Box<Mailbox>>, peer: PeerId) -> impl Iterator<Item = &mut Mailbox> {
+fn at(all: &mut SmallMap<Key, Box<Mailbox>>, peer: PeerId) -> impl Iterator<Item = &mut Mailbox> {
     all.iter_mut().filter(move |((_, at, _), _)| *at == peer).map(|(_, mailbox)| &mut **mailbox)
 }
 

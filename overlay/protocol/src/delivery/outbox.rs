@@ -17,8 +17,6 @@ mod flow;
 mod gather;
 mod road;
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use crate::address::Address;
 use crate::event::{
     CommitProblem, Effect, Entry, EntryKind, Fate, Mono, Now, OfferOutcome, Place, PlaceKind, Problem, RefusedReason,
@@ -31,6 +29,7 @@ use super::connections::Connections;
 use super::context::Context;
 use super::directory::Directory;
 use super::mailboxes::Mailboxes;
+use super::small::{SmallMap, SmallSet};
 use copies::Grace;
 use entry::{Item, State};
 
@@ -75,19 +74,19 @@ enum Batch {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Outbox {
-    items: BTreeMap<EntryId, Box<Item>>,
-    index: BTreeMap<Address, BTreeSet<(MailId, EntryId)>>,
-    timers: BTreeSet<(Mono, EntryId)>,
+    items: SmallMap<EntryId, Box<Item>>,
+    index: SmallMap<Address, SmallSet<(MailId, EntryId)>>,
+    timers: SmallSet<(Mono, EntryId)>,
     /// Those for which volunteers were found.
-    volunteered: BTreeSet<EntryId>,
-    works: BTreeMap<Op, Work>,
-    batches: BTreeMap<BatchId, Batch>,
-    to_seal: BTreeSet<EntryId>,
+    volunteered: SmallSet<EntryId>,
+    works: SmallMap<Op, Work>,
+    batches: SmallMap<BatchId, Batch>,
+    to_seal: SmallSet<EntryId>,
     sealing: usize,
-    to_offer: BTreeMap<PeerId, BTreeSet<(bool, EntryId)>>,
-    offering: BTreeMap<PeerId, usize>,
+    to_offer: SmallMap<PeerId, SmallSet<(bool, EntryId)>>,
+    offering: SmallMap<PeerId, usize>,
     /// How often a relay did not have what it said to keep.
-    strikes: BTreeMap<PeerId, u32>,
+    strikes: SmallMap<PeerId, u32>,
     grace: Grace,
     aging: Aging,
     persist_at: Mono,
@@ -100,17 +99,17 @@ impl Outbox {
     pub(crate) fn restore(entries: Vec<Entry>, now: Now, config: &super::Config) -> Self {
         let newest = entries.iter().map(|entry| entry.progress.aged_at).max();
         let mut outbox = Self {
-            items: BTreeMap::new(),
-            index: BTreeMap::new(),
-            timers: BTreeSet::new(),
-            volunteered: BTreeSet::new(),
-            works: BTreeMap::new(),
-            batches: BTreeMap::new(),
-            to_seal: BTreeSet::new(),
+            items: SmallMap::new(),
+            index: SmallMap::new(),
+            timers: SmallSet::new(),
+            volunteered: SmallSet::new(),
+            works: SmallMap::new(),
+            batches: SmallMap::new(),
+            to_seal: SmallSet::new(),
             sealing: 0,
-            to_offer: BTreeMap::new(),
-            offering: BTreeMap::new(),
-            strikes: BTreeMap::new(),
+            to_offer: SmallMap::new(),
+            offering: SmallMap::new(),
+            strikes: SmallMap::new(),
             grace: Grace::default(),
             aging: Aging::new(now, newest, config.grace_ms),
             persist_at: Mono(now.mono.0.saturating_add(config.persist_first_ms)),
@@ -126,7 +125,7 @@ impl Outbox {
 
     fn insert(&mut self, entry: Entry) {
         let id = entry.id;
-        self.index.entry(entry.recipient).or_default().insert((entry.mid, id));
+        self.index.or_default(entry.recipient).insert((entry.mid, id));
         self.items.insert(id, Box::new(Item::new(entry, self.aging.passed())));
     }
 
@@ -241,7 +240,7 @@ impl Outbox {
     }
 
     fn entries_for(&self, address: Address) -> Vec<EntryId> {
-        let mut ids: Vec<EntryId> = self.index.get(&address).into_iter().flatten().map(|(_, id)| *id).collect();
+        let mut ids: Vec<EntryId> = self.index.get(&address).into_iter().flat_map(SmallSet::iter).map(|(_, id)| *id).collect();
         ids.sort_unstable();
         ids
     }
@@ -272,7 +271,7 @@ impl Outbox {
 
     /// What was on its way to that peer is not any more.
     pub(crate) fn peer_down(&mut self, peer: PeerId, cx: &mut Context<'_>, road: &mut Road<'_>) {
-        for (_, id) in self.to_offer.remove(&peer).unwrap_or_default() {
+        for (_, id) in self.to_offer.remove(&peer).unwrap_or_default().iter().copied() {
             self.set_idle(id);
             self.failed_at(id, peer, Problem::Unreachable, cx, road);
         }
@@ -398,7 +397,7 @@ impl Outbox {
         let (mut ending, mut bogus) = (Vec::new(), 0);
         for mid in mails {
             let ids: Vec<EntryId> = self.index.get(&from).map_or_else(Vec::new, |named| {
-                named.range((*mid, EntryId(0))..=(*mid, EntryId(u64::MAX))).map(|(_, id)| *id).collect()
+                named.between(&(*mid, EntryId(0)), &(*mid, EntryId(u64::MAX))).into_iter().map(|(_, id)| id).collect()
             });
             let mut meant = false;
             for id in ids {
@@ -544,7 +543,7 @@ impl Outbox {
     /// Writes everybody's age.
     fn persist(&mut self, cx: &mut Context<'_>) {
         let (aging, mut writes) = (&self.aging, Vec::new());
-        for (id, item) in &mut self.items {
+        for (id, item) in self.items.iter_mut() {
             // Whose own commit is in flight is written by it.
             if item.committing || item.fate.is_some() || matches!(item.state, State::Gathered(_)) {
                 continue;

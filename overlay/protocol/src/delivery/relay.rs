@@ -16,8 +16,6 @@ mod spent;
 
 pub(crate) use keep::Deposit;
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use crate::event::{Answer, Effect, HeldEnvelope, HeldKind, HostedQueue, LaterReason, Mono, Now, RefusedReason, Wall};
 use crate::ids::{BatchId, EnvelopeId, Op, PeerId, QueueName, Token};
 
@@ -25,6 +23,7 @@ use super::Config;
 use super::age::{self, Aging};
 use super::connections::Connections;
 use super::context::Context;
+use super::small::{SmallMap, SmallSet};
 use spent::Spent;
 
 /// Mailboxes that a node hosts at most.
@@ -62,15 +61,15 @@ struct Queue {
     bytes: u64,
     count: u32,
     /// What strangers paid for the slots that they hold, cheapest first.
-    slots: BTreeSet<(u32, EnvelopeId)>,
+    slots: SmallSet<(u32, EnvelopeId)>,
     /// Who proved to be the owner, and is connected.
     owner: Option<PeerId>,
     /// Who proved it last, connected or not.
     last: Option<PeerId>,
     /// What the owner has not got yet, in the order in which it came.
-    waiting: BTreeSet<(u64, EnvelopeId)>,
+    waiting: SmallSet<(u64, EnvelopeId)>,
     /// Letters of the owner's own that are carried on to others.
-    carried: BTreeSet<(u64, EnvelopeId)>,
+    carried: SmallSet<(u64, EnvelopeId)>,
 }
 
 impl Queue {
@@ -83,7 +82,7 @@ impl Queue {
 /// What is to be carried on to a node.
 #[derive(Clone, Debug, Default)]
 struct Onward {
-    envelopes: BTreeSet<EnvelopeId>,
+    envelopes: SmallSet<EnvelopeId>,
     /// When it is dialled next.
     dial_at: Mono,
 }
@@ -99,7 +98,7 @@ struct Kept {
     acking: bool,
     forgetting: bool,
     /// The owner's other relays that have it, or do not want it.
-    passed: BTreeSet<PeerId>,
+    passed: SmallSet<PeerId>,
 }
 
 #[derive(Clone, Debug)]
@@ -131,29 +130,29 @@ struct Rate {
 /// The machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Relay {
-    queues: BTreeMap<QueueName, Box<Queue>>,
+    queues: SmallMap<QueueName, Box<Queue>>,
     /// Those of them in which something waits for an owner who is there, with that owner.
-    ready: BTreeMap<QueueName, PeerId>,
+    ready: SmallMap<QueueName, PeerId>,
     /// Who asked, while this node volunteers, for a mailbox that may come into being: it is told at once.
-    watchers: BTreeMap<QueueName, PeerId>,
-    kept: BTreeMap<EnvelopeId, Box<Kept>>,
-    incoming: BTreeMap<Token, Box<Incoming>>,
-    batches: BTreeMap<BatchId, Batch>,
-    offers: BTreeMap<Op, (EnvelopeId, PeerId)>,
+    watchers: SmallMap<QueueName, PeerId>,
+    kept: SmallMap<EnvelopeId, Box<Kept>>,
+    incoming: SmallMap<Token, Box<Incoming>>,
+    batches: SmallMap<BatchId, Batch>,
+    offers: SmallMap<Op, (EnvelopeId, PeerId)>,
     /// Something has changed about who lacks what.
     pass_due: bool,
     /// Something came that will be passed on soon.
     fresh: bool,
     /// Offers to the owners' other relays.
-    passing: BTreeMap<Op, (EnvelopeId, PeerId, QueueName)>,
+    passing: SmallMap<Op, (EnvelopeId, PeerId, QueueName)>,
     /// Some had no turn, since others were on their way.
     pass_more: bool,
     /// Which of those asked for time, for which mailbox: until when. At most one for each other relay of a mailbox.
-    pass_rests: BTreeMap<(PeerId, QueueName), Mono>,
-    pushing: BTreeMap<PeerId, usize>,
+    pass_rests: SmallMap<(PeerId, QueueName), Mono>,
+    pushing: SmallMap<PeerId, usize>,
     /// Whom letters are carried on to, and which.
-    onward: BTreeMap<PeerId, Onward>,
-    rates: BTreeMap<PeerId, Rate>,
+    onward: SmallMap<PeerId, Onward>,
+    rates: SmallMap<PeerId, Rate>,
     bytes: u64,
     volunteered: u64,
     /// What was collected and is not being forgotten yet.
@@ -182,21 +181,21 @@ impl Relay {
     ) -> Self {
         let off = if passed == 0 { 0 } else { age::credit(now.wall.0.saturating_sub(at.0)) };
         let mut relay = Self {
-            queues: BTreeMap::new(),
-            ready: BTreeMap::new(),
-            watchers: BTreeMap::new(),
-            kept: BTreeMap::new(),
-            incoming: BTreeMap::new(),
-            batches: BTreeMap::new(),
-            offers: BTreeMap::new(),
+            queues: SmallMap::new(),
+            ready: SmallMap::new(),
+            watchers: SmallMap::new(),
+            kept: SmallMap::new(),
+            incoming: SmallMap::new(),
+            batches: SmallMap::new(),
+            offers: SmallMap::new(),
             pass_due: true,
             fresh: false,
-            passing: BTreeMap::new(),
+            passing: SmallMap::new(),
             pass_more: false,
-            pass_rests: BTreeMap::new(),
-            pushing: BTreeMap::new(),
-            onward: BTreeMap::new(),
-            rates: BTreeMap::new(),
+            pass_rests: SmallMap::new(),
+            pushing: SmallMap::new(),
+            onward: SmallMap::new(),
+            rates: SmallMap::new(),
             bytes: 0,
             volunteered: 0,
             spent: Spent::default(),
@@ -253,11 +252,11 @@ impl Relay {
                     rules,
                     bytes: 0,
                     count: 0,
-                    slots: BTreeSet::new(),
+                    slots: SmallSet::new(),
                     owner: None,
                     last: None,
-                    waiting: BTreeSet::new(),
-                    carried: BTreeSet::new(),
+                    waiting: SmallSet::new(),
+                    carried: SmallSet::new(),
                 };
                 self.queues.insert(name, Box::new(queue));
             }
@@ -276,7 +275,7 @@ impl Relay {
             && held.acked_ms.is_none()
         {
             for place in places {
-                let onward = self.onward.entry(place.peer).or_default();
+                let onward = self.onward.or_default(place.peer);
                 onward.envelopes.insert(held.envelope);
                 onward.dial_at = Mono(0);
             }
@@ -303,7 +302,7 @@ impl Relay {
         }
         self.settle(&held.queue);
         self.spent.add(&held);
-        let kept = Kept { held, offered: None, rest: Mono(0), acking: false, forgetting: false, passed: BTreeSet::new() };
+        let kept = Kept { held, offered: None, rest: Mono(0), acking: false, forgetting: false, passed: SmallSet::new() };
         self.kept.insert(kept.held.envelope, Box::new(kept));
     }
 
@@ -361,7 +360,7 @@ impl Relay {
         self.pass_due |= self.queues.values().any(|queue| queue.is_sibling(&peer));
         let Some(onward) = self.onward.get(&peer) else { return };
         self.stirred = true;
-        for envelope in &onward.envelopes {
+        for envelope in onward.envelopes.iter() {
             if let Some(kept) = self.kept.get_mut(envelope) {
                 kept.rest = Mono(0);
             }

@@ -1,13 +1,12 @@
 //! Copies at others: whether they still are there, and our own, which stays for a day after the receipt, since disks lie.
 
-use std::collections::BTreeMap;
-
 use crate::address::Address;
 use crate::event::{AuditOutcome, Counter, Effect, EntryKind, Fate, Mono, PlaceKind, Way};
 use crate::hosting;
 use crate::ids::{AccountId, EntryId, EnvelopeId, Op, PeerId, QueueName};
 
 use super::super::context::Context;
+use super::super::small::{SmallMap, SmallSet};
 use super::entry::{Item, State};
 use super::{Outbox, Road, Work};
 
@@ -38,12 +37,12 @@ struct Kept {
 /// Envelopes whose receipts are here, for a day.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Grace {
-    kept: BTreeMap<EnvelopeId, Kept>,
+    kept: SmallMap<EnvelopeId, Kept>,
     bytes: u64,
     /// When the first of them goes; `None`: there is none.
     first: Option<Mono>,
     /// Peers that run anew and are to be shown what they said to have.
-    anew: std::collections::BTreeSet<PeerId>,
+    anew: SmallSet<PeerId>,
 }
 
 impl Grace {
@@ -238,7 +237,7 @@ impl Outbox {
     fn strike(&mut self, peer: PeerId, cx: &mut Context<'_>) {
         cx.emit(Effect::Count(Counter::RelayLied));
         if self.strikes.len() < STRIKES_PEERS_MAX || self.strikes.contains_key(&peer) {
-            let strikes = self.strikes.entry(peer).or_default();
+            let strikes = self.strikes.or_default(peer);
             *strikes = strikes.saturating_add(1);
         }
     }

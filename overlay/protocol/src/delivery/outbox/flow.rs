@@ -296,6 +296,6 @@ impl Outbox {
         let op = cx.op();
         cx.emit(Effect::Offer { op, peer, queue: place.queue, envelope, size, way });
         self.works.insert(op, Work::Offer(id, Box::new(place)));
-        *self.offering.entry(peer).or_default() += 1;
+        *self.offering.or_default(peer) += 1;
     }
 }

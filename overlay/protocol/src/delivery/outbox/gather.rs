@@ -4,6 +4,7 @@ use crate::event::{Entry, EntryKind, Mono};
 use crate::ids::EntryId;
 use crate::limits::RECEIPT_MAILS_MAX;
 
+use super::super::small::SmallSet;
 use super::Outbox;
 use super::entry::{Item, State};
 
@@ -23,7 +24,8 @@ impl Outbox {
     /// queue go together.
     pub(super) fn gathers(&self, entry: &Entry) -> bool {
         let is_other = |item: &Item| item.account == entry.account && matches!(item.kind, EntryKind::Receipt(_));
-        let mut others = self.index.get(&entry.recipient).into_iter().flatten().filter_map(|(_, id)| self.items.get(id));
+        let mut others =
+            self.index.get(&entry.recipient).into_iter().flat_map(SmallSet::iter).filter_map(|(_, id)| self.items.get(id));
         matches!(entry.kind, EntryKind::Receipt(_)) && others.any(|item| is_other(item))
     }
 

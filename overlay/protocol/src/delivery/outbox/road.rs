@@ -136,7 +136,7 @@ impl Outbox {
         let Some(item) = self.items.get_mut(&id) else { return };
         item.state = State::OfferQueued(peer);
         let bulk = item.bulk();
-        self.to_offer.entry(peer).or_default().insert((bulk, id));
+        self.to_offer.or_default(peer).insert((bulk, id));
     }
 
     /// Nothing more can be done with it now.

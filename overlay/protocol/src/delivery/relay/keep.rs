@@ -117,7 +117,7 @@ impl Relay {
                 return Err((LaterReason::Busy, RATE_S));
             }
         }
-        let rate = self.rates.entry(peer).or_insert(Rate { since: now, ..Rate::default() });
+        let rate = self.rates.or_insert_with(peer, || Rate { since: now, ..Rate::default() });
         if now.0.saturating_sub(rate.since.0) >= RATE_MS {
             *rate = Rate { since: now, ..Rate::default() };
         }

@@ -4,13 +4,14 @@
 //! somebody who keeps letters for the recipient leaves it there. A machine that has been up for long stays up, and passes nothing on: the
 //! sender has seen to as many copies as are needed. What strangers left is not passed on either: it has its place in one mailbox, and not in all.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::event::{Effect, HeldKind, Mono, OfferOutcome, Place, Way};
 use crate::ids::{EnvelopeId, Op, PeerId, QueueName};
 
 use super::super::connections::Connections;
 use super::super::context::Context;
+use super::super::small::{SmallMap, SmallSet};
 use super::push::{REST_MAX_S, REST_MS};
 use super::{Queue, Relay};
 
@@ -44,7 +45,7 @@ impl Relay {
                 settled && passes && !kept.forgetting && !kept.passed.contains(&place.peer)
             })
         };
-        queue.waiting.iter().chain(&queue.carried).map(|(_, envelope)| *envelope).filter(lacks)
+        queue.waiting.iter().chain(queue.carried.iter()).map(|(_, envelope)| *envelope).filter(lacks)
     }
 
     /// The mailboxes of absent owners, with each of their other relays.
@@ -62,9 +63,9 @@ impl Relay {
         }
         self.pass_due = false;
         self.pass_rests.retain(|_, until| *until > cx.now.mono);
-        let going: BTreeSet<(EnvelopeId, PeerId)> = self.passing.values().map(|(envelope, peer, _)| (*envelope, *peer)).collect();
-        let mut busy: BTreeMap<PeerId, usize> = BTreeMap::new();
-        going.iter().for_each(|(_, peer)| *busy.entry(*peer).or_default() += 1);
+        let going: SmallSet<(EnvelopeId, PeerId)> = self.passing.values().map(|(envelope, peer, _)| (*envelope, *peer)).collect();
+        let mut busy: SmallMap<PeerId, usize> = SmallMap::new();
+        going.iter().for_each(|(_, peer)| *busy.or_default(*peer) += 1);
         let rests = |place: &Place| self.pass_rests.contains_key(&(place.peer, place.queue));
         let there = self.siblings().filter(|(_, place)| connections.is_up(&place.peer) && !rests(place));
         let lacking =
@@ -72,7 +73,7 @@ impl Relay {
         let (mut next, mut more) = (Vec::new(), false);
         for (envelope, peer, queue) in lacking.filter(|(envelope, peer, _)| !going.contains(&(*envelope, *peer))) {
             // As many as it takes at once, whoever they are for: what comes too much is refused.
-            let at_peer = busy.entry(peer).or_default();
+            let at_peer = busy.or_default(peer);
             if *at_peer >= cx.config.offers_per_peer || next.len() >= room {
                 more = true;
                 continue;

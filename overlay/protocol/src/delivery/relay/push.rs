@@ -1,7 +1,5 @@
 //! From what is kept to its owner: pushed as soon as the owner is there, and gone a day after the owner has it at the latest.
 
-use std::collections::BTreeSet;
-
 use crate::event::{Effect, HeldEnvelope, HeldKind, Mono, OfferOutcome, PlaceKind, Way, Write};
 use crate::ids::{EnvelopeId, Op, PeerId, QueueName};
 
@@ -54,8 +52,8 @@ impl Relay {
         self.pass_on(connections, cx);
         let reachable: Vec<PeerId> = self.onward.keys().copied().filter(|peer| connections.is_up(peer)).collect();
         for peer in reachable {
-            let envelopes: BTreeSet<EnvelopeId> =
-                self.onward.get(&peer).map_or_else(BTreeSet::new, |onward| onward.envelopes.clone());
+            let envelopes: Vec<EnvelopeId> =
+                self.onward.get(&peer).map_or_else(Vec::new, |onward| onward.envelopes.iter().copied().collect());
             for envelope in envelopes {
                 self.carry(envelope, peer, cx);
             }
@@ -66,7 +64,7 @@ impl Relay {
         let room = cx.config.offers_per_peer.saturating_sub(self.pushing.get(&peer).copied().unwrap_or(0));
         let Some(queue) = self.queues.get(&name).filter(|_| room > 0) else { return };
         let mut next = Vec::with_capacity(room.min(queue.waiting.len()));
-        for (_, envelope) in &queue.waiting {
+        for (_, envelope) in queue.waiting.iter() {
             let Some(kept) = self.kept.get(envelope) else { continue };
             if kept.offered.is_some() || kept.acking || kept.forgetting {
                 continue;
@@ -90,7 +88,7 @@ impl Relay {
         let op = cx.op();
         kept.offered = Some(op);
         self.offers.insert(op, (*envelope, peer));
-        *self.pushing.entry(peer).or_default() += 1;
+        *self.pushing.or_default(peer) += 1;
         cx.emit(Effect::Offer { op, peer, queue, envelope: *envelope, size: kept.held.size, way });
     }
 
@@ -132,7 +130,7 @@ impl Relay {
     /// Connects to those whom letters are to be carried on to. Returns when to go on with it.
     pub(super) fn reach_out(&mut self, connections: &mut Connections, cx: &mut Context<'_>) -> Option<Mono> {
         let (clock, mut dialled, mut next) = (self.clock(), 0, None::<Mono>);
-        for (peer, onward) in &mut self.onward {
+        for (peer, onward) in self.onward.iter_mut() {
             if connections.is_up(peer) {
                 continue;
             }

@@ -3,12 +3,11 @@
 //! A sum and an order that change with what happens, so that a relay of many people looks through what it keeps with no letter that is collected. Both follow
 //! from what is kept: a start builds them anew.
 
-use std::collections::BTreeSet;
-
 use crate::event::{HeldEnvelope, Mono};
 use crate::ids::EnvelopeId;
 
 use super::super::context::Context;
+use super::super::small::SmallSet;
 use super::FORGET_BATCH_MAX;
 
 /// The part of what may stay that goes beyond the excess: so a commit takes many letters away, and not each collected letter a commit.
@@ -19,7 +18,7 @@ const SLACK_PART: u64 = 16;
 pub(super) struct Spent {
     bytes: u64,
     /// When each was collected, by the clock of what is kept, and its bytes.
-    order: BTreeSet<(u64, EnvelopeId, u64)>,
+    order: SmallSet<(u64, EnvelopeId, u64)>,
     /// The disk could not forget: nothing goes early before that.
     rests_until: Mono,
 }
@@ -53,7 +52,7 @@ impl Spent {
             return Vec::new();
         }
         let (mut left, wanted, mut gone) = (self.bytes, most - most / SLACK_PART, Vec::new());
-        for (acked, envelope, size) in &self.order {
+        for (acked, envelope, size) in self.order.iter() {
             let early = clock.saturating_sub(*acked) < cx.config.grace_copy_least_ms;
             if left <= wanted || early || gone.len() == FORGET_BATCH_MAX {
                 break;
