@@ -543,6 +543,7 @@ impl Engine {
                 }
                 self.step(Event::PeerUp(peer)).await;
             }
+            NetworkEvent::DirectWay(peer) => self.step(Event::DirectWay(peer)).await,
             NetworkEvent::PeerDown(peer) => self.step(Event::PeerDown(peer)).await,
             NetworkEvent::ConnectFailed { op, peer } => self.step(Event::ConnectsFailed(vec![(op, peer)])).await,
             NetworkEvent::NetworkChanged => {

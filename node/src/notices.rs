@@ -161,6 +161,7 @@ impl Notice {
                 | Problem::Unreachable
                 | Problem::Later(_)
                 | Problem::Broken
+                | Problem::NoDirectWay
                 | Problem::Waiting => "5.4.7",
             },
         }

@@ -197,6 +197,8 @@ pub enum Event {
     },
     /// A peer is connected and speaks this protocol. Once, however many connections it has.
     PeerUp(PeerId),
+    /// There is a direct connection to a peer to which an envelope could not go through another node: it can be sent now. Comes after [`Event::PeerUp`].
+    DirectWay(PeerId),
     /// The last connection of a peer that was up is gone, or it runs anew: then [`Event::PeerKnown`] and [`Event::PeerUp`] follow at once.
     PeerDown(PeerId),
     /// No connection came about.

@@ -15,6 +15,7 @@ mod directory;
 mod familiar;
 mod inbox;
 mod mailboxes;
+mod narrow;
 mod outbox;
 mod relay;
 mod small;
@@ -186,6 +187,11 @@ impl Core<'_> {
                 self.relay.peer_down(&peer);
                 self.outbox.peer_down(peer, cx, road);
             }
+            Event::DirectWay(peer) => {
+                road.connections.narrow.widened(&peer);
+                self.relay.widened();
+                self.outbox.peer_up(peer, cx, road);
+            }
             Event::PeerRestarted(peer) => {
                 self.relay.peer_restarted(&peer);
                 self.outbox.peer_restarted(peer);
@@ -200,7 +206,7 @@ impl Core<'_> {
             }
             Event::Sealed { op, entry: _, result } => self.outbox.sealed(op, result, cx, road),
             Event::Offered { op, outcome } => {
-                if !self.relay.offered(op, outcome, cx) {
+                if !self.relay.offered(op, outcome, road.connections, cx) {
                     self.outbox.offered(op, outcome, cx, road);
                 }
             }

@@ -124,6 +124,9 @@ pub enum Event {
     PeerDown(PeerId),
     /// This peer runs anew since it was last up, or is up for the first time: what it had not made durable it has forgotten. Comes before `PeerUp`.
     PeerRestarted(PeerId),
+    /// There is a direct connection to this peer now: what ended with [`OfferOutcome::NoDirectWay`] can be sent. Only for peers of which that was said; comes
+    /// after `PeerUp`.
+    DirectWay(PeerId),
     /// Answer to [`Effect::Connect`] where no connection came about: the questions, and who could not be reached. As many as are known at that moment; one
     /// is enough. Success is [`Event::PeerUp`].
     ConnectsFailed(Vec<(Op, PeerId)>),
@@ -293,6 +296,8 @@ pub enum OfferOutcome {
     Refused(RefusedReason),
     /// The connection or stream broke; unknown whether it arrived.
     Broken,
+    /// There is a connection through another node only, and the envelope is too large for that: nothing was sent. [`Event::DirectWay`] tells when it can be.
+    NoDirectWay,
 }
 
 /// Why a node says "later". On the wire: the number of the variant.

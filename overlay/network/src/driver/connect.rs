@@ -162,7 +162,7 @@ impl Driver {
             return;
         };
         match self.peers.greeted(peer, connection, nonce) {
-            Greeting::Known => return,
+            Greeting::Known => return self.way_found(peer, connection, name),
             Greeting::Up => {}
             Greeting::Anew(before) => {
                 for connection in before {
@@ -178,8 +178,16 @@ impl Driver {
         self.peers.can(peer, features);
         self.emit(Event::PeerKnown { peer: name, nonce, features });
         self.emit(Event::PeerUp(name));
+        self.way_found(peer, connection, name);
         self.release_offers(peer, name);
         self.show();
+    }
+
+    /// What is too large to go through another node may go by this connection.
+    fn way_found(&mut self, peer: PeerId, connection: ConnectionId, name: Name) {
+        if self.peers.of(&peer).iter().any(|one| one.id == connection && !one.relayed) {
+            self.direct_way(peer, name);
+        }
     }
 
     /// A connection is gone.

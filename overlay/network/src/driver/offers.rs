@@ -1,6 +1,6 @@
 //! Streams and offers: who waits for which answer, and how many go out at a time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use kith_protocol::event::{Answer, OfferOutcome};
@@ -22,6 +22,8 @@ const RUNNING_PER_PEER_MAX: usize = 16;
 const RUNNING_MAX: usize = 64;
 /// Offers of ours that wait for their turn, to one peer.
 const WAITING_MAX: usize = 1024;
+/// Peers of whom it is remembered that what is large did not go to them.
+const NARROW_MAX: usize = 4096;
 
 /// What is too large for a circuit waits so long for a direct way.
 const DIRECT_WAIT: Duration = Duration::from_secs(3);
@@ -68,6 +70,8 @@ pub(super) struct Offers {
     /// Questions to us that wait for an answer.
     replies: BTreeMap<Token, oneshot::Sender<Message>>,
     early: Vec<Early>,
+    /// To whom something could not go through another node.
+    narrow: BTreeSet<PeerId>,
 }
 
 impl Offers {
@@ -146,7 +150,8 @@ impl Driver {
                         late.push(outgoing);
                         continue;
                     }
-                    self.emit(Event::Offered { op: outgoing.op, outcome: OfferOutcome::Broken });
+                    let outcome = if self.peers.is_up(&peer) { self.narrow(peer) } else { OfferOutcome::Broken };
+                    self.emit(Event::Offered { op: outgoing.op, outcome });
                     continue;
                 };
                 *self.offers.running.entry(peer).or_default() += 1;
@@ -159,6 +164,23 @@ impl Driver {
                 self.offers.waiting.remove(&peer);
             }
         }
+    }
+
+    /// Remembers to say when there is a direct way to this peer. Without room for that, it is not said why nothing was sent.
+    fn narrow(&mut self, peer: PeerId) -> OfferOutcome {
+        if self.offers.narrow.len() >= NARROW_MAX && !self.offers.narrow.contains(&peer) {
+            return OfferOutcome::Broken;
+        }
+        self.offers.narrow.insert(peer);
+        OfferOutcome::NoDirectWay
+    }
+
+    /// There is a direct connection to that peer, and it has greeted.
+    pub(super) fn direct_way(&mut self, peer: PeerId, name: Name) {
+        if self.offers.narrow.remove(&peer) {
+            self.emit(Event::DirectWay(name));
+        }
+        self.run_offers();
     }
 
     /// What waited for a direct way goes, or is given up.

@@ -46,7 +46,7 @@ async fn a_node_that_listens_nowhere_is_reached_through_a_public_one() {
     // Neither can connect to the other: what is large does not go through somebody else.
     let large = Envelope::new(b.folder.path(), 300_000);
     let op = b.offer(a.peer, &large).await;
-    assert_eq!(b.offered(op).await, OfferOutcome::Broken);
+    assert_eq!(b.offered(op).await, OfferOutcome::NoDirectWay);
 }
 
 #[tokio::test]
@@ -76,4 +76,26 @@ async fn a_circuit_that_is_lost_is_replaced_by_another_one() {
     a.status("circuits", |status| status.circuits.len() == 2).await;
     p.handle.shutdown().await;
     a.status("circuits", |status| status.circuits.len() == 1).await;
+}
+
+#[tokio::test]
+async fn it_is_said_when_what_was_too_large_can_be_sent() {
+    let (mut p, mut a, mut b) = (public(1).await, hidden(2).await, hidden(3).await);
+    join(&mut a, &mut p).await;
+    let way = circuit(&mut a).await;
+    b.connect(a.peer, &[way]).await;
+    b.up(a.peer).await;
+    let large = Envelope::new(b.folder.path(), 300_000);
+    let op = b.offer(a.peer, &large).await;
+    assert_eq!(b.offered(op).await, OfferOutcome::NoDirectWay);
+    // Now A is where it can be connected to.
+    let mut a = a.restart(2).await;
+    b.down(a.peer).await;
+    let addresses = a.addresses.clone();
+    b.connect(a.peer, &addresses).await;
+    b.up(a.peer).await;
+    b.wait("a direct way", |event| (event == Event::DirectWay(a.peer)).then_some(())).await;
+    let op = b.offer(a.peer, &large).await;
+    assert_eq!(a.take(large.id).await, large.bytes);
+    assert_eq!(b.offered(op).await, OfferOutcome::Have);
 }

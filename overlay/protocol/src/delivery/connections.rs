@@ -10,6 +10,7 @@ use crate::event::{Effect, Mono};
 use crate::ids::{Op, PeerId};
 
 use super::context::Context;
+use super::narrow::Narrow;
 use super::small::{SmallMap, SmallSet};
 
 /// Peers greeted after a start or a change of network.
@@ -41,11 +42,18 @@ pub(crate) struct Connections {
     greetings: VecDeque<(PeerId, Vec<String>)>,
     next_greeting: Mono,
     resting: SmallMap<PeerId, Mono>,
+    /// Whom large envelopes do not reach.
+    pub(crate) narrow: Narrow,
 }
 
 impl Connections {
     pub(crate) fn is_up(&self, peer: &PeerId) -> bool {
         self.up.contains(peer)
+    }
+
+    /// Whether an envelope of so many bytes can be offered to that peer now.
+    pub(crate) fn takes(&self, peer: &PeerId, size: u64, now: Mono) -> bool {
+        self.is_up(peer) && self.narrow.until(peer, size, now).is_none()
     }
 
     pub(crate) fn any_up(&self) -> bool {

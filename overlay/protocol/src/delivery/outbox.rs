@@ -367,6 +367,12 @@ impl Outbox {
             OfferOutcome::Have | OfferOutcome::Stored { .. } | OfferOutcome::Broken => {
                 self.failed_at(id, peer, Problem::Broken, cx, road);
             }
+            OfferOutcome::NoDirectWay => {
+                if let Some(size) = self.items.get(&id).and_then(|item| item.sealed_size()) {
+                    road.connections.narrow.refused(peer, size, cx);
+                }
+                self.failed_at(id, peer, Problem::NoDirectWay, cx, road);
+            }
             OfferOutcome::Later { reason, after_s } => {
                 if let Some(item) = self.items.get_mut(&id) {
                     let wait = u64::from(after_s.clamp(1, LATER_MAX_S)) * 1000;

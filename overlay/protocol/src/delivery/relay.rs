@@ -367,6 +367,12 @@ impl Relay {
         }
     }
 
+    /// There is a direct way to somebody, and what is large can go.
+    pub(crate) fn widened(&mut self) {
+        self.stirred = true;
+        self.pass_due = true;
+    }
+
     /// The network is new: whoever was not there may be now.
     pub(crate) fn wake_all(&mut self) {
         self.onward.values_mut().for_each(|onward| onward.dial_at = Mono(0));

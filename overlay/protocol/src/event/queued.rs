@@ -160,6 +160,9 @@ pub enum Problem {
     /// The node took it; the recipient's receipt is still missing.
     #[error("their node took it, and they have not confirmed it")]
     NoReceipt,
+    /// The node is connected through another one only, which bears small envelopes.
+    #[error("their node can be reached through another one only, and the mail is too large to go that way")]
+    NoDirectWay,
     /// Relays keep it; the recipient has not collected it yet.
     #[error("it waits for them at a node that keeps their mail, and they have not fetched it yet")]
     Waiting,

@@ -207,7 +207,12 @@ impl Item {
     }
 
     pub(super) fn bulk(&self) -> bool {
-        self.progress.sealed.as_ref().is_some_and(|sealed| sealed.size > BULK_BYTES)
+        self.sealed_size().is_some_and(|size| size > BULK_BYTES)
+    }
+
+    /// The size of its envelope in bytes, if there is one.
+    pub(super) fn sealed_size(&self) -> Option<u64> {
+        self.progress.sealed.as_ref().map(|sealed| sealed.size)
     }
 
     /// Remembers what went wrong; people can see it in the queue, so a change is written.

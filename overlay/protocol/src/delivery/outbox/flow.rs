@@ -138,8 +138,9 @@ impl Outbox {
         let Some(item) = self.items.get_mut(&id) else { return };
         let places = road.directory.card(&item.recipient).map_or(&[][..], |card| &card.places);
         // Without places there are only others to be asked, and they may know soon.
-        let near =
-            places.iter().any(|place| road.connections.is_up(&place.peer)) || places.is_empty() && road.connections.any_up();
+        let size = item.sealed_size().unwrap_or(0);
+        let near = places.iter().any(|place| road.connections.takes(&place.peer, size, cx.now.mono))
+            || places.is_empty() && road.connections.any_up();
         let first = if near { cx.config.retry_near_ms } else { cx.config.retry_first_ms };
         let doubled = first.saturating_mul(1 << item.failures.min(20));
         let wait = match asked_ms {

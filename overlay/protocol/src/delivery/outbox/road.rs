@@ -90,7 +90,8 @@ impl Outbox {
         // A second copy goes where it does not fall with the first: to another network, if there is one.
         let holding: Vec<Place> = item.progress.copies.iter().filter_map(|copy| item.place(copy.peer, road)).collect();
         places.sort_by_key(|(_, place)| (place.kind, holding.iter().any(|other| are_neighbours(place, other))));
-        let now = cx.now.mono;
+        let (now, size) = (cx.now.mono, item.sealed_size().unwrap_or(0));
+        places.retain(|(_, place)| road.connections.narrow.until(&place.peer, size, now).is_none());
         let homes = places.iter().any(|(_, place)| place.kind == PlaceKind::Home);
         let relay_at = *item.relay_at.get_or_insert(if homes { cx.after(cx.config.direct_wait_ms) } else { now });
         let spread = item.is_spread(cx.config);
@@ -120,7 +121,7 @@ impl Outbox {
             item.relay_at = Some(now);
             return self.offer(id, cx, road);
         }
-        if self.seek_volunteers(id, relay_at, waiting, cx, road) || self.carry(id, waiting, cx.config, road) {
+        if self.seek_volunteers(id, relay_at, waiting, cx, road) || self.carry(id, waiting, cx, road) {
             return;
         }
         let Some(item) = self.items.get_mut(&id) else { return };
@@ -213,14 +214,16 @@ impl Outbox {
     }
 
     /// Our own relay takes it when nobody else does, and carries it on while this node sleeps. True if it stands in line there.
-    fn carry(&mut self, id: EntryId, waiting: bool, config: &Config, road: &Road<'_>) -> bool {
+    fn carry(&mut self, id: EntryId, waiting: bool, cx: &Context<'_>, road: &Road<'_>) -> bool {
         let Some(item) = self.items.get_mut(&id) else { return false };
         let known = road.directory.card(&item.recipient).is_some_and(|card| !card.places.is_empty());
-        if waiting || item.carried || !known || !item.wants_carrier(config) {
+        if waiting || item.carried || !known || !item.wants_carrier(cx.config) {
             return false;
         }
         let places = road.directory.card(&item.recipient).map_or(&[][..], |card| &card.places);
-        let free = |peer: &PeerId| !item.copy_at(peer) && places.iter().all(|place| place.peer != *peer);
+        let size = item.sealed_size().unwrap_or(0);
+        let takes = |peer: &PeerId| road.connections.takes(peer, size, cx.now.mono);
+        let free = |peer: &PeerId| takes(peer) && !item.copy_at(peer) && places.iter().all(|place| place.peer != *peer);
         let Some((peer, _)) = road.mailboxes.carrier(item.account, road.connections, free) else { return false };
         item.carried = true;
         self.line_up(id, peer);
@@ -297,6 +300,7 @@ impl Outbox {
     /// offered again after a while.
     pub(super) fn greeted(&mut self, id: EntryId, peer: PeerId, cx: &mut Context<'_>, road: &mut Road<'_>) {
         let Some(item) = self.items.get_mut(&id) else { return };
+        let narrow = item.sealed_size().is_some_and(|size| road.connections.narrow.until(&peer, size, cx.now.mono).is_some());
         match &item.state {
             State::Connecting => {
                 // Whichever of the recipient's nodes it waited for: this one is there.
@@ -304,7 +308,7 @@ impl Outbox {
                 item.state = State::Idle;
                 self.offer(id, cx, road);
             }
-            State::Idle if item.is_handed() => {
+            State::Idle if item.is_handed() && !narrow => {
                 let home = item.place(peer, road).is_some_and(|place| place.kind == PlaceKind::Home);
                 let waited = item.age(&self.aging).saturating_sub(item.progress.handed_at_age_ms.unwrap_or(0));
                 let offered = item.offered_at.map_or(u64::MAX, |at| cx.now.mono.0.saturating_sub(at.0));
@@ -315,6 +319,8 @@ impl Outbox {
                     self.offer(id, cx, road);
                 }
             }
+            // It is there, and still cannot have this one.
+            _ if narrow => {}
             State::OfferQueued(at) if *at == peer => {}
             // While something else is tried: its turn in this round may be over.
             _ => self.wake(id, cx, road),

@@ -71,7 +71,11 @@ impl Relay {
         let lacking =
             there.flat_map(|(queue, place)| self.lacking(queue, place).map(move |envelope| (envelope, place.peer, place.queue)));
         let (mut next, mut more) = (Vec::new(), false);
-        for (envelope, peer, queue) in lacking.filter(|(envelope, peer, _)| !going.contains(&(*envelope, *peer))) {
+        let size = |envelope: &EnvelopeId| self.kept.get(envelope).map_or(0, |kept| kept.held.size);
+        let goes = |(envelope, peer, _): &(EnvelopeId, PeerId, QueueName)| {
+            !going.contains(&(*envelope, *peer)) && connections.takes(peer, size(envelope), cx.now.mono)
+        };
+        for (envelope, peer, queue) in lacking.filter(goes) {
             // As many as it takes at once, whoever they are for: what comes too much is refused.
             let at_peer = busy.or_default(peer);
             if *at_peer >= cx.config.offers_per_peer || next.len() >= room {
@@ -115,7 +119,13 @@ impl Relay {
     }
 
     /// The answer of another relay. False if it was not one.
-    pub(super) fn passed(&mut self, op: Op, outcome: OfferOutcome, cx: &mut Context<'_>) -> bool {
+    pub(super) fn passed(
+        &mut self,
+        op: Op,
+        outcome: OfferOutcome,
+        connections: &mut Connections,
+        cx: &mut Context<'_>,
+    ) -> bool {
         let Some((envelope, peer, queue)) = self.passing.remove(&op) else { return false };
         self.stirred = true;
         // Others may wait for their turn.
@@ -123,6 +133,11 @@ impl Relay {
         let rest = match outcome {
             OfferOutcome::Later { after_s, .. } => Some(u64::from(after_s.clamp(1, REST_MAX_S)) * 1000),
             OfferOutcome::Broken => Some(REST_MS),
+            OfferOutcome::NoDirectWay => {
+                let size = self.kept.get(&envelope).map_or(u64::MAX, |kept| kept.held.size);
+                connections.narrow.refused(peer, size, cx);
+                return true;
+            }
             OfferOutcome::Have | OfferOutcome::Stored { .. } | OfferOutcome::Refused(_) => None,
         };
         if let Some(rest) = rest {

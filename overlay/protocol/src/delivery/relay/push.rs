@@ -5,7 +5,7 @@ use crate::ids::{EnvelopeId, Op, PeerId, QueueName};
 
 use super::super::connections::Connections;
 use super::super::context::Context;
-use super::{Batch, REACH_MS, Relay};
+use super::{Batch, Kept, REACH_MS, Relay};
 
 /// The longest rest that an owner may ask for, in s.
 pub(super) const REST_MAX_S: u32 = 3600;
@@ -18,6 +18,14 @@ const REACH_MAX: usize = 8;
 const REACH_PART: u64 = 16;
 /// But after this at the latest, in ms.
 const REACH_LATER_MS: u64 = 20 * 60 * 1000;
+
+impl Kept {
+    /// Until when it is not offered to this peer; `None`: it can be.
+    fn rests(&self, peer: &PeerId, connections: &Connections, cx: &Context<'_>) -> Option<Mono> {
+        let rest = Some(self.rest).filter(|rest| *rest > cx.now.mono);
+        rest.max(connections.narrow.until(peer, self.held.size, cx.now.mono))
+    }
+}
 
 impl Relay {
     /// The owner of a queue has proven itself: what waits goes out; what it had collected before it was started anew is shown once more.
@@ -47,7 +55,7 @@ impl Relay {
         (self.stirred, self.rest_until) = (false, None);
         let ready: Vec<(QueueName, PeerId)> = self.ready.iter().map(|(name, owner)| (*name, *owner)).collect();
         for (name, peer) in ready {
-            self.pump_queue(name, peer, cx);
+            self.pump_queue(name, peer, connections, cx);
         }
         self.pass_on(connections, cx);
         let reachable: Vec<PeerId> = self.onward.keys().copied().filter(|peer| connections.is_up(peer)).collect();
@@ -55,12 +63,12 @@ impl Relay {
             let envelopes: Vec<EnvelopeId> =
                 self.onward.get(&peer).map_or_else(Vec::new, |onward| onward.envelopes.iter().copied().collect());
             for envelope in envelopes {
-                self.carry(envelope, peer, cx);
+                self.carry(envelope, peer, connections, cx);
             }
         }
     }
 
-    fn pump_queue(&mut self, name: QueueName, peer: PeerId, cx: &mut Context<'_>) {
+    fn pump_queue(&mut self, name: QueueName, peer: PeerId, connections: &Connections, cx: &mut Context<'_>) {
         let room = cx.config.offers_per_peer.saturating_sub(self.pushing.get(&peer).copied().unwrap_or(0));
         let Some(queue) = self.queues.get(&name).filter(|_| room > 0) else { return };
         let mut next = Vec::with_capacity(room.min(queue.waiting.len()));
@@ -69,8 +77,8 @@ impl Relay {
             if kept.offered.is_some() || kept.acking || kept.forgetting {
                 continue;
             }
-            if kept.rest > cx.now.mono {
-                self.rest_until = Some(self.rest_until.map_or(kept.rest, |until| until.min(kept.rest)));
+            if let Some(rest) = kept.rests(&peer, connections, cx) {
+                self.rest_until = Some(self.rest_until.map_or(rest, |until| until.min(rest)));
                 continue;
             }
             next.push(*envelope);
@@ -93,15 +101,15 @@ impl Relay {
     }
 
     /// Carries a letter of the queue's own owner on to a node that is up.
-    fn carry(&mut self, envelope: EnvelopeId, peer: PeerId, cx: &mut Context<'_>) {
+    fn carry(&mut self, envelope: EnvelopeId, peer: PeerId, connections: &Connections, cx: &mut Context<'_>) {
         let Some(kept) = self.kept.get(&envelope) else { return };
         let HeldKind::Onward(places) = &kept.held.kind else { return };
         let busy = self.pushing.get(&peer).copied().unwrap_or(0) >= cx.config.offers_per_peer;
         if kept.offered.is_some() || kept.acking || kept.forgetting || kept.held.acked_ms.is_some() || busy {
             return;
         }
-        if kept.rest > cx.now.mono {
-            self.rest_until = Some(self.rest_until.map_or(kept.rest, |until| until.min(kept.rest)));
+        if let Some(rest) = kept.rests(&peer, connections, cx) {
+            self.rest_until = Some(self.rest_until.map_or(rest, |until| until.min(rest)));
             return;
         }
         let Some(place) = places.iter().find(|place| place.peer == peer).cloned() else { return };
@@ -182,8 +190,8 @@ impl Relay {
     }
 
     /// The answer to an offer. False if it was not this machine's.
-    pub(crate) fn offered(&mut self, op: Op, outcome: OfferOutcome, cx: &mut Context<'_>) -> bool {
-        if self.passed(op, outcome, cx) {
+    pub(crate) fn offered(&mut self, op: Op, outcome: OfferOutcome, connections: &mut Connections, cx: &mut Context<'_>) -> bool {
+        if self.passed(op, outcome, connections, cx) {
             return true;
         }
         let Some((envelope, peer)) = self.unpush(op) else { return false };
@@ -211,6 +219,7 @@ impl Relay {
             }
             OfferOutcome::Refused(_) => kept.rest = cx.after(u64::from(REST_MAX_S) * 1000),
             OfferOutcome::Broken => kept.rest = cx.after(REST_MS),
+            OfferOutcome::NoDirectWay => connections.narrow.refused(peer, kept.held.size, cx),
         }
         true
     }
