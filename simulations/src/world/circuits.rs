@@ -84,4 +84,23 @@ mod tests {
         world.run(40 * MINUTE + LASTS_MS);
         assert!(!world.nodes[0].peers.contains(&1) && !world.nodes[1].peers.contains(&0));
     }
+
+    /// A relay and the owner of what it keeps, both behind routers, and somebody who can be called; a mail comes while the owner is away.
+    #[test]
+    fn what_is_too_large_for_a_circuit_is_not_offered_again_and_again() {
+        let day = 24 * HOUR;
+        let always = vec![(0, 2 * day)];
+        let (owner, relays) = (vec![(0, HOUR), (2 * HOUR, 2 * day)], vec![vec![1], Vec::new(), Vec::new(), Vec::new()]);
+        let mut world = World::new(3, Config::default(), vec![owner, always.clone(), always.clone(), always], relays);
+        world.behind(vec![true, true, false, false], 0.0);
+        [(0, 1), (0, 2), (1, 2), (0, 3)].into_iter().for_each(|(one, other)| world.introduce(one, other));
+        world.plan(90 * MINUTE, 3, 0, 200_000);
+        // Who wrote it is gone before the owner is back.
+        // Who wrote it is off before the owner is back.
+        world.befall(100 * MINUTE, super::super::Incident::Away(3, 2 * day));
+        world.run(2 * day);
+        assert!(world.mails()[0].filed().is_none());
+        let offers = world.control().find(|(name, _)| name.contains("too large")).map_or(0, |(_, count)| count);
+        assert!((1..=60).contains(&offers), "{offers} in 46 hours: once an hour, to be sure");
+    }
 }

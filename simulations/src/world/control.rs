@@ -26,11 +26,13 @@ pub(super) enum Kind {
     Collect,
     /// Everything else that owners ask of those who keep their letters.
     Upkeep,
+    /// An offer of what is too large for the only way there is: nothing is sent, both machines are awake for it.
+    NoWay,
 }
 
 impl Kind {
     /// All of them, in their order, with their names in a table of figures.
-    const NAMES: [(Self, &'static str); 11] = [
+    const NAMES: [(Self, &'static str); 12] = [
         (Self::MailHome, "offers of mails to the recipient"),
         (Self::MailDeposit, "mails left with others"),
         (Self::MailPush, "mails offered by those who keep them"),
@@ -42,6 +44,7 @@ impl Kind {
         (Self::Audit, "questions whether a copy is there"),
         (Self::Collect, "owners who ask for what is kept"),
         (Self::Upkeep, "owners who bring relays up to date"),
+        (Self::NoWay, "offers of what is too large for the way there is"),
     ];
 
     /// What an offer is.

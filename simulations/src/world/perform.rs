@@ -245,6 +245,7 @@ impl World {
         let wait = self.wait(node, self.timing.one_way_ms);
         if self.is_too_large(node, other, size) {
             // Nothing is sent.
+            self.control.count(Kind::NoWay);
             return self.tell(node, DIRECT_WAIT_MS, Event::Offered { op, outcome: OfferOutcome::NoDirectWay });
         }
         let sealed = self.envelopes.opened(&envelope);
