@@ -24,6 +24,7 @@ use kith_protocol::event::{
     CardInfo, Effect, Entry, EntryKind, Event, HostedQueue, Mono, Now, OwnerAsk, Place, PlaceKind, Progress, Wall, Write,
 };
 use kith_protocol::ids::{AccountId, BatchId, EntryId, EnvelopeId, Op, PeerId, Token};
+use kith_protocol::small::{SmallMap, SmallSet};
 
 use crate::availability::{Sessions, next_on};
 use crate::clock::Calendar;
@@ -118,17 +119,17 @@ struct Node {
     home: Box<dyn Home>,
     commits: Vec<Commit>,
     /// Who is connected.
-    peers: BTreeSet<u32>,
+    peers: SmallSet<u32>,
     /// Transfers from it and to it, in the order in which they began: breaking off looks at no table of everybody's.
     under_way: Vec<Token>,
     /// Its questions to relays, in the same order.
     asked: Vec<Token>,
     /// Whom it has met, and in which run of theirs.
-    met: BTreeMap<u32, u32>,
+    met: SmallMap<u32, u32>,
     /// The person's relays.
     relays: Vec<u32>,
     /// What they were told, and in which week.
-    told: BTreeMap<(u32, OwnerAsk), u64>,
+    told: SmallMap<(u32, OwnerAsk), u64>,
     load: Load,
 }
 
@@ -279,12 +280,12 @@ impl World {
             due: NEVER,
             home,
             commits: Vec::new(),
-            peers: BTreeSet::new(),
+            peers: SmallSet::new(),
             under_way: Vec::new(),
             asked: Vec::new(),
-            met: BTreeMap::new(),
+            met: SmallMap::new(),
             relays,
-            told: BTreeMap::new(),
+            told: SmallMap::new(),
             core_stream: Stream::new(seed, number, Purpose::Core),
             network: Stream::new(seed, number, Purpose::Network),
             load: Load::default(),

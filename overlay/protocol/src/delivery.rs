@@ -18,7 +18,6 @@ mod mailboxes;
 mod narrow;
 mod outbox;
 mod relay;
-mod small;
 
 use std::sync::Arc;
 

@@ -32,6 +32,7 @@ pub mod record;
 pub mod seal;
 pub mod secret;
 pub mod signed;
+pub mod small;
 pub mod stamp;
 pub mod talk;
 pub mod wire;

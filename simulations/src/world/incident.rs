@@ -79,7 +79,7 @@ impl World {
             }
             Incident::Broken(node) => {
                 self.tell_tale(node, || "all its connections break".to_owned());
-                for other in self.nodes[node as usize].peers.clone() {
+                for other in self.nodes[node as usize].peers.iter().copied().collect::<Vec<u32>>() {
                     self.part(node, other);
                 }
             }

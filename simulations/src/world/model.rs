@@ -1,10 +1,11 @@
 //! A disk that keeps what was committed, and never fails: for as many nodes as fit.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use kith_protocol::address::Address;
 use kith_protocol::event::{CommitProblem, Entry, EntryKind, HeldEnvelope, HostedQueue, Progress, Wall, Write};
 use kith_protocol::ids::{EntryId, EnvelopeId, MailId, PeerId, QueueName};
+use kith_protocol::small::{SmallMap, SmallSet};
 
 use super::ACCOUNT;
 use super::home::{Ending, Fact, Home, Kept, Moment};
@@ -17,16 +18,16 @@ const SEEN_MS: u64 = 25 * 3_600_000;
 #[derive(Debug, Default)]
 pub(crate) struct Model {
     last_entry: u64,
-    entries: BTreeMap<EntryId, Box<Entry>>,
+    entries: SmallMap<EntryId, Box<Entry>>,
     /// When the card of a node was learned.
-    cards: BTreeMap<u32, Wall>,
+    cards: SmallMap<u32, Wall>,
     /// Letters that were filed.
-    filed: BTreeSet<MailId>,
-    hosted: BTreeMap<QueueName, Box<HostedQueue>>,
+    filed: SmallSet<MailId>,
+    hosted: SmallMap<QueueName, Box<HostedQueue>>,
     /// What is kept for others, and since when.
-    held: BTreeMap<EnvelopeId, (Box<HeldEnvelope>, u64)>,
+    held: SmallMap<EnvelopeId, (Box<HeldEnvelope>, u64)>,
     hosting_clock: (u64, Wall),
-    granted: BTreeSet<u32>,
+    granted: SmallSet<u32>,
     seen: VecDeque<(EnvelopeId, u64)>,
     volunteers: Vec<PeerId>,
 }

@@ -163,7 +163,7 @@ impl World {
 
     /// Its connections end: the others see that.
     fn leave(&mut self, node: u32) {
-        for other in self.nodes[node as usize].peers.clone() {
+        for other in self.nodes[node as usize].peers.iter().copied().collect::<Vec<u32>>() {
             self.disconnect(node, other);
             self.sees(other, super::Contact::Down, node);
         }

@@ -8,10 +8,10 @@ use std::collections::VecDeque;
 
 use crate::event::{Effect, Mono};
 use crate::ids::{Op, PeerId};
+use crate::small::{SmallMap, SmallSet};
 
 use super::context::Context;
 use super::narrow::Narrow;
-use super::small::{SmallMap, SmallSet};
 
 /// Peers greeted after a start or a change of network.
 pub const GREETINGS_MAX: usize = 1024;

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use crate::address::Address;
 use crate::event::{CardInfo, Effect, Mono, Place, PlaceKind};
 use crate::ids::{AccountId, Op, PeerId};
+use crate::small::{SmallMap, SmallSet};
 
 use super::context::Context;
-use super::small::{SmallMap, SmallSet};
 
 /// Addresses remembered as looked up.
 const LOOKED_MAX: usize = 4096;

@@ -18,10 +18,10 @@ use crate::event::{
 };
 use crate::ids::{AccountId, BatchId, EntryId, EnvelopeId, MailId, PeerId, QueueName, Token};
 use crate::limits::ENVELOPE_BYTES_MAX;
+use crate::small::{SmallMap, SmallSet};
 
 use super::context::Context;
 use super::outbox::Outbox;
-use super::small::{SmallMap, SmallSet};
 
 /// Envelopes remembered as dealt with.
 const RECENT_MAX: usize = 4096;

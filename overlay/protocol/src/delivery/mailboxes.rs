@@ -12,10 +12,10 @@ use crate::address::Address;
 use crate::event::{Effect, Mono, OwnAccount, OwnerAsk, Place, UsedRelay, Write};
 use crate::hosting::{Grant, Reply};
 use crate::ids::{AccountId, Op, PeerId, QueueName};
+use crate::small::SmallMap;
 
 use super::connections::{Connections, Want};
 use super::context::Context;
-use super::small::SmallMap;
 
 /// Relays that all accounts of a node may use together.
 const RELAYS_MAX: usize = 1024;

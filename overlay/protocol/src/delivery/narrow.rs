@@ -5,9 +5,9 @@
 
 use crate::event::Mono;
 use crate::ids::PeerId;
+use crate::small::SmallMap;
 
 use super::context::Context;
-use super::small::SmallMap;
 
 /// Peers of whom that is remembered.
 const NARROW_MAX: usize = 4096;

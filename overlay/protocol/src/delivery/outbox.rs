@@ -23,13 +23,13 @@ use crate::event::{
     SealProblem, Sealed, Write,
 };
 use crate::ids::{AccountId, BatchId, EntryId, MailId, Op, PeerId};
+use crate::small::{SmallMap, SmallSet};
 
 use super::age::{self, Aging};
 use super::connections::Connections;
 use super::context::Context;
 use super::directory::Directory;
 use super::mailboxes::Mailboxes;
-use super::small::{SmallMap, SmallSet};
 use copies::Grace;
 use entry::{Item, State};
 

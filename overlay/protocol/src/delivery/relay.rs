@@ -18,12 +18,12 @@ pub(crate) use keep::Deposit;
 
 use crate::event::{Answer, Effect, HeldEnvelope, HeldKind, HostedQueue, LaterReason, Mono, Now, RefusedReason, Wall};
 use crate::ids::{BatchId, EnvelopeId, Op, PeerId, QueueName, Token};
+use crate::small::{SmallMap, SmallSet};
 
 use super::Config;
 use super::age::{self, Aging};
 use super::connections::Connections;
 use super::context::Context;
-use super::small::{SmallMap, SmallSet};
 use spent::Spent;
 
 /// Mailboxes that a node hosts at most.

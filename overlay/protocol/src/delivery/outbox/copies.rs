@@ -4,9 +4,9 @@ use crate::address::Address;
 use crate::event::{AuditOutcome, Counter, Effect, EntryKind, Fate, Mono, PlaceKind, Way};
 use crate::hosting;
 use crate::ids::{AccountId, EntryId, EnvelopeId, Op, PeerId, QueueName};
+use crate::small::{SmallMap, SmallSet};
 
 use super::super::context::Context;
-use super::super::small::{SmallMap, SmallSet};
 use super::entry::{Item, State};
 use super::{Outbox, Road, Work};
 

@@ -3,8 +3,8 @@
 use crate::event::{Entry, EntryKind, Mono};
 use crate::ids::EntryId;
 use crate::limits::RECEIPT_MAILS_MAX;
+use crate::small::SmallSet;
 
-use super::super::small::SmallSet;
 use super::Outbox;
 use super::entry::{Item, State};
 

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 
 use crate::event::{Effect, HeldKind, Mono, OfferOutcome, Place, Way};
 use crate::ids::{EnvelopeId, Op, PeerId, QueueName};
+use crate::small::{SmallMap, SmallSet};
 
 use super::super::connections::Connections;
 use super::super::context::Context;
-use super::super::small::{SmallMap, SmallSet};
 use super::push::{REST_MAX_S, REST_MS};
 use super::{Queue, Relay};
 
@@ -119,13 +119,7 @@ impl Relay {
     }
 
     /// The answer of another relay. False if it was not one.
-    pub(super) fn passed(
-        &mut self,
-        op: Op,
-        outcome: OfferOutcome,
-        connections: &mut Connections,
-        cx: &mut Context<'_>,
-    ) -> bool {
+    pub(super) fn passed(&mut self, op: Op, outcome: OfferOutcome, connections: &mut Connections, cx: &mut Context<'_>) -> bool {
         let Some((envelope, peer, queue)) = self.passing.remove(&op) else { return false };
         self.stirred = true;
         // Others may wait for their turn.

@@ -5,9 +5,9 @@
 
 use crate::event::{HeldEnvelope, Mono};
 use crate::ids::EnvelopeId;
+use crate::small::SmallSet;
 
 use super::super::context::Context;
-use super::super::small::SmallSet;
 use super::FORGET_BATCH_MAX;
 
 /// The part of what may stay that goes beyond the excess: so a commit takes many letters away, and not each collected letter a commit.

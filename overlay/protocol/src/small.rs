@@ -29,66 +29,78 @@ enum Rows<K, V> {
 
 /// An ordered map.
 #[derive(Clone)]
-pub(crate) struct SmallMap<K, V>(Rows<K, V>);
+pub struct SmallMap<K, V>(Rows<K, V>);
 
 /// An ordered set.
 #[derive(Clone)]
-pub(crate) struct SmallSet<K>(SmallMap<K, ()>);
+pub struct SmallSet<K>(SmallMap<K, ()>);
 
 impl<K, V> SmallMap<K, V> {
-    pub(crate) const fn new() -> Self {
+    /// Without any row.
+    pub const fn new() -> Self {
         Self(Rows::Few(Vec::new()))
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
         match &self.0 {
             Rows::Few(rows) => rows.len(),
             Rows::Many(rows) => rows.len(),
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    pub(crate) fn iter(&self) -> Iter<'_, K, V> {
+    /// The rows in the order of their keys.
+    pub fn iter(&self) -> Iter<'_, K, V> {
         match &self.0 {
             Rows::Few(rows) => Iter::Few(rows.iter()),
             Rows::Many(rows) => Iter::Many(rows.iter()),
         }
     }
 
-    pub(crate) fn iter_mut(&mut self) -> IterMut<'_, K, V> {
+    /// The same, to change the values.
+    pub fn iter_mut(&mut self) -> IterMut<'_, K, V> {
         match &mut self.0 {
             Rows::Few(rows) => IterMut::Few(rows.iter_mut()),
             Rows::Many(rows) => IterMut::Many(rows.iter_mut()),
         }
     }
 
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &K> {
+    /// The keys in order.
+    pub fn keys(&self) -> impl Iterator<Item = &K> {
         self.iter().map(|(key, _)| key)
     }
 
-    pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
+    /// The values in the order of their keys.
+    pub fn values(&self) -> impl Iterator<Item = &V> {
         self.iter().map(|(_, value)| value)
     }
 
-    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+    /// The same, to change them.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
         self.iter_mut().map(|(_, value)| value)
     }
 
-    pub(crate) fn clear(&mut self) {
+    /// Takes all rows out, and gives their room back.
+    pub fn clear(&mut self) {
         *self = Self::new();
     }
 
-    pub(crate) fn first_key_value(&self) -> Option<(&K, &V)> {
+    /// The row with the least key.
+    pub fn first_key_value(&self) -> Option<(&K, &V)> {
         self.iter().next()
     }
 }
 
 /// The rows in the order of their keys.
-pub(crate) enum Iter<'a, K, V> {
+pub enum Iter<'a, K, V> {
+    /// Of one piece.
     Few(slice::Iter<'a, (K, V)>),
+    /// Of a B-tree.
     Many(btree_map::Iter<'a, K, V>),
 }
 
@@ -111,8 +123,10 @@ impl<'a, K, V> Iterator for Iter<'a, K, V> {
 }
 
 /// The same, to change the values.
-pub(crate) enum IterMut<'a, K, V> {
+pub enum IterMut<'a, K, V> {
+    /// Of one piece.
     Few(slice::IterMut<'a, (K, V)>),
+    /// Of a B-tree.
     Many(btree_map::IterMut<'a, K, V>),
 }
 
@@ -148,7 +162,8 @@ fn put<T>(rows: &mut Vec<T>, at: usize, row: T) {
 }
 
 impl<K: Ord, V> SmallMap<K, V> {
-    pub(crate) fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
+    /// The value of this key.
+    pub fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
     {
@@ -158,7 +173,8 @@ impl<K: Ord, V> SmallMap<K, V> {
         }
     }
 
-    pub(crate) fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    /// The same, to change it.
+    pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
     where
         K: Borrow<Q>,
     {
@@ -168,7 +184,8 @@ impl<K: Ord, V> SmallMap<K, V> {
         }
     }
 
-    pub(crate) fn contains_key<Q: Ord + ?Sized>(&self, key: &Q) -> bool
+    /// Whether there is a row of this key.
+    pub fn contains_key<Q: Ord + ?Sized>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,
     {
@@ -195,7 +212,8 @@ impl<K: Ord, V> SmallMap<K, V> {
         }
     }
 
-    pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
+    /// Puts a row in; the value that the key had before.
+    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         self.grow();
         match &mut self.0 {
             Rows::Few(rows) => match find(rows, &key) {
@@ -210,7 +228,7 @@ impl<K: Ord, V> SmallMap<K, V> {
     }
 
     /// The value of this key; that of `value` if there was none.
-    pub(crate) fn or_insert_with(&mut self, key: K, value: impl FnOnce() -> V) -> &mut V {
+    pub fn or_insert_with(&mut self, key: K, value: impl FnOnce() -> V) -> &mut V {
         self.grow();
         match &mut self.0 {
             Rows::Few(rows) => {
@@ -227,14 +245,16 @@ impl<K: Ord, V> SmallMap<K, V> {
         }
     }
 
-    pub(crate) fn or_default(&mut self, key: K) -> &mut V
+    /// The value of this key; the default if there was none.
+    pub fn or_default(&mut self, key: K) -> &mut V
     where
         V: Default,
     {
         self.or_insert_with(key, V::default)
     }
 
-    pub(crate) fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<V>
+    /// Takes a row out.
+    pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
     {
@@ -248,7 +268,8 @@ impl<K: Ord, V> SmallMap<K, V> {
         removed
     }
 
-    pub(crate) fn pop_first(&mut self) -> Option<(K, V)> {
+    /// Takes the row with the least key out.
+    pub fn pop_first(&mut self) -> Option<(K, V)> {
         let first = match &mut self.0 {
             Rows::Few(rows) => (!rows.is_empty()).then(|| rows.remove(0)),
             Rows::Many(rows) => rows.pop_first(),
@@ -257,7 +278,8 @@ impl<K: Ord, V> SmallMap<K, V> {
         first
     }
 
-    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&K, &mut V) -> bool) {
+    /// Takes out all rows but those that are to be kept.
+    pub fn retain(&mut self, mut keep: impl FnMut(&K, &mut V) -> bool) {
         match &mut self.0 {
             Rows::Few(rows) => rows.retain_mut(|(key, value)| keep(key, value)),
             Rows::Many(rows) => rows.retain(keep),
@@ -295,30 +317,35 @@ impl<K: fmt::Debug, V: fmt::Debug> fmt::Debug for SmallMap<K, V> {
 }
 
 impl<K> SmallSet<K> {
-    pub(crate) const fn new() -> Self {
+    /// Without anything in it.
+    pub const fn new() -> Self {
         Self(SmallMap::new())
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// How many there are.
+    pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &K> {
+    /// All of them in order.
+    pub fn iter(&self) -> impl Iterator<Item = &K> {
         self.0.keys()
     }
 
-    pub(crate) fn first(&self) -> Option<&K> {
+    /// The least one.
+    pub fn first(&self) -> Option<&K> {
         self.0.first_key_value().map(|(key, ())| key)
     }
 }
 
 impl<K: Ord> SmallSet<K> {
     /// What lies between these keys, both included, in order.
-    pub(crate) fn between(&self, from: &K, to: &K) -> Vec<K>
+    pub fn between(&self, from: &K, to: &K) -> Vec<K>
     where
         K: Copy,
     {
@@ -331,7 +358,8 @@ impl<K: Ord> SmallSet<K> {
         }
     }
 
-    pub(crate) fn contains<Q: Ord + ?Sized>(&self, key: &Q) -> bool
+    /// Whether it is there.
+    pub fn contains<Q: Ord + ?Sized>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,
     {
@@ -339,19 +367,20 @@ impl<K: Ord> SmallSet<K> {
     }
 
     /// True if it is new.
-    pub(crate) fn insert(&mut self, key: K) -> bool {
+    pub fn insert(&mut self, key: K) -> bool {
         self.0.insert(key, ()).is_none()
     }
 
     /// True if it was there.
-    pub(crate) fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> bool
+    pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> bool
     where
         K: Borrow<Q>,
     {
         self.0.remove(key).is_some()
     }
 
-    pub(crate) fn pop_first(&mut self) -> Option<K> {
+    /// Takes the least one out.
+    pub fn pop_first(&mut self) -> Option<K> {
         self.0.pop_first().map(|(key, ())| key)
     }
 }
