@@ -427,6 +427,7 @@ fn entry_json(store: &Store, entry: &QueueEntry) -> Value {
     let next = match (&entry.progress.last_problem, entry.progress.handed_at_age_ms) {
         (_, Some(_)) => "sealed anew and sent again if no receipt comes within a day",
         (Some(Problem::NoCard), None) => "looked up again when somebody connects, and by the clock",
+        (Some(Problem::NoDirectWay), None) => "sent as soon as there is a direct way to their node, and tried by the clock",
         _ => "tried again as soon as their node is seen, and by the clock",
     };
     json!({

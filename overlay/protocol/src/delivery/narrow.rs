@@ -45,3 +45,48 @@ impl Narrow {
         (size >= *least && *until > now).then_some(*until)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::super::Config;
+    use super::super::context::Names;
+    use super::*;
+    use crate::event::{Now, Wall};
+
+    fn refused(narrow: &mut Narrow, peer: PeerId, size: u64, mono: u64) {
+        let (mut rng, mut names, config) = (ChaCha8Rng::seed_from_u64(mono), Names::default(), Config::default());
+        let now = Now { mono: Mono(mono), wall: Wall(0) };
+        narrow.refused(peer, size, &Context { config: &config, now, rng: &mut rng, names: &mut names, effects: &mut Vec::new() });
+    }
+
+    #[test]
+    fn what_is_as_large_waits_for_an_hour_or_a_direct_way_and_what_is_smaller_does_not() {
+        let (mut narrow, peer, other) = (Narrow::default(), PeerId([1; 32]), PeerId([2; 32]));
+        refused(&mut narrow, peer, 300_000, 0);
+        refused(&mut narrow, peer, 100_000, 10);
+        refused(&mut narrow, peer, 200_000, 20);
+        let until = Some(Mono(20 + NARROW_MS));
+        assert_eq!([99_999, 100_000, 1 << 30].map(|size| narrow.until(&peer, size, Mono(30))), [None, until, until]);
+        assert_eq!(narrow.until(&other, 1 << 30, Mono(30)), None);
+        assert_eq!(narrow.until(&peer, 1 << 30, Mono(20 + NARROW_MS)), None);
+        narrow.widened(&peer);
+        assert_eq!(narrow.until(&peer, 1 << 30, Mono(30)), None);
+    }
+
+    #[test]
+    fn a_bounded_number_of_peers_is_remembered_and_old_ones_make_room() {
+        let mut narrow = Narrow::default();
+        let peer = |number: u32| {
+            let mut name = [0; 32];
+            name[..4].copy_from_slice(&number.to_le_bytes());
+            PeerId(name)
+        };
+        (0..5000).for_each(|number| refused(&mut narrow, peer(number), 1, 0));
+        assert_eq!(narrow.peers.len(), NARROW_MAX);
+        refused(&mut narrow, peer(5000), 1, NARROW_MS);
+        assert_eq!(narrow.peers.len(), 1);
+    }
+}

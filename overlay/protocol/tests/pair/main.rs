@@ -10,4 +10,5 @@ mod receiving;
 mod relays;
 mod schedules;
 mod volunteers;
+mod ways;
 mod world;

@@ -153,7 +153,9 @@ pub(crate) struct World {
     next: u64,
     pub(crate) envelopes: BTreeMap<EnvelopeId, Content>,
     transfers: BTreeMap<Token, Transfer>,
-    connected: BTreeSet<(usize, usize)>,
+    pub(super) connected: BTreeSet<(usize, usize)>,
+    /// Who reach each other through others only, which bears no envelope here; and how many were offered all the same.
+    pub(super) narrow: BTreeMap<(usize, usize), u32>,
     pub(crate) parted: BTreeSet<(usize, usize)>,
     /// Thousandths of transfers that break.
     pub(crate) loss: u32,
@@ -168,7 +170,7 @@ pub(crate) struct World {
     pub(crate) volunteers: Vec<usize>,
 }
 
-fn pair(a: usize, b: usize) -> (usize, usize) {
+pub(super) fn pair(a: usize, b: usize) -> (usize, usize) {
     (a.min(b), a.max(b))
 }
 
@@ -209,6 +211,7 @@ impl World {
             envelopes: BTreeMap::new(),
             transfers: BTreeMap::new(),
             connected: BTreeSet::new(),
+            narrow: BTreeMap::new(),
             parted: BTreeSet::new(),
             loss: 0,
             directory_up: true,
@@ -298,7 +301,7 @@ impl World {
         self.at(wait, Happening::Event(node, boot, Box::new(event)));
     }
 
-    fn chance(&mut self, thousandths: u32) -> bool {
+    pub(super) fn chance(&mut self, thousandths: u32) -> bool {
         self.rng.random_range(0..1000) < thousandths
     }
 
@@ -716,8 +719,8 @@ impl World {
         }
         let wait = self.rng.random_range(1..100);
         let other = self.find(to);
-        if !self.connected.contains(&pair(node, other)) || self.chance(self.loss) {
-            return self.tell(node, wait, Event::Offered { op, outcome: OfferOutcome::Broken });
+        if let Some(outcome) = self.stopped(node, other) {
+            return self.tell(node, wait, Event::Offered { op, outcome });
         }
         if self.nodes[other].liar && ticket.deposit {
             let outcome = OfferOutcome::Stored { until_s: 1000, signature: [0; 64], seldom: false };
