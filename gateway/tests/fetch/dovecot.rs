@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use kith_gateway::fetch::{Account, Afterwards, Begin, Login, Protocol, Security};
 use kith_gateway::secret::SecretSource;
 
+use crate::ports::free_port;
+
 pub(crate) struct Dovecot {
     folder: tempfile::TempDir,
     child: Child,
@@ -21,10 +23,6 @@ impl Drop for Dovecot {
         let _asked = Command::new("kill").arg(self.child.id().to_string()).status();
         let _ended = self.child.wait();
     }
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl Dovecot {

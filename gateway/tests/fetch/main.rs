@@ -6,4 +6,6 @@ mod dovecot;
 mod hostile;
 mod imap;
 mod pop3;
+#[path = "../../../node/tests/end_to_end/ports.rs"]
+mod ports;
 mod rounds;

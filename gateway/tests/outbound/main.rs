@@ -6,6 +6,8 @@ mod answers;
 mod fates;
 mod logins;
 mod phases;
+#[path = "../../../node/tests/end_to_end/ports.rs"]
+mod ports;
 mod postfix;
 mod protection;
 mod routes;

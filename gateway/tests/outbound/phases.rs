@@ -9,9 +9,10 @@ use kith_gateway::outbound::trust::Roots;
 use kith_gateway::outbound::{Hop, Outbound, OutboundSettings};
 
 use crate::fates::smarthost;
+use crate::ports::free_port;
 use crate::support::dns::Names;
 use crate::support::host::{Do, Host, Tls, conduct};
-use crate::support::{at, content, free_port, mail, no_dns, quick, sender, settings};
+use crate::support::{at, content, mail, no_dns, quick, sender, settings};
 
 const STEPS: [(&str, Phase); 6] = [
     ("GREETING", Phase::Greeting),

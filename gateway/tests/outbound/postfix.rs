@@ -15,9 +15,10 @@ use kith_gateway::outbound::{Hop, OutboundSettings};
 use kith_gateway::secret::SecretSource;
 use sha2::{Digest, Sha256};
 
+use crate::ports::free_port;
 use crate::support::dns::Names;
 use crate::support::host::{Host, Tls, conduct};
-use crate::support::{Authority, address, content, free_port, mail, no_dns, program, sender, settings};
+use crate::support::{Authority, address, content, mail, no_dns, program, sender, settings};
 
 /// Whoever keeps the mailboxes; Postfix wants none below 100.
 const KEEPER: u32 = 5_000;

@@ -14,9 +14,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
+use crate::ports::free_port;
 use crate::support::dns::{Damage, Names};
 use crate::support::host::{Host, Tls, conduct, say};
-use crate::support::{Authority, Shown, at, free_port, mail, sender, settings};
+use crate::support::{Authority, Shown, at, mail, sender, settings};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {

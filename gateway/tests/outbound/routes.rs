@@ -9,9 +9,10 @@ use kith_gateway::outbound::fate::{Enhanced, Fate, HopState, Protection, Why};
 use kith_gateway::outbound::trust::Roots;
 use kith_gateway::outbound::{DirectTls, Hop, LocalAddresses, OutboundSettings};
 
+use crate::ports::free_port;
 use crate::support::dns::{Names, silent};
 use crate::support::host::{Host, Tls, conduct, say};
-use crate::support::{Authority, at, free_port, mail, sender, settings};
+use crate::support::{Authority, at, mail, sender, settings};
 
 const ZONE: &str = "far.test. 60 IN MX 10 a.far.test.\nfar.test. 60 IN MX 20 b.far.test.\nfar.test. 60 IN MX 30 c.far.test.\n\
     a.far.test. 60 IN A 127.0.0.2\nb.far.test. 60 IN A 127.0.0.3\nnull.test. 60 IN MX 0 .\nonly-a.test. 60 IN A 127.0.0.2\n\

@@ -5,9 +5,9 @@ use kith_gateway::check::{Answer, Live, Lookup};
 use kith_gateway::inbound::verify;
 use kith_gateway::outbound::trust::Roots;
 
+use crate::ports::free_port;
 use crate::postfix::Postfix;
 use crate::support::dns::Names;
-use crate::support::free_port;
 
 fn live(names: &Names, roots: Roots) -> Live {
     Live::new(verify::resolver(&[names.address]).unwrap(), "check.test").believing(roots).checking(names.dns.clone())

@@ -132,11 +132,6 @@ pub(crate) fn mail(recipients: &[&str]) -> Mail {
     Mail::new(Some(address("anna@home.test")), recipients.iter().map(|to| address(to).into()).collect(), content("Hello.\r\n"))
 }
 
-/// A port that is free on every loopback address, more or less.
-pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
-}
-
 pub(crate) fn at(ip: &str, port: u16) -> SocketAddr {
     SocketAddr::new(ip.parse().unwrap(), port)
 }

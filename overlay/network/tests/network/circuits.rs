@@ -3,11 +3,12 @@
 use kith_network::{Event, Reachability};
 use kith_protocol::event::OfferOutcome;
 
+use crate::ports::free_port;
 use crate::support::{Envelope, Node, join};
 
 /// A node that says that it is reachable where it listens.
 async fn public(seed: u8) -> Node {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let address = format!("/ip4/127.0.0.1/tcp/{port}");
     Node::start_with(seed, |config| {
         config.listen = vec![address.clone()];

@@ -6,6 +6,8 @@ mod circuits;
 mod directory;
 mod hostile;
 mod peers;
+#[path = "../../../../node/tests/end_to_end/ports.rs"]
+mod ports;
 mod raw;
 mod relays;
 mod support;
