@@ -1,7 +1,7 @@
 //! What happens when: a ring of buckets for what is near, a heap for what is far. A heap alone grows with the logarithm of everything that waits.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
 /// Width of a bucket, in ms; a power of two.
 const BUCKET_MS: u64 = 16;
@@ -60,6 +60,10 @@ pub struct Calendar<T> {
     current: Vec<Item<T>>,
     /// Its number since the beginning.
     bucket: u64,
+    /// What was put in for the moment that is now, after all that was there: a town that is shut down at one moment says so to everybody at that moment.
+    soon: VecDeque<Item<T>>,
+    /// The time of what happened last.
+    now: u64,
     far: BinaryHeap<Reverse<Item<T>>>,
     near: usize,
     order: u64,
@@ -74,6 +78,8 @@ impl<T> Default for Calendar<T> {
             filled: vec![0; BUCKETS / 64],
             current: Vec::new(),
             bucket: 0,
+            soon: VecDeque::new(),
+            now: 0,
             far: BinaryHeap::new(),
             near: 0,
             order: 0,
@@ -85,7 +91,7 @@ impl<T> Calendar<T> {
     /// How much is still to come.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.current.len() + self.near + self.far.len()
+        self.current.len() + self.soon.len() + self.near + self.far.len()
     }
 
     /// Nothing is to come.
@@ -99,7 +105,9 @@ impl<T> Calendar<T> {
         self.order += 1;
         let item = Item { at, order: self.order, what };
         let bucket = at / BUCKET_MS;
-        if bucket <= self.bucket {
+        if at == self.now && bucket == self.bucket && self.soon.back().is_none_or(|last| last.at == at) {
+            self.soon.push_back(item);
+        } else if bucket <= self.bucket {
             let place = self.current.partition_point(|other| *other > item);
             self.current.insert(place, item);
         } else if bucket - self.bucket < BUCKETS as u64 {
@@ -112,11 +120,15 @@ impl<T> Calendar<T> {
     /// The next thing and its time, if that is not after `end`.
     pub fn take(&mut self, end: u64) -> Option<(u64, T)> {
         loop {
-            if let Some(last) = self.current.last() {
-                if last.at > end {
+            let (last, soon) = (self.current.last(), self.soon.front());
+            if let Some(first) = last.into_iter().chain(soon).min() {
+                if first.at > end {
                     return None;
                 }
-                return self.current.pop().map(|item| (item.at, item.what));
+                self.now = first.at;
+                let is_soon = soon == Some(first);
+                let item = if is_soon { self.soon.pop_front() } else { self.current.pop() };
+                return item.map(|item| (item.at, item.what));
             }
             let next = if self.near > 0 { self.next_filled() } else { self.far.peek()?.0.at / BUCKET_MS };
             if next * BUCKET_MS > end {
