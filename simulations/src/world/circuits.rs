@@ -95,7 +95,6 @@ mod tests {
         world.behind(vec![true, true, false, false], 0.0);
         [(0, 1), (0, 2), (1, 2), (0, 3)].into_iter().for_each(|(one, other)| world.introduce(one, other));
         world.plan(90 * MINUTE, 3, 0, 200_000);
-        // Who wrote it is gone before the owner is back.
         // Who wrote it is off before the owner is back.
         world.befall(100 * MINUTE, super::super::Incident::Away(3, 2 * day));
         world.run(2 * day);

@@ -128,8 +128,9 @@ impl Relay {
             OfferOutcome::Later { after_s, .. } => Some(u64::from(after_s.clamp(1, REST_MAX_S)) * 1000),
             OfferOutcome::Broken => Some(REST_MS),
             OfferOutcome::NoDirectWay => {
-                let size = self.kept.get(&envelope).map_or(u64::MAX, |kept| kept.held.size);
-                connections.narrow.refused(peer, size, cx);
+                if let Some(kept) = self.kept.get(&envelope) {
+                    connections.narrow.refused(peer, kept.held.size, cx);
+                }
                 return true;
             }
             OfferOutcome::Have | OfferOutcome::Stored { .. } | OfferOutcome::Refused(_) => None,
