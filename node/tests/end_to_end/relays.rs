@@ -169,6 +169,16 @@ fn volunteers_keep_mail_for_somebody_who_has_no_relay() {
     drop(others);
 }
 
+/// Bob, whom Anna knows, and who has learned of her relay with her first letter.
+fn friend_of(anna: &Node) -> Node {
+    let mut bob = Node::with_accounts(&["bob"]);
+    bob.knows(anna);
+    bob.start();
+    befriend(anna, "anna", &bob, "bob");
+    says_hello(anna, "anna", &bob, "bob");
+    bob
+}
+
 /// Bob has no relay, and knows nobody but Anna: hers carries the mail on, and he knocks there when he comes back.
 #[test]
 fn a_contacts_relay_carries_mail_to_somebody_who_has_none() {
@@ -178,12 +188,7 @@ fn a_contacts_relay_carries_mail_to_somebody_who_has_none() {
     anna.start();
     befriend(&anna, "anna", &carol, "carol");
     relay(&anna, &carol, "anna", "carol");
-    let mut bob = Node::with_accounts(&["bob"]);
-    bob.knows(&anna);
-    bob.start();
-    befriend(&anna, "anna", &bob, "bob");
-    // Bob learns of Anna's relay with her first letter.
-    says_hello(&anna, "anna", &bob, "bob");
+    let mut bob = friend_of(&anna);
     carried(&mut anna, &mut bob);
     let begun = std::time::Instant::now();
     assert_eq!(header(&inbox(&bob, "bob", 2)[1], "Subject"), "by way of Carol");
@@ -213,11 +218,7 @@ fn a_relay_that_has_moved_is_found_where_it_is_now() {
         let known = list["used"][0]["addresses"].as_array().unwrap().clone();
         now.iter().all(|address| known.iter().any(|known| known == address)).then_some(())
     });
-    let mut bob = Node::with_accounts(&["bob"]);
-    bob.knows(&anna);
-    bob.start();
-    befriend(&anna, "anna", &bob, "bob");
-    says_hello(&anna, "anna", &bob, "bob");
+    let mut bob = friend_of(&anna);
     carried(&mut anna, &mut bob);
     assert_eq!(header(&inbox(&bob, "bob", 2)[1], "Subject"), "by way of Carol");
 }

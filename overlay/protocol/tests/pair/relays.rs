@@ -487,8 +487,8 @@ fn a_volunteer_passes_on_at_once_to_an_owner_who_is_there() {
     assert!(world.is_filed(&world.mails[0]));
 }
 
-#[test]
-fn ones_own_relay_carries_on_what_nobody_else_takes() {
+/// Anna's mail is with her own relay, which has carried it on to Bob while she sleeps.
+fn carried_while_she_sleeps() -> World {
     let mut world = World::new(3, 12);
     world.relays[ANNA] = vec![2];
     world.introduce();
@@ -502,6 +502,12 @@ fn ones_own_relay_carries_on_what_nobody_else_takes() {
     world.boot(BOB);
     world.run(10 * MINUTE);
     assert!(world.is_filed(&world.mails[0]), "carried on while Anna sleeps");
+    world
+}
+
+#[test]
+fn ones_own_relay_carries_on_what_nobody_else_takes() {
+    let mut world = carried_while_she_sleeps();
     take_turns(&mut world, ANNA, BOB, HOUR);
     world.boot(ANNA);
     world.run(HOUR);
@@ -511,18 +517,7 @@ fn ones_own_relay_carries_on_what_nobody_else_takes() {
 /// What her relay has carried on stays there for a day, and is sealed for Bob: Anna, who starts anew meanwhile, could make nothing of it.
 #[test]
 fn what_ones_own_relay_has_carried_on_is_not_shown_to_oneself() {
-    let mut world = World::new(3, 12);
-    world.relays[ANNA] = vec![2];
-    world.introduce();
-    world.boot(2);
-    world.boot(ANNA);
-    world.run(MINUTE);
-    world.submit(ANNA, BOB);
-    world.run(MINUTE);
-    world.crash(ANNA);
-    world.boot(BOB);
-    world.run(10 * MINUTE);
-    assert!(world.is_filed(&world.mails[0]));
+    let mut world = carried_while_she_sleeps();
     world.crash(BOB);
     world.boot(ANNA);
     world.run(HOUR);
