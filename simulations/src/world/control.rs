@@ -1,4 +1,4 @@
-//! What went over the networks beside envelopes: how many messages, by kind.
+//! What went over the networks beside envelopes: how many messages, by kind, and how many questions to the directory, each of which is many messages.
 
 use kith_protocol::event::{OwnerAsk, Way};
 
@@ -28,11 +28,17 @@ pub(super) enum Kind {
     Upkeep,
     /// An offer of what is too large for the only way there is: nothing is sent, both machines are awake for it.
     NoWay,
+    /// A card is looked up.
+    Lookup,
+    /// A card is published.
+    Publication,
+    /// Volunteers are looked for, near a recipient's key or one's own.
+    Search,
 }
 
 impl Kind {
     /// All of them, in their order, with their names in a table of figures.
-    const NAMES: [(Self, &'static str); 12] = [
+    const NAMES: [(Self, &'static str); 15] = [
         (Self::MailHome, "offers of mails to the recipient"),
         (Self::MailDeposit, "mails left with others"),
         (Self::MailPush, "mails offered by those who keep them"),
@@ -45,6 +51,9 @@ impl Kind {
         (Self::Collect, "owners who ask for what is kept"),
         (Self::Upkeep, "owners who bring relays up to date"),
         (Self::NoWay, "offers of what is too large for the way there is"),
+        (Self::Lookup, "look-ups of cards"),
+        (Self::Publication, "cards published"),
+        (Self::Search, "searches for volunteers"),
     ];
 
     /// What an offer is.

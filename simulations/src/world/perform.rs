@@ -82,7 +82,7 @@ impl World {
             // All of a moment together, when everything is asked for.
             Effect::Connect { op, peer, .. } => self.dials.push((op, Self::peer_node(&peer))),
             Effect::Lookup { op, address } => {
-                self.traffic.directory_bytes += LOOKUP_BYTES;
+                self.asks_directory(Kind::Lookup);
                 let (of, wall, wait) =
                     (self.addresses.node(&address), self.time(node).wall, self.wait(node, self.timing.lookup_ms));
                 let silent = self.network.silent > 0.0 && self.nodes[node as usize].network.chance(self.network.silent);
@@ -93,7 +93,7 @@ impl World {
                 self.tell(node, wait, Event::Found { op, card });
             }
             Effect::Publish { op, .. } => {
-                self.traffic.directory_bytes += LOOKUP_BYTES;
+                self.asks_directory(Kind::Publication);
                 let wait = self.wait(node, self.timing.lookup_ms);
                 self.tell(node, wait, Event::Published { op, holders: 20 });
             }
@@ -130,7 +130,7 @@ impl World {
                 self.tell(node, wait, Event::Audited { op, outcome });
             }
             Effect::Volunteers { op, address } => {
-                self.traffic.directory_bytes += LOOKUP_BYTES;
+                self.asks_directory(Kind::Search);
                 let (wait, of) = (self.wait(node, self.timing.lookup_ms), self.addresses.node(&address));
                 let found = self.network.nearest(of).into_iter().filter(|volunteer| *volunteer != node);
                 let places = found.map(|volunteer| Self::place_at_volunteer(of, volunteer)).collect();
@@ -154,6 +154,11 @@ impl World {
             }
             Effect::Discard(_) | Effect::Drop(_) | Effect::Count(_) => {}
         }
+    }
+
+    fn asks_directory(&mut self, kind: Kind) {
+        self.traffic.directory_bytes += LOOKUP_BYTES;
+        self.control.count(kind);
     }
 
     /// Where a volunteer keeps letters for somebody.

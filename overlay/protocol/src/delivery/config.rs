@@ -101,10 +101,9 @@ pub struct Config {
     pub relay_retry_ms: u64,
     /// Relays of ours are asked again what is there at this interval, and brought up to date. 6 h.
     pub relay_refresh_ms: u64,
-    /// Volunteers near our own key are asked for letters at this interval. 1 h.
-    pub volunteer_collect_ms: u64,
-    /// The same for who has relays that agreed to keep their letters. 4 h.
-    pub volunteer_seldom_ms: u64,
+    /// Volunteers are looked for at this interval, once a search or two after the start are over: those near our own key that keep letters for us, and
+    /// those near a recipient's key, where nobody was found. 4 h.
+    pub volunteer_search_ms: u64,
     /// A machine that has been up for less than this passes what it keeps on to its owners' other relays; 0: it never does. 20 h.
     pub pass_on_below_ms: u64,
     /// Bytes kept for others in all. 4 GiB.
@@ -192,8 +191,7 @@ impl Default for Config {
             grace_copy_least_ms: 10 * MINUTE,
             relay_retry_ms: MINUTE,
             relay_refresh_ms: 6 * HOUR,
-            volunteer_collect_ms: HOUR,
-            volunteer_seldom_ms: 4 * HOUR,
+            volunteer_search_ms: 4 * HOUR,
             pass_on_below_ms: 20 * HOUR,
             hosting_bytes_max: 4 << 30,
             deposits_per_minute: 60,
@@ -273,8 +271,7 @@ impl Config {
             grace_copy_least_ms: people(self.grace_copy_least_ms),
             relay_retry_ms: network(self.relay_retry_ms, REST_MIN),
             relay_refresh_ms: people(self.relay_refresh_ms),
-            volunteer_collect_ms: people(self.volunteer_collect_ms),
-            volunteer_seldom_ms: people(self.volunteer_seldom_ms),
+            volunteer_search_ms: people(self.volunteer_search_ms),
             volunteer_life_ms: people(self.volunteer_life_ms),
             ..self
         }

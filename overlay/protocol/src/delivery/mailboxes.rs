@@ -4,9 +4,10 @@
 //! used ─ connected ─ Host? ─ granted (into the card) ─ Collect ─ stamps, records ─ … ─ again after hours, or when it was started anew
 //! ```
 //!
-//! What a relay has is pushed to us as offers, which the inbox takes like any other. Volunteers are asked the same way, every hour: whoever keeps letters
-//! for anybody near our own place in the directory may have some for us. Who has relays looks for volunteers at the start and every few hours. Those that were found last are kept, and asked at once at the next start: people come
-//! back for seconds, too, and a search takes some of them. A search goes by the places of all weeks in which something may have been left.
+//! What a relay has is pushed to us as offers, which the inbox takes like any other. Volunteers are asked the same way: whoever keeps letters for anybody
+//! near our own place in the directory may have some for us. They are looked for at the start and every few hours, and where no relay has agreed some
+//! times more in the first hour. Those that were found last are kept, and asked at once at the next start: people come back for seconds, too, and a search
+//! takes some of them. A search goes by the places of all weeks in which something may have been left.
 
 use crate::address::Address;
 use crate::event::{Effect, Mono, OwnAccount, OwnerAsk, Place, UsedRelay, Write};
@@ -22,8 +23,11 @@ const RELAYS_MAX: usize = 1024;
 /// A question that was not answered by then is asked again, in ms.
 const ANSWER_MS: u64 = 2 * 60 * 1000;
 
-/// The second search for volunteers after a start comes after this time, the third after four times as much, and so on until they are hourly, in ms.
+/// Where no relay has agreed, the second search for volunteers after a start comes after this time, the third after four times as much, and so on up to
+/// the usual interval, in ms. What comes to a volunteer later is told at once: we stay connected.
 const SEARCH_SOON_MS: u64 = 10 * 1000;
+/// A search that has not been answered by then has found nobody, in ms.
+const SEARCH_LATE_MS: u64 = 60 * 60 * 1000;
 /// Mailboxes at volunteers that all accounts of a node may have together.
 const VOLUNTEERED_MAX: usize = 2048;
 /// Volunteers that are remembered for an account.
@@ -206,8 +210,8 @@ impl Mailboxes {
         // A node that has just started does not know its whole neighbourhood yet.
         let soon = SEARCH_SOON_MS.saturating_mul(1 << (2 * search.rounds).min(20));
         search.rounds = search.rounds.saturating_add(1);
-        let every = if relayed { cx.config.volunteer_seldom_ms } else { cx.config.volunteer_collect_ms.min(soon) };
-        search.wait(every, cx);
+        let usual = cx.config.volunteer_search_ms;
+        search.wait(if relayed { usual } else { usual.min(soon) }, cx);
         (self.first_due, self.first_search) = (None, None);
         let early = search.rounds < REMEMBERED_ROUNDS && !relayed;
         let found = |key: &Key| places.iter().any(|place| (place.peer, place.queue) == (key.1, key.2));
@@ -277,7 +281,7 @@ impl Mailboxes {
         for search in self.searches.values_mut().filter(|search| search.from <= now) {
             let op = cx.op();
             // An answer that never comes is as good as none.
-            search.wait(cx.config.volunteer_collect_ms, cx);
+            search.wait(cx.config.volunteer_search_ms.min(SEARCH_LATE_MS), cx);
             search.op = Some(op);
             cx.emit(Effect::Volunteers { op, address: search.address });
         }
@@ -503,17 +507,28 @@ mod tests {
         (result, effects)
     }
 
-    #[test]
-    fn a_search_comes_along_with_what_happens_near_its_time_and_else_has_its_own() {
+    /// An account, and somebody to ask.
+    fn searching() -> (Mailboxes, Connections) {
         let (mut mailboxes, mut connections) = (Mailboxes::default(), Connections::default());
         let address = Address::from_key(ed25519_dalek::SigningKey::from_bytes(&[1; 32]).verifying_key().to_bytes()).unwrap();
         mailboxes.account_added(&OwnAccount { account: AccountId(1), address, queue: QueueName([0; 16]) });
-        connections.peer_up(PeerId([2; 32]));
-        let mut searches = |mailboxes: &mut Mailboxes, mono| with_context(mono, |cx| mailboxes.pump(&mut connections, cx)).1;
-        let effects = searches(&mut mailboxes, 0);
+        connections.peer_up(PeerId([200; 32]));
+        (mailboxes, connections)
+    }
+
+    /// A search at that moment finds nobody; how long it is until the next one, in ms.
+    fn finds_nobody(mailboxes: &mut Mailboxes, connections: &mut Connections, mono: u64) -> u64 {
+        let (_, effects) = with_context(mono, |cx| mailboxes.pump(connections, cx));
         let [Effect::Volunteers { op, .. }] = effects[..] else { panic!("one search: {effects:?}") };
-        with_context(0, |cx| assert!(mailboxes.volunteers_found(op, &[], cx)));
-        let due = mailboxes.deadline(true).unwrap().0;
+        with_context(mono, |cx| assert!(mailboxes.volunteers_found(op, &[], cx)));
+        mailboxes.deadline(true).unwrap().0 - mono
+    }
+
+    #[test]
+    fn a_search_comes_along_with_what_happens_near_its_time_and_else_has_its_own() {
+        let (mut mailboxes, mut connections) = searching();
+        let due = finds_nobody(&mut mailboxes, &mut connections, 0);
+        let mut searches = |mailboxes: &mut Mailboxes, mono| with_context(mono, |cx| mailboxes.pump(&mut connections, cx)).1;
         assert!((SEARCH_SOON_MS..=SEARCH_SOON_MS / 8 * 9).contains(&due), "{due}");
         assert!(searches(&mut mailboxes, SEARCH_SOON_MS / 8 * 7 - 1).is_empty());
         assert_eq!(searches(&mut mailboxes, SEARCH_SOON_MS / 8 * 7).len(), 1);
@@ -521,9 +536,7 @@ mod tests {
 
     #[test]
     fn who_has_a_relay_looks_for_volunteers_every_few_hours_only() {
-        let (mut mailboxes, mut connections) = (Mailboxes::default(), Connections::default());
-        let address = Address::from_key(ed25519_dalek::SigningKey::from_bytes(&[1; 32]).verifying_key().to_bytes()).unwrap();
-        mailboxes.account_added(&OwnAccount { account: AccountId(1), address, queue: QueueName([0; 16]) });
+        let (mut mailboxes, mut connections) = searching();
         let relay = |granted| UsedRelay {
             account: AccountId(1),
             peer: PeerId([3; 32]),
@@ -531,16 +544,23 @@ mod tests {
             queue: QueueName([3; 16]),
             granted,
         };
-        connections.peer_up(PeerId([2; 32]));
         let mut mono = 0;
         for (granted, least, most) in [(false, SEARCH_SOON_MS / 8 * 7, SEARCH_SOON_MS / 8 * 9), (true, 12_600_000, 16_200_000)] {
             // What is asked of the relay is not asked for here.
             mailboxes.used(relay(granted), NEVER);
-            let (_, effects) = with_context(mono, |cx| mailboxes.pump(&mut connections, cx));
-            let [Effect::Volunteers { op, .. }] = effects[..] else { panic!("one search: {effects:?}") };
-            with_context(mono, |cx| assert!(mailboxes.volunteers_found(op, &[], cx)));
-            let wait = mailboxes.deadline(true).unwrap().0 - mono;
+            let wait = finds_nobody(&mut mailboxes, &mut connections, mono);
             assert!((least..=most).contains(&wait), "{wait} ms where a relay has agreed: {granted}");
+            mono += wait;
+        }
+    }
+
+    #[test]
+    fn who_has_no_relay_looks_for_volunteers_ever_less_often_up_to_every_few_hours() {
+        let (mut mailboxes, mut connections) = searching();
+        let mut mono = 0;
+        for usual in [10, 40, 160, 640, 2_560, 10_240, 14_400, 14_400] {
+            let wait = finds_nobody(&mut mailboxes, &mut connections, mono);
+            assert!((usual * 1000..=usual * 1125).contains(&wait), "{wait} ms where it is {usual} s");
             mono += wait;
         }
     }
@@ -583,11 +603,7 @@ mod tests {
 
     #[test]
     fn so_many_volunteers_are_remembered_and_no_more_the_last_ones_first() {
-        let address = Address::from_key(ed25519_dalek::SigningKey::from_bytes(&[1; 32]).verifying_key().to_bytes()).unwrap();
-        let mut mailboxes = Mailboxes::default();
-        let mut connections = Connections::default();
-        mailboxes.account_added(&OwnAccount { account: AccountId(1), address, queue: QueueName([0; 16]) });
-        connections.peer_up(PeerId([200; 32]));
+        let (mut mailboxes, mut connections) = searching();
         let hour = 3_600_000;
         let mut last = Vec::new();
         for round in 0..5_u8 {

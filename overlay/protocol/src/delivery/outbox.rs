@@ -5,8 +5,8 @@
 //!   └─────────────── whatever fails: next place, then Idle until something happens or a timer
 //! ```
 //!
-//! The recipient's own nodes come first; if none has it after a few seconds, relays of theirs keep copies, then volunteers (`road.rs`). A relay that
-//! lost its copy is noticed, and used less (`copies.rs`).
+//! The recipient's own nodes come first; if none has it after a few seconds, relays of theirs keep copies, then volunteers (`road.rs`, `volunteers.rs`).
+//! A relay that lost its copy is noticed, and used less (`copies.rs`).
 //!
 //! An entry has one commit of its own in flight at most, so that a failed one can be taken back without touching another. What has been sealed is
 //! offered only after the commit that keeps the spent keys.
@@ -16,6 +16,7 @@ mod entry;
 mod flow;
 mod gather;
 mod road;
+mod volunteers;
 
 use crate::address::Address;
 use crate::event::{
@@ -32,6 +33,7 @@ use super::directory::Directory;
 use super::mailboxes::Mailboxes;
 use copies::Grace;
 use entry::{Item, State};
+use volunteers::Searches;
 
 /// Entries whose age is written in one batch.
 const PERSIST_BATCH_MAX: usize = 1000;
@@ -57,7 +59,7 @@ enum Work {
     Seal(EntryId),
     Offer(EntryId, Box<Place>),
     Audit(EntryId, PeerId),
-    Volunteers(EntryId),
+    Volunteers(Address),
     Strangers(EntryId, [u8; 16]),
     /// What has its receipt is shown once more to a node that was started anew.
     Again(PeerId),
@@ -79,6 +81,7 @@ pub(crate) struct Outbox {
     timers: SmallSet<(Mono, EntryId)>,
     /// Those for which volunteers were found.
     volunteered: SmallSet<EntryId>,
+    searches: Searches,
     works: SmallMap<Op, Work>,
     batches: SmallMap<BatchId, Batch>,
     to_seal: SmallSet<EntryId>,
@@ -103,6 +106,7 @@ impl Outbox {
             index: SmallMap::new(),
             timers: SmallSet::new(),
             volunteered: SmallSet::new(),
+            searches: Searches::default(),
             works: SmallMap::new(),
             batches: SmallMap::new(),
             to_seal: SmallSet::new(),
@@ -205,6 +209,7 @@ impl Outbox {
 
     /// Worth trying everything again: at the start, after a change of network.
     pub(crate) fn wake_all(&mut self, cx: &mut Context<'_>, road: &mut Road<'_>) {
+        self.searches.forget(None);
         let ids: Vec<EntryId> = self.items.keys().copied().collect();
         for id in ids {
             self.wake(id, cx, road);
@@ -215,6 +220,7 @@ impl Outbox {
     pub(crate) fn retry(&mut self, id: EntryId, cx: &mut Context<'_>, road: &mut Road<'_>) {
         if let Some(recipient) = self.items.get(&id).map(|item| item.recipient) {
             road.directory.forget_failure(&recipient);
+            self.searches.forget(Some(&recipient));
             for place in road.directory.card(&recipient).into_iter().flat_map(|card| card.places.iter()) {
                 road.connections.forget_failure(&place.peer);
             }

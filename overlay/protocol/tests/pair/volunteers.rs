@@ -1,4 +1,7 @@
-//! Volunteers that were found are remembered: who comes back for seconds has what they keep.
+//! Volunteers: whoever was found is remembered, so that who comes back for seconds has what they keep; senders look for them no more often than is of use.
+
+use kith_protocol::event::Event;
+use kith_protocol::ids::EntryId;
 
 use crate::world::{DAY, HOUR, MINUTE, SECOND, World, peer};
 
@@ -52,8 +55,58 @@ fn volunteers_are_written_down_when_others_are_found_and_at_no_other_time() {
     world.run(6 * HOUR);
     assert_eq!(written(&world), 1, "the same ones in another order, after a start, and without one that is off");
     world.volunteers.push(2);
-    world.run(3 * HOUR);
+    world.run(6 * HOUR);
     assert_eq!(written(&world), 2);
     assert_eq!(world.nodes[BOB].disk.volunteers.len(), 5);
     assert!(world.nodes[BOB].disk.volunteers.contains(&peer(2)));
+}
+
+/// Anna writes as many letters to Bob, who is not there.
+fn writes_to_bob(world: &mut World, letters: usize) -> Vec<EntryId> {
+    world.crash(BOB);
+    (0..letters).map(|_| world.submit(ANNA, BOB)).collect()
+}
+
+fn kept_thrice(world: &World, letters: &[EntryId]) -> bool {
+    letters.iter().all(|entry| world.copies(ANNA, *entry).len() == 3)
+}
+
+#[test]
+fn letters_to_one_person_share_a_search_for_volunteers() {
+    for seed in 0..20 {
+        let mut world = with_volunteers(seed);
+        let mut letters = writes_to_bob(&mut world, 10);
+        world.run(MINUTE);
+        letters.extend((0..10).map(|_| world.submit(ANNA, BOB)));
+        world.run(MINUTE);
+        assert!(kept_thrice(&world, &letters), "seed {seed}");
+        assert_eq!(world.nodes[ANNA].searches, 1, "seed {seed}");
+    }
+}
+
+#[test]
+fn where_nobody_keeps_letters_for_strangers_senders_look_for_them_less_and_less_often() {
+    for seed in 0..20 {
+        let mut world = with_volunteers(seed);
+        let volunteers = std::mem::take(&mut world.volunteers);
+        let letters = writes_to_bob(&mut world, 10);
+        world.run(DAY);
+        assert!((4..=12).contains(&world.nodes[ANNA].searches), "seed {seed}: {}", world.nodes[ANNA].searches);
+        // Somebody does, at last.
+        world.volunteers = volunteers;
+        world.run(6 * HOUR);
+        assert!(kept_thrice(&world, &letters), "seed {seed}");
+    }
+}
+
+#[test]
+fn in_another_network_volunteers_are_looked_for_at_once() {
+    let mut world = with_volunteers(1);
+    let volunteers = std::mem::take(&mut world.volunteers);
+    let letters = writes_to_bob(&mut world, 3);
+    world.run(DAY);
+    world.volunteers = volunteers;
+    world.tell(ANNA, 0, Event::NetworkChanged);
+    world.run(MINUTE);
+    assert!(kept_thrice(&world, &letters));
 }

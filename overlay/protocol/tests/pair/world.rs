@@ -91,6 +91,7 @@ pub(crate) struct Disk {
     next_entry: u64,
 }
 
+#[derive(Default)]
 pub(crate) struct Node {
     core: Option<Delivery>,
     pub(crate) disk: Disk,
@@ -110,6 +111,8 @@ pub(crate) struct Node {
     pub(crate) offers: u32,
     pub(crate) lookups: u32,
     pub(crate) connects: u32,
+    /// For volunteers near somebody else.
+    pub(crate) searches: u32,
     pub(crate) searches_written: u32,
     pub(crate) dropped: Vec<PeerId>,
     /// Says *stored* and keeps nothing.
@@ -177,29 +180,7 @@ pub(super) fn pair(a: usize, b: usize) -> (usize, usize) {
 impl World {
     /// A world of `count` nodes that are not started yet and know nobody.
     pub(crate) fn new(count: usize, seed: u64) -> Self {
-        let node = |_| Node {
-            core: None,
-            disk: Disk { next_entry: 1, ..Disk::default() },
-            boot: 0,
-            booted_at: 0,
-            asleep_until: None,
-            slept: 0,
-            wall_lie: 0,
-            drift: (0, 0),
-            disk_full: false,
-            next_tick: None,
-            commits: Vec::new(),
-            letters: BTreeMap::new(),
-            counters: BTreeMap::new(),
-            offers: 0,
-            lookups: 0,
-            connects: 0,
-            searches_written: 0,
-            dropped: Vec::new(),
-            liar: false,
-            met: BTreeMap::new(),
-            asks: BTreeMap::new(),
-        };
+        let node = |_| Node { disk: Disk { next_entry: 1, ..Disk::default() }, ..Node::default() };
         Self {
             seed,
             now: 0,
@@ -598,6 +579,7 @@ impl World {
             }
             Effect::Volunteers { op, address: of } => {
                 let to = self.node_of(of);
+                self.nodes[node].searches += u32::from(to != node);
                 let place = |volunteer: &usize| Place {
                     peer: peer(*volunteer),
                     queue: relay_queue(to, *volunteer),

@@ -12,7 +12,7 @@ use crate::work::Work as Proof;
 use super::super::Config;
 use super::super::connections::Want;
 use super::super::context::Context;
-use super::entry::{CANDIDATES_MAX, Item, State};
+use super::entry::{Item, State};
 use super::{Outbox, Road, Work};
 
 /// How often a price for strangers is paid for one envelope.
@@ -165,52 +165,6 @@ impl Outbox {
         let problem = item.progress.last_problem.clone().filter(|_| listed).unwrap_or(fallback);
         let later = std::mem::take(&mut item.later_ms);
         self.put_off(id, problem, (later > 0).then_some(later), cx, road);
-    }
-
-    /// Volunteers are asked when no relay took it in time. True while they are.
-    fn seek_volunteers(&mut self, id: EntryId, relay_at: Mono, waiting: bool, cx: &mut Context<'_>, road: &Road<'_>) -> bool {
-        let Some(item) = self.items.get_mut(&id) else { return false };
-        let patience = cx.config.relay_wait_ms.saturating_sub(cx.config.direct_wait_ms);
-        let in_time = waiting && cx.now.mono.0 < relay_at.0.saturating_add(patience);
-        let small = item.progress.sealed.as_ref().is_some_and(|sealed| sealed.size <= cx.config.volunteer_largest);
-        let others = item.progress.copies.iter().all(|copy| matches!(copy.kind, PlaceKind::Volunteer | PlaceKind::Carrier));
-        if item.sought || in_time || !small || !others || item.is_spread(cx.config) || !road.connections.any_up() {
-            return false;
-        }
-        item.sought = true;
-        item.state = State::Seeking;
-        let address = item.recipient;
-        let op = cx.op();
-        self.works.insert(op, Work::Volunteers(id));
-        cx.emit(Effect::Volunteers { op, address });
-        true
-    }
-
-    /// Volunteers were found, or none.
-    pub(crate) fn volunteers_found(&mut self, op: Op, places: Vec<Place>, cx: &mut Context<'_>, road: &mut Road<'_>) {
-        let Some(Work::Volunteers(id)) = self.works.get(&op) else { return };
-        let id = *id;
-        self.works.remove(&op);
-        let Some(item) = self.items.get_mut(&id) else { return };
-        if item.state != State::Seeking {
-            return;
-        }
-        item.state = State::Idle;
-        let listed = road.directory.card(&item.recipient).map_or(0, |card| card.places.len());
-        // Their bits come after the card's, and mean others now.
-        item.tried &= (1 << listed.min(31)) - 1;
-        item.volunteers = places
-            .into_iter()
-            .filter(|place| place.kind == PlaceKind::Volunteer)
-            .take(CANDIDATES_MAX.saturating_sub(listed))
-            .collect();
-        if item.volunteers.is_empty() {
-            self.volunteered.remove(&id);
-        } else {
-            self.volunteered.insert(id);
-        }
-        self.offer(id, cx, road);
-        self.arm(id, cx);
     }
 
     /// Our own relay takes it when nobody else does, and carries it on while this node sleeps. True if it stands in line there.
