@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench prints its figures and ends at the first surprise")]
 
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 #[path = "../tests/end_to_end/clients.rs"]
@@ -199,7 +200,7 @@ fn many() {
         strangers: Strangers::Closed,
         tag: [0; 16],
         effort: 0,
-        siblings: Vec::new(),
+        siblings: Arc::default(),
     };
     store.write(move |transaction| transaction.host(&rules, None)).unwrap();
     let begun = Instant::now();

@@ -360,10 +360,10 @@ impl Engine {
             Effect::Publish { op, account } => self.mailroom.send(Errand::Records { op, account }),
             Effect::Seal { op, entry, with, ladder } => self.mailroom.send(Errand::Seal { op, entry, with, ladder }),
             Effect::Offer { op, peer, queue, envelope, size, way } => {
-                let offering = Offering { op, peer, queue, envelope, size, deposit: false, onward: Vec::new() };
+                let offering = Offering { op, peer, queue, envelope, size, deposit: false, onward: Arc::default() };
                 match way {
                     Way::Letter { account, recipient, deposit, work, onward } => {
-                        let ticket = self.ticket(&offering, (account, recipient), deposit, work, onward);
+                        let ticket = self.ticket(&offering, (account, recipient), deposit, work, &onward);
                         let source = Source::File(self.mailroom.outgoing(&envelope));
                         self.command(Command::Offer { op, peer, queue, envelope, size, source, ticket }).await;
                     }
@@ -422,12 +422,12 @@ impl Engine {
         (account, recipient): (AccountId, Address),
         deposit: bool,
         work: Option<Work>,
-        onward: Vec<Place>,
+        onward: &[Place],
     ) -> Ticket {
         let wanted = onward.is_empty() && (deposit || !self.direct);
         let week = week_of(self.clock.now().wall);
         let stamp = if wanted { self.mailroom.take_stamp(account, recipient, &offering.peer, week) } else { None };
-        Ticket { deposit, stamp, work, onward: onward.into_iter().map(carried).collect() }
+        Ticket { deposit, stamp, work, onward: onward.iter().map(carried).collect() }
     }
 
     /// The next frame of a question to a relay, or its end.
@@ -618,7 +618,7 @@ impl Engine {
                 let Offering { op, peer, queue, envelope, size, deposit, onward } = *offering;
                 match source {
                     Some(source) => {
-                        let onward = onward.into_iter().map(carried).collect();
+                        let onward = onward.iter().map(carried).collect();
                         let ticket = Ticket { deposit, onward, ..Ticket::default() };
                         self.command(Command::Offer { op, peer, queue, envelope, size, source, ticket }).await;
                     }
@@ -661,6 +661,7 @@ impl Engine {
 }
 
 /// Where a letter is carried to, as it goes over the wire.
-fn carried(place: Place) -> Onward {
-    Onward { peer: place.peer, queue: place.queue, deposit: place.kind != PlaceKind::Home, addresses: place.addresses }
+fn carried(place: &Place) -> Onward {
+    let deposit = place.kind != PlaceKind::Home;
+    Onward { peer: place.peer, queue: place.queue, deposit, addresses: place.addresses.clone() }
 }

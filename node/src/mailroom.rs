@@ -157,7 +157,7 @@ pub struct Offering {
     /// To be kept there for its owner.
     pub deposit: bool,
     /// To be carried on to these places.
-    pub onward: Vec<Place>,
+    pub onward: Arc<[Place]>,
 }
 
 /// Who may write to the accounts of this node without being accepted.

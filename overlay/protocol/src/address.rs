@@ -8,6 +8,7 @@
 //! The domain is fed to the checksum and not written: an address of another network fails here. Up to four wrong characters are always noticed.
 //! [`Address::parse`] is strict and never corrects; [`Address::parse_pasted`] is for people who import an address by hand.
 
+use core::borrow::Borrow;
 use core::cell::RefCell;
 use core::cmp::Ordering;
 use core::fmt;
@@ -46,6 +47,12 @@ thread_local! {
 /// A checked mailbox address: the Ed25519 master public key (a canonical, torsion-free point).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub struct Address(#[serde(with = "serde_bytes")] [u8; 32]);
+
+impl Borrow<[u8; 32]> for Address {
+    fn borrow(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
 
 impl Ord for Address {
     #[inline]

@@ -1,5 +1,7 @@
 //! Who may leave letters with a relay, and what cannot be filled by others: one core, deposits one after the other.
 
+use std::sync::Arc;
+
 use kith_protocol::card::Strangers;
 use kith_protocol::delivery::{Config, Delivery};
 use kith_protocol::event::{
@@ -39,7 +41,7 @@ fn mailbox(number: u8, cells: u64, strangers: Strangers) -> HostedQueue {
         strangers,
         tag: TAG,
         effort: EFFORT,
-        siblings: Vec::new(),
+        siblings: Arc::default(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! What is kept for others is kept, bounded, and gone when it is let go.
 
+use std::sync::Arc;
+
 use kith_protocol::card::Strangers;
 use kith_protocol::event::{HeldEnvelope, HeldKind};
 use kith_protocol::ids::EnvelopeId;
@@ -42,7 +44,7 @@ fn rules(number: u8) -> HostedQueue {
         strangers: Strangers::Work,
         tag: [3; 16],
         effort: 20,
-        siblings: Vec::new(),
+        siblings: Arc::default(),
     }
 }
 

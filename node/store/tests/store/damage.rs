@@ -1,6 +1,7 @@
 //! P8: a damaged database is detected, never served; the rest is saved.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use kith_protocol::card::Strangers;
 use kith_protocol::event::{HeldEnvelope, HeldKind, HostedQueue};
@@ -82,7 +83,7 @@ fn keep_for_others(store: &Store) {
         strangers: Strangers::Welcome,
         tag: [0; 16],
         effort: 0,
-        siblings: Vec::new(),
+        siblings: Arc::default(),
     };
     let letters = [filing_of(store, &[5; 700]).blob, filing_of(store, &[6; 70_000]).blob];
     store

@@ -4,7 +4,6 @@
 //! (generation, sequence): nobody can take us back.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use crate::address::Address;
 use crate::event::{CardInfo, Effect, Mono, Place, PlaceKind};
@@ -29,6 +28,19 @@ pub(crate) enum Standing {
     Missing,
 }
 
+/// How a name begins.
+fn lead(name: &[u8; 32]) -> u64 {
+    let mut first = [0; 8];
+    first.copy_from_slice(&name[..8]);
+    u64::from_be_bytes(first)
+}
+
+/// The rows of the index for this card.
+fn listed(card: &CardInfo) -> impl Iterator<Item = (u64, u64)> {
+    let of = lead(card.address.key());
+    card.places.iter().map(move |place| (lead(&place.peer.0), of))
+}
+
 #[derive(Clone, Debug)]
 struct Publication {
     due: Mono,
@@ -41,8 +53,8 @@ struct Publication {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Directory {
     cards: SmallMap<Address, Box<CardInfo>>,
-    /// Whose cards list which node, sorted.
-    at_peer: Vec<(PeerId, Address)>,
+    /// Whose cards list which node, sorted: how the node's name begins, and how the address does. What follows is in the cards.
+    at_peer: Vec<(u64, u64)>,
     looked: SmallMap<Address, Mono>,
     queue: VecDeque<Address>,
     lookups: SmallMap<Address, Option<(Op, Mono)>>,
@@ -59,8 +71,7 @@ impl Directory {
         for card in cards {
             this.keep(card);
         }
-        let listed = this.cards.values().flat_map(|card| card.places.iter().map(|place| (place.peer, card.address)));
-        this.at_peer = listed.collect();
+        this.at_peer = this.cards.values().flat_map(|card| listed(card)).collect();
         this.at_peer.sort_unstable();
         this.at_peer.dedup();
         this.at_peer.shrink_to_fit();
@@ -73,8 +84,19 @@ impl Directory {
 
     /// Whose cards list this node.
     pub(crate) fn at(&self, peer: PeerId) -> Vec<Address> {
-        let first = self.at_peer.partition_point(|(there, _)| *there < peer);
-        self.at_peer.iter().skip(first).take_while(|(there, _)| *there == peer).map(|(_, address)| *address).collect()
+        let (node, lists) = (lead(&peer.0), |card: &&CardInfo| card.places.iter().any(|place| place.peer == peer));
+        let first = self.at_peer.partition_point(|(there, _)| *there < node);
+        let of = self.at_peer.iter().skip(first).take_while(|(there, _)| *there == node).map(|(_, of)| *of);
+        of.flat_map(|of| self.led_by(of)).filter(lists).map(|card| card.address).collect()
+    }
+
+    /// The cards of whoever's address begins so: one, unless somebody took pains.
+    fn led_by(&self, of: u64) -> impl Iterator<Item = &CardInfo> {
+        let (mut first, mut last) = ([0; 32], [u8::MAX; 32]);
+        for bound in [&mut first, &mut last] {
+            bound[..8].copy_from_slice(&of.to_be_bytes());
+        }
+        self.cards.between(&first, &last).map(|(_, card)| &**card)
     }
 
     /// The home node of everybody known and, after those, with `relays` those that their cards list; each once.
@@ -139,37 +161,35 @@ impl Directory {
 
     /// Keeps the card if it is newer than what is known; true if so.
     pub(crate) fn learn(&mut self, card: CardInfo) -> bool {
-        let (address, places) = (card.address, Arc::clone(&card.places));
-        let Some(old) = self.keep(card) else { return false };
-        for place in old.iter() {
-            if let Ok(at) = self.at_peer.binary_search(&(place.peer, address)) {
-                self.at_peer.remove(at);
-            }
+        let of = lead(card.address.key());
+        if !self.keep(card) {
+            return false;
         }
-        for place in places.iter() {
-            if let Err(at) = self.at_peer.binary_search(&(place.peer, address)) {
-                self.at_peer.insert(at, (place.peer, address));
+        self.at_peer.retain(|(_, other)| *other != of);
+        let rows: Vec<(u64, u64)> = self.led_by(of).flat_map(listed).collect();
+        for row in rows {
+            if let Err(at) = self.at_peer.binary_search(&row) {
+                self.at_peer.insert(at, row);
             }
         }
         true
     }
 
-    /// The same without the index: what the card before it listed, if it was kept.
-    fn keep(&mut self, card: CardInfo) -> Option<Arc<[Place]>> {
+    /// The same without the index.
+    fn keep(&mut self, card: CardInfo) -> bool {
         let Some(known) = self.cards.get_mut(&card.address) else {
             self.cards.insert(card.address, Box::new(card));
-            return Some(Arc::default());
+            return true;
         };
         let (old, new) = ((known.generation, known.sequence), (card.generation, card.sequence));
         if new == old {
             known.learned = known.learned.max(card.learned);
         }
         if new <= old {
-            return None;
+            return false;
         }
-        let places = Arc::clone(&known.places);
         **known = card;
-        Some(places)
+        true
     }
 
     /// Whether a card that somebody's letter brought may be kept.
@@ -301,6 +321,11 @@ impl Directory {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use ed25519_dalek::SigningKey;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
 
@@ -341,6 +366,40 @@ mod tests {
         assert_eq!((directory.at(PeerId([1; 32])).len(), directory.at(PeerId([2; 32])).len()), (1, 0));
         assert!(directory.learn(card(3, 0, 2)));
         assert_eq!((directory.at(PeerId([1; 32])).len(), directory.at(PeerId([2; 32])).len()), (0, 1));
+    }
+
+    /// A peer whose name begins as that of the other one of its pair does.
+    fn twin(number: u8) -> PeerId {
+        let mut name = [number / 2; 32];
+        name[31] = number;
+        PeerId(name)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn whose_cards_list_a_node_is_known_whatever_was_learned(
+            learned in vec((0..60_u8, 0..4_u64, vec(0..8_u8, 0..4)), 0..200),
+        ) {
+            let (mut directory, mut newest) = (Directory::default(), BTreeMap::new());
+            for (person, sequence, peers) in learned {
+                let address = Address::from_key(SigningKey::from_bytes(&[person + 1; 32]).verifying_key().to_bytes()).unwrap();
+                let place = |peer: &u8| Place { peer: twin(*peer), ..card(1, 0, 0).places[0].clone() };
+                let card = CardInfo { address, places: peers.iter().map(place).collect(), ..card(1, sequence, 0) };
+                let newer = newest.get(&address).is_none_or(|known: &CardInfo| known.sequence < sequence);
+                prop_assert_eq!(directory.learn(card.clone()), newer);
+                if newer {
+                    newest.insert(address, card);
+                }
+            }
+            let restored = Directory::restore(newest.values().cloned().collect());
+            for peer in (0..8).map(twin) {
+                let lists = |card: &&CardInfo| card.places.iter().any(|place| place.peer == peer);
+                let expected: Vec<Address> = newest.values().filter(lists).map(|card| card.address).collect();
+                prop_assert_eq!(directory.at(peer), &expected[..]);
+                prop_assert_eq!(restored.at(peer), &expected[..]);
+            }
+        }
     }
 
     #[test]

@@ -409,7 +409,7 @@ impl Outbox {
         let (mut ending, mut bogus) = (Vec::new(), 0);
         for mid in mails {
             let ids: Vec<EntryId> = self.index.get(&from).map_or_else(Vec::new, |named| {
-                named.between(&(*mid, EntryId(0)), &(*mid, EntryId(u64::MAX))).into_iter().map(|(_, id)| id).collect()
+                named.between(&(*mid, EntryId(0)), &(*mid, EntryId(u64::MAX))).map(|(_, id)| *id).collect()
             });
             let mut meant = false;
             for id in ids {

@@ -274,7 +274,7 @@ impl Relay {
         if let HeldKind::Onward(places) = &held.kind
             && held.acked_ms.is_none()
         {
-            for place in places {
+            for place in places.iter() {
                 let onward = self.onward.or_default(place.peer);
                 onward.envelopes.insert(held.envelope);
                 onward.dial_at = Mono(0);

@@ -1,5 +1,7 @@
 //! What is kept for others, and by others: the words of relays, owners and depositors.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::Place;
@@ -30,8 +32,29 @@ pub struct HostedQueue {
     /// How much work strangers do.
     pub effort: u32,
     /// The owner's other relays: what waits here may be passed on to them, and they may leave letters here.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub siblings: Vec<Place>,
+    #[serde(default, with = "shared", skip_serializing_if = "shared::is_empty")]
+    pub siblings: Arc<[Place]>,
+}
+
+/// Places that several hold, as a list like any other.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Place;
+
+    pub(super) fn serialize<S: Serializer>(places: &Arc<[Place]>, serializer: S) -> Result<S::Ok, S::Error> {
+        places.as_ref().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<[Place]>, D::Error> {
+        Vec::deserialize(deserializer).map(Arc::from)
+    }
+
+    pub(super) fn is_empty(places: &Arc<[Place]>) -> bool {
+        places.is_empty()
+    }
 }
 
 /// Why a letter of somebody else is kept.
@@ -44,7 +67,7 @@ pub enum HeldKind {
     /// Nobody's mailbox here: kept as a volunteer, for so much work.
     Volunteer(u32),
     /// Left here by the owner of the queue, to be carried on to one of these places.
-    Onward(Vec<Place>),
+    Onward(#[serde(with = "shared")] Arc<[Place]>),
 }
 
 /// A letter that this node keeps for somebody else.
@@ -89,7 +112,7 @@ pub struct Ticket {
     /// Work for strangers, not yet checked.
     pub work: Option<Work>,
     /// To be carried on to these places: from the queue's own owner, or from another one that carries it for them.
-    pub onward: Vec<Place>,
+    pub onward: Arc<[Place]>,
 }
 
 impl Ticket {
@@ -130,7 +153,7 @@ pub enum Way {
         /// Work for this envelope, if it was asked for and done.
         work: Option<Work>,
         /// Left with our own relay, to be carried on to these places.
-        onward: Vec<Place>,
+        onward: Arc<[Place]>,
     },
     /// From what we keep for others, to its owner.
     Push,
@@ -139,7 +162,7 @@ pub enum Way {
         /// To be kept for the recipient, or for the sender whose letter is carried.
         deposit: bool,
         /// To be carried on to these places.
-        onward: Vec<Place>,
+        onward: Arc<[Place]>,
     },
 }
 

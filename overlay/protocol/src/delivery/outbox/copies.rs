@@ -1,5 +1,7 @@
 //! Copies at others: whether they still are there, and our own, which stays for a day after the receipt, since disks lie.
 
+use std::sync::Arc;
+
 use crate::address::Address;
 use crate::event::{AuditOutcome, Counter, Effect, EntryKind, Fate, Mono, PlaceKind, Way};
 use crate::hosting;
@@ -104,7 +106,7 @@ impl Outbox {
             let op = cx.op();
             self.works.insert(op, Work::Again(peer));
             let Kept { account, recipient, .. } = *kept;
-            let way = Way::Letter { account, recipient, deposit: false, work: None, onward: Vec::new() };
+            let way = Way::Letter { account, recipient, deposit: false, work: None, onward: Arc::default() };
             cx.emit(Effect::Offer { op, peer, queue: kept.queue, envelope: *envelope, size: kept.size, way });
         }
     }

@@ -1,5 +1,7 @@
 //! One entry of the queue in memory: where it stands and when it wants to be looked at.
 
+use std::sync::Arc;
+
 use crate::address::Address;
 use crate::event::{CardInfo, Entry, EntryKind, Fate, Mono, Place, PlaceKind, Problem, Progress, Sealed};
 use crate::ids::{AccountId, EntryId, MailId, PeerId};
@@ -62,7 +64,7 @@ pub(super) struct Item {
     /// Places tried in this round, a bit each.
     pub(super) tried: u32,
     /// Volunteers that were found.
-    pub(super) volunteers: Vec<Place>,
+    pub(super) volunteers: Arc<[Place]>,
     /// They were looked for in this round.
     pub(super) sought: bool,
     /// Our own relay was asked to carry it, in this round.
@@ -117,7 +119,7 @@ impl Item {
             aged: passed,
             state: State::Idle,
             tried: 0,
-            volunteers: Vec::new(),
+            volunteers: Arc::default(),
             sought: false,
             carried: false,
             relay_at: None,
@@ -174,7 +176,7 @@ impl Item {
     /// Where it may go: the recipient's own nodes, relays, volunteers, in this order, each with its bit.
     pub(super) fn candidates(&self, card: Option<&CardInfo>, strikes: impl Fn(&PeerId) -> u32) -> Vec<(u32, Place)> {
         let listed = card.into_iter().flat_map(|card| card.places.iter()).take(CARD_PLACES_MAX);
-        let mut all: Vec<(u32, Place)> = (0..).zip(listed.chain(&self.volunteers).take(CANDIDATES_MAX).cloned()).collect();
+        let mut all: Vec<(u32, Place)> = (0..).zip(listed.chain(self.volunteers.iter()).take(CANDIDATES_MAX).cloned()).collect();
         // The order of the card within a kind, but who lost mail comes last.
         all.sort_by_key(|(bit, place)| (place.kind, strikes(&place.peer), *bit));
         all.into_iter().map(|(bit, place)| (1 << bit, place)).collect()

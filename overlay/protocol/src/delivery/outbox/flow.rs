@@ -1,5 +1,7 @@
 //! The steps of an entry, from a card to its fate.
 
+use std::sync::Arc;
+
 use crate::event::{Effect, Fate, Ladder, Mono, PlaceKind, Problem, Progress, Way, Write};
 use crate::ids::{EntryId, PeerId};
 
@@ -280,8 +282,8 @@ impl Outbox {
         };
         let work = item.work.filter(|(tag, _)| *tag == super::road::tag(&place, road.directory.card(&item.recipient)));
         let onward = match place.kind {
-            PlaceKind::Carrier => road.directory.card(&item.recipient).map_or_else(Vec::new, |card| card.places.to_vec()),
-            PlaceKind::Home | PlaceKind::Relay | PlaceKind::Volunteer => Vec::new(),
+            PlaceKind::Carrier => road.directory.card(&item.recipient).map_or_else(Arc::default, |card| Arc::clone(&card.places)),
+            PlaceKind::Home | PlaceKind::Relay | PlaceKind::Volunteer => Arc::default(),
         };
         let way = Way::Letter {
             account: item.account,

@@ -64,7 +64,7 @@ impl Item {
     /// The place that this peer is for the letter.
     pub(super) fn place(&self, peer: PeerId, road: &Road<'_>) -> Option<Place> {
         let card = road.directory.card(&self.recipient);
-        let listed = card.into_iter().flat_map(|card| card.places.iter()).chain(&self.volunteers);
+        let listed = card.into_iter().flat_map(|card| card.places.iter()).chain(self.volunteers.iter());
         listed.into_iter().find(|place| place.peer == peer).cloned().or_else(|| {
             let (carrier, queue) = road.mailboxes.carrier(self.account, road.connections, |carrier| *carrier == peer)?;
             let place = Place { peer, queue, kind: PlaceKind::Carrier, addresses: Vec::new() };

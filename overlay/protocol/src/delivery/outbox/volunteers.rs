@@ -3,6 +3,8 @@
 //! A search asks some twenty nodes of the directory. Letters to somebody who is away and has no relay would each begin one with every try, to find the
 //! same volunteers, or nobody, in a network where nobody keeps letters for strangers.
 
+use std::sync::Arc;
+
 use crate::address::Address;
 use crate::event::{Effect, Mono, Place, PlaceKind};
 use crate::ids::{EntryId, Op};
@@ -28,7 +30,7 @@ struct Search {
     until: Mono,
     /// How many in a row found nobody.
     vain: u32,
-    places: Vec<Place>,
+    places: Arc<[Place]>,
 }
 
 /// What is known before a search.
@@ -37,7 +39,7 @@ enum Known<'a> {
     /// It runs.
     Open,
     /// These were found a while ago, or nobody.
-    Found(&'a [Place]),
+    Found(&'a Arc<[Place]>),
     /// Nothing that still counts.
     Nothing,
 }
@@ -67,12 +69,12 @@ impl Searches {
             self.last.retain(|_, search| search.until > cx.now.mono);
         }
         if self.last.len() < SEARCHES_MAX {
-            self.last.insert(address, Search { open: true, until, vain: 0, places: Vec::new() });
+            self.last.insert(address, Search { open: true, until, vain: 0, places: Arc::default() });
         }
     }
 
     /// These were found, or nobody. Then the next search comes soon, and others later and later: who has just started does not know many nodes yet.
-    fn ended(&mut self, address: &Address, places: &[Place], cx: &Context<'_>) {
+    fn ended(&mut self, address: &Address, places: &Arc<[Place]>, cx: &Context<'_>) {
         let Some(search) = self.last.get_mut(address) else { return };
         let wait = if places.is_empty() {
             let grown = cx.config.retry_near_ms.saturating_mul(VAIN_GROWS.saturating_pow(search.vain));
@@ -83,7 +85,7 @@ impl Searches {
             cx.config.retry_first_ms
         };
         (search.open, search.until) = (false, cx.after(wait));
-        search.places = places.to_vec();
+        search.places = Arc::clone(places);
     }
 
     /// What was found in another network, or some time ago, counts no more: near this recipient, or near all.
@@ -114,9 +116,9 @@ impl Outbox {
         let address = item.recipient;
         match self.searches.known(&address, cx.now.mono) {
             // They had their turn in this round.
-            Known::Found(places) if places == item.volunteers => return false,
+            Known::Found(places) if **places == *item.volunteers => return false,
             Known::Found(places) => {
-                let places = places.to_vec();
+                let places = Arc::clone(places);
                 self.try_volunteers(id, places, cx, road);
                 return true;
             }
@@ -139,18 +141,18 @@ impl Outbox {
         self.works.remove(&op);
         let listed = road.directory.card(&address).map_or(0, |card| card.places.len());
         let room = CANDIDATES_MAX.saturating_sub(listed);
-        let places: Vec<Place> = places.into_iter().filter(|place| place.kind == PlaceKind::Volunteer).take(room).collect();
+        let places: Arc<[Place]> = places.into_iter().filter(|place| place.kind == PlaceKind::Volunteer).take(room).collect();
         self.searches.ended(&address, &places, cx);
         for id in self.entries_for(address) {
             if self.items.get(&id).is_some_and(|item| item.state == State::Seeking) {
-                self.try_volunteers(id, places.clone(), cx, road);
+                self.try_volunteers(id, Arc::clone(&places), cx, road);
                 self.arm(id, cx);
             }
         }
     }
 
     /// The letter may go to these, too.
-    fn try_volunteers(&mut self, id: EntryId, places: Vec<Place>, cx: &mut Context<'_>, road: &mut Road<'_>) {
+    fn try_volunteers(&mut self, id: EntryId, places: Arc<[Place]>, cx: &mut Context<'_>, road: &mut Road<'_>) {
         let Some(item) = self.items.get_mut(&id) else { return };
         item.state = State::Idle;
         let listed = road.directory.card(&item.recipient).map_or(0, |card| card.places.len());
@@ -189,12 +191,13 @@ mod tests {
         Address::from_key(ed25519_dalek::SigningKey::from_bytes(&seed).verifying_key().to_bytes()).unwrap()
     }
 
-    fn volunteer() -> Place {
-        Place { peer: PeerId([1; 32]), queue: QueueName([1; 16]), kind: PlaceKind::Volunteer, addresses: Vec::new() }
+    fn volunteer() -> Arc<[Place]> {
+        let place = Place { peer: PeerId([1; 32]), queue: QueueName([1; 16]), kind: PlaceKind::Volunteer, addresses: Vec::new() };
+        Arc::new([place])
     }
 
     /// A search at that moment that finds these; until when that counts, in ms.
-    fn search(searches: &mut Searches, mono: u64, found: &[Place]) -> u64 {
+    fn search(searches: &mut Searches, mono: u64, found: &Arc<[Place]>) -> u64 {
         with_context(mono, |cx| searches.begun(address(1), cx));
         assert_eq!(searches.known(&address(1), Mono(mono)), Known::Open);
         with_context(mono, |cx| searches.ended(&address(1), found, cx));
@@ -205,15 +208,15 @@ mod tests {
     fn who_was_found_counts_for_minutes_and_that_nobody_was_for_longer_each_time() {
         let (mut searches, mut mono, mut waits) = (Searches::default(), 0, Vec::new());
         for _ in 0..6 {
-            waits.push(search(&mut searches, mono, &[]) / 1000);
+            waits.push(search(&mut searches, mono, &Arc::default()) / 1000);
             mono += waits.last().unwrap() * 1000;
-            assert_eq!(searches.known(&address(1), Mono(mono - 1)), Known::Found(&[]));
+            assert_eq!(searches.known(&address(1), Mono(mono - 1)), Known::Found(&Arc::default()));
             assert_eq!(searches.known(&address(1), Mono(mono)), Known::Nothing);
         }
         assert_eq!(waits, [10, 80, 640, 5120, 14_400, 14_400]);
-        assert_eq!(search(&mut searches, mono, &[volunteer()]), 300_000);
-        assert_eq!(searches.known(&address(1), Mono(mono)), Known::Found(&[volunteer()]));
-        assert_eq!(search(&mut searches, mono + 300_000, &[]), 10_000, "they were there a moment ago");
+        assert_eq!(search(&mut searches, mono, &volunteer()), 300_000);
+        assert_eq!(searches.known(&address(1), Mono(mono)), Known::Found(&volunteer()));
+        assert_eq!(search(&mut searches, mono + 300_000, &Arc::default()), 10_000, "they were there a moment ago");
     }
 
     #[test]
@@ -229,7 +232,7 @@ mod tests {
     fn what_is_forgotten_is_looked_for_again() {
         let mut searches = Searches::default();
         for all in [None, Some(&address(1))] {
-            search(&mut searches, 0, &[volunteer()]);
+            search(&mut searches, 0, &volunteer());
             searches.forget(Some(&address(2)));
             assert_ne!(searches.known(&address(1), Mono(0)), Known::Nothing);
             searches.forget(all);
@@ -243,7 +246,7 @@ mod tests {
         (0..4200).for_each(|number| with_context(0, |cx| searches.begun(address(number), cx)));
         assert_eq!(searches.last.len(), SEARCHES_MAX);
         // Whoever found no room is looked for all the same, and that is forgotten.
-        with_context(0, |cx| searches.ended(&address(4199), &[volunteer()], cx));
+        with_context(0, |cx| searches.ended(&address(4199), &volunteer(), cx));
         assert_eq!(searches.known(&address(4199), Mono(0)), Known::Nothing);
         with_context(LATE_MS, |cx| searches.begun(address(4199), cx));
         assert_eq!(searches.last.len(), 1);

@@ -1,5 +1,7 @@
 //! What owners ask of this node, each answered once; what changes something is answered after its commit.
 
+use std::sync::Arc;
+
 use crate::card::Strangers;
 use crate::event::{Effect, HeldEnvelope, HeldKind, HostedQueue, Write};
 use crate::hosting::{Grant, Reply, Request};
@@ -36,7 +38,7 @@ impl Relay {
                     strangers: Strangers::Closed,
                     tag: [0; 16],
                     effort: 0,
-                    siblings: Vec::new(),
+                    siblings: Arc::default(),
                 });
                 let rules = HostedQueue { bytes: grant.bytes, count: grant.count, largest: grant.largest, ..base };
                 self.rule(token, peer, rules, Some(ticket), cx);
@@ -70,11 +72,11 @@ impl Relay {
             (Request::Siblings { .. }, Some(known)) if known.bytes == 0 => {
                 cx.emit(Effect::Reply { token, reply: Reply::Unknown });
             }
-            (Request::Siblings { places }, Some(known)) if known.siblings == places => {
+            (Request::Siblings { places }, Some(known)) if *known.siblings == *places => {
                 cx.emit(Effect::Reply { token, reply: Reply::Done });
             }
             (Request::Siblings { places }, Some(known)) => {
-                let rules = HostedQueue { siblings: places, ..known };
+                let rules = HostedQueue { siblings: places.into(), ..known };
                 let done = Effect::Reply { token, reply: Reply::Done };
                 let batch = cx.commit(vec![Write::Host { rules: rules.clone(), ticket: None }], vec![done]);
                 self.batches.insert(batch, Batch::Host(peer, Box::new(rules)));
@@ -155,7 +157,7 @@ impl Relay {
                 strangers: Strangers::Closed,
                 tag: [0; 16],
                 effort: 0,
-                siblings: Vec::new(),
+                siblings: Arc::default(),
             });
         }
         let watcher = self.watchers.get(&held.queue);

@@ -1,5 +1,7 @@
 //! From a deposit to *stored*: who may leave what, and what makes room again.
 
+use std::sync::Arc;
+
 use crate::card::Strangers;
 use crate::envelope;
 use crate::event::{Answer, Effect, HeldEnvelope, HeldKind, LaterReason, RefusedReason, Ticket, Write};
@@ -156,7 +158,7 @@ impl Relay {
             return match (queue.owner == Some(peer) || queue.is_sibling(&peer), full) {
                 (false, _) => Entry::Not(RefusedReason::Unknown),
                 (true, true) => Entry::Full,
-                (true, false) => Entry::As(HeldKind::Onward(ticket.onward.clone())),
+                (true, false) => Entry::As(HeldKind::Onward(Arc::clone(&ticket.onward))),
             };
         }
         if queue.is_sibling(&peer) {

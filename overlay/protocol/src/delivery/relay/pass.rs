@@ -5,6 +5,7 @@
 //! sender has seen to as many copies as are needed. What strangers left is not passed on either: it has its place in one mailbox, and not in all.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::event::{Effect, HeldKind, Mono, OfferOutcome, Place, Way};
 use crate::ids::{EnvelopeId, Op, PeerId, QueueName};
@@ -94,8 +95,8 @@ impl Relay {
     fn pass(&mut self, envelope: EnvelopeId, peer: PeerId, queue: QueueName, cx: &mut Context<'_>) {
         let Some(kept) = self.kept.get(&envelope) else { return };
         let onward = match &kept.held.kind {
-            HeldKind::Onward(places) => places.clone(),
-            _ => Vec::new(),
+            HeldKind::Onward(places) => Arc::clone(places),
+            _ => Arc::default(),
         };
         let (size, op) = (kept.held.size, cx.op());
         self.passing.insert(op, (envelope, peer, queue));

@@ -1,5 +1,7 @@
 //! From what is kept to its owner: pushed as soon as the owner is there, and gone a day after the owner has it at the latest.
 
+use std::sync::Arc;
+
 use crate::event::{Effect, HeldEnvelope, HeldKind, Mono, OfferOutcome, PlaceKind, Way, Write};
 use crate::ids::{EnvelopeId, Op, PeerId, QueueName};
 
@@ -113,7 +115,7 @@ impl Relay {
             return;
         }
         let Some(place) = places.iter().find(|place| place.peer == peer).cloned() else { return };
-        let way = Way::Onward { deposit: place.kind != PlaceKind::Home, onward: Vec::new() };
+        let way = Way::Onward { deposit: place.kind != PlaceKind::Home, onward: Arc::default() };
         self.start(&envelope, peer, place.queue, way, cx);
     }
 
@@ -163,7 +165,7 @@ impl Relay {
     /// A letter need not be carried on any more.
     pub(super) fn carried(&mut self, held: &HeldEnvelope) {
         let HeldKind::Onward(places) = &held.kind else { return };
-        for place in places {
+        for place in places.iter() {
             if let Some(there) = self.onward.get_mut(&place.peer) {
                 there.envelopes.remove(&held.envelope);
                 if there.envelopes.is_empty() {
