@@ -52,6 +52,9 @@ impl Model {
     }
 
     fn see(&mut self, envelope: EnvelopeId, now: u64) {
+        if self.seen.len() == self.seen.capacity() {
+            self.seen.reserve_exact((self.seen.len() / 2).max(2));
+        }
         self.seen.push_back((envelope, now));
         while self.seen.front().is_some_and(|(_, at)| at + SEEN_MS < now) {
             self.seen.pop_front();

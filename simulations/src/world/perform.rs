@@ -148,7 +148,10 @@ impl World {
                         self.perform(node, effect);
                     }
                 }
-                self.nodes[node as usize].commits.push((batch, writes, then));
+                let commits = &mut self.nodes[node as usize].commits;
+                // One at a time, mostly, in each node of a town.
+                commits.reserve_exact(1);
+                commits.push((batch, writes, then));
                 let (wait, boot) = (self.wait(node, self.timing.commit_ms), self.nodes[node as usize].boot);
                 self.calendar.put(self.now + wait, Happening::Commit(node, boot));
             }

@@ -17,7 +17,7 @@ use super::narrow::Narrow;
 pub const GREETINGS_MAX: usize = 1024;
 /// Greetings in one go: a machine that sleeps between them wakes less often.
 const GREETED_TOGETHER: usize = 8;
-/// Peers remembered as unreachable.
+/// Peers remembered as unreachable: a power of two.
 const RESTING_MAX: usize = 4096;
 
 /// What became of the wish for a connection.
@@ -130,7 +130,8 @@ impl Connections {
     }
 
     fn rest(&mut self, peer: PeerId, cx: &Context<'_>) {
-        if self.resting.len() >= RESTING_MAX {
+        // Now and then those whose rest is over make room.
+        if self.resting.len().is_power_of_two() {
             self.resting.retain(|_, until| *until > cx.now.mono);
         }
         if self.resting.len() < RESTING_MAX {
@@ -158,6 +159,10 @@ impl Connections {
             let Some((peer, addresses)) = self.queue.pop_front() else { break };
             self.queued.remove(&peer);
             self.start(peer, addresses, cx);
+        }
+        if self.queue.is_empty() {
+            // Few are waited for, and seldom: the room is not needed meanwhile.
+            self.queue = VecDeque::new();
         }
         // Greetings leave half of the room to letters.
         let room = cx.config.connects_max.div_ceil(2);

@@ -299,6 +299,8 @@ impl Outbox {
         if !item.copy_at(&place.peer) {
             let (until_s, statement, seldom) = stored
                 .map_or((0, ByteBuf::new(), false), |(until_s, bytes, seldom)| (until_s, ByteBuf::from(bytes.to_vec()), seldom));
+            // There is one mostly, for as long as the letter waits.
+            item.progress.copies.reserve_exact(1);
             item.progress.copies.push(Copy {
                 peer: place.peer,
                 queue: place.queue,
