@@ -101,8 +101,8 @@ pub struct Config {
     pub relay_retry_ms: u64,
     /// Relays of ours are asked again what is there at this interval, and brought up to date. 6 h.
     pub relay_refresh_ms: u64,
-    /// Volunteers are looked for at this interval, once a search or two after the start are over: those near our own key that keep letters for us, and
-    /// those near a recipient's key, where nobody was found. 4 h.
+    /// Volunteers are looked for at this interval, after some searches that come sooner: near our own key, since they may have something for us, and near
+    /// a recipient's, where nobody was found. 4 h.
     pub volunteer_search_ms: u64,
     /// A machine that has been up for less than this passes what it keeps on to its owners' other relays; 0: it never does. 20 h.
     pub pass_on_below_ms: u64,
