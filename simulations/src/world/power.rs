@@ -184,3 +184,100 @@ impl World {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use kith_protocol::address::Address;
+    use kith_protocol::delivery::Config;
+    use kith_protocol::event::{Entry, HostedQueue, Wall, Write};
+    use kith_protocol::ids::{EntryId, EnvelopeId, MailId};
+
+    use super::super::home::{Envelopes, Fact, Home};
+    use super::*;
+
+    const HOUR: u64 = 3_600_000;
+
+    /// Moments at which somebody tried to open a store, and whether it can be.
+    #[derive(Debug, Default)]
+    struct Door {
+        tries: Vec<Wall>,
+        open: bool,
+    }
+
+    /// A disk whose store cannot be opened before its time.
+    #[derive(Debug)]
+    struct Shut(Rc<RefCell<Door>>);
+
+    impl Home for Shut {
+        fn kept(&mut self, wall: Wall) -> Result<Kept, CommitProblem> {
+            let mut door = self.0.borrow_mut();
+            door.tries.push(wall);
+            let nothing = Kept {
+                entries: Vec::new(),
+                hosted: Vec::new(),
+                held: Vec::new(),
+                hosting_clock: (0, Wall(0)),
+                granted: Vec::new(),
+                seen: Vec::new(),
+                volunteers: Vec::new(),
+                cards: Vec::new(),
+                facts: Vec::new(),
+            };
+            if door.open { Ok(nothing) } else { Err(CommitProblem::Broken) }
+        }
+
+        fn enqueue(&mut self, _: Entry) -> Result<Entry, CommitProblem> {
+            Err(CommitProblem::Broken)
+        }
+
+        fn write(&mut self, _: &[Write], _: &Moment<'_>, _: &mut Vec<Fact>) -> Result<(), CommitProblem> {
+            Ok(())
+        }
+
+        fn entry(&self, _: EntryId) -> Result<Option<Entry>, CommitProblem> {
+            Ok(None)
+        }
+
+        fn letter(&self, _: &Address, _: u64) -> Option<MailId> {
+            None
+        }
+
+        fn has_filed(&self, _: &Address, _: &MailId) -> bool {
+            false
+        }
+
+        fn holds(&self, _: &EnvelopeId) -> Option<bool> {
+            None
+        }
+
+        fn learn(&mut self, _: u32, _: Wall) {}
+
+        fn host(&mut self, _: HostedQueue) {}
+    }
+
+    #[test]
+    fn a_store_that_cannot_be_opened_is_tried_less_and_less_often_and_at_once_when_it_is_mended() {
+        let door = Rc::new(RefCell::new(Door::default()));
+        let homes: Vec<Box<dyn Home>> = vec![Box::new(Shut(Rc::clone(&door)))];
+        let sessions = vec![vec![(0, 24 * HOUR)]];
+        let mut world = World::with_homes(1, Config::default(), sessions, vec![Vec::new()], homes, Envelopes::default());
+        world.run(6 * HOUR);
+        let tries: Vec<i64> = door.borrow().tries.iter().map(|wall| wall.0).collect();
+        let waits: Vec<i64> = tries.iter().zip(tries.iter().skip(1)).map(|(one, next)| (next - one) / 1000).collect();
+        assert_eq!(waits[..6], [20, 40, 80, 160, 320, 600]);
+        assert!(waits[6..].iter().all(|wait| *wait == 600) && !world.is_on(0));
+        door.borrow_mut().open = true;
+        world.mended(0);
+        world.run(6 * HOUR + 10);
+        assert!(world.is_on(0));
+        // What was is forgotten: the next failure waits for a short time again.
+        door.borrow_mut().open = false;
+        world.crash(0, 1000);
+        world.run(6 * HOUR + 60_000);
+        let tries = &door.borrow().tries;
+        assert_eq!((tries[tries.len() - 1].0 - tries[tries.len() - 2].0) / 1000, 20);
+    }
+}

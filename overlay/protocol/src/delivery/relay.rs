@@ -13,6 +13,8 @@ mod keep;
 mod pass;
 mod push;
 mod spent;
+#[cfg(test)]
+mod stirred;
 
 pub(crate) use keep::Deposit;
 
