@@ -158,8 +158,6 @@ pub struct Traffic {
     pub control_bytes: u64,
     /// Bytes of connections that were made, until both sides have greeted.
     pub connection_bytes: u64,
-    /// Bytes of look-ups and publications.
-    pub directory_bytes: u64,
     /// Connections made.
     pub connections: u64,
     /// Events that cores handled.

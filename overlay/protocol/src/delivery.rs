@@ -18,6 +18,8 @@ mod mailboxes;
 mod narrow;
 mod outbox;
 mod relay;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 

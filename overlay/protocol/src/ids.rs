@@ -6,11 +6,16 @@ use core::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
+/// How a name begins: its first eight bytes, which compare as they do.
+#[inline]
+pub(crate) fn lead<const N: usize>(name: &[u8; N]) -> u64 {
+    name.first_chunk().map_or(0, |lead| u64::from_be_bytes(*lead))
+}
+
 /// Compares names as their bytes compare. The first eight decide nearly always, and need no call: maps of names are searched all the time.
 #[inline]
 pub(crate) fn in_order<const N: usize>(one: &[u8; N], other: &[u8; N]) -> Ordering {
-    let head = |bytes: &[u8; N]| bytes.first_chunk().map_or(0, |head| u64::from_be_bytes(*head));
-    head(one).cmp(&head(other)).then_with(|| one.cmp(other))
+    lead(one).cmp(&lead(other)).then_with(|| one.cmp(other))
 }
 
 macro_rules! bytes_id {

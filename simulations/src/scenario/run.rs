@@ -15,7 +15,7 @@ const NODE_BYTES: u64 = 9 * 1024;
 const MAIL_BYTES: u64 = 200;
 const MAILS_A_DAY: u64 = 5;
 /// Bytes of somebody in a town, with a share of a machine that is always on, and with what lies there.
-const PERSON_BYTES: u64 = 16 * 1024;
+const PERSON_BYTES: u64 = 14 * 1024;
 /// Bytes of a town without anybody in it: the program and the calendar.
 const TOWN_BYTES: u64 = 12 << 20;
 /// Bytes of a person's sessions of a day.

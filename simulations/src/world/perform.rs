@@ -34,8 +34,6 @@ const OFFER_BYTES: u64 = 450;
 const ASK_BYTES: u64 = 400;
 /// What relays are told is different every week, in ms.
 const WEEK_MS: u64 = 7 * 24 * 3_600_000;
-/// A look-up.
-const LOOKUP_BYTES: u64 = 30_000;
 
 /// How long things take, in ms. The defaults are homes on the Internet; whoever compares with real machines says what those need.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,7 +80,7 @@ impl World {
             // All of a moment together, when everything is asked for.
             Effect::Connect { op, peer, .. } => self.dials.push((op, Self::peer_node(&peer))),
             Effect::Lookup { op, address } => {
-                self.asks_directory(Kind::Lookup);
+                self.control.count(Kind::Lookup);
                 let (of, wall, wait) =
                     (self.addresses.node(&address), self.time(node).wall, self.wait(node, self.timing.lookup_ms));
                 let silent = self.network.silent > 0.0 && self.nodes[node as usize].network.chance(self.network.silent);
@@ -93,7 +91,7 @@ impl World {
                 self.tell(node, wait, Event::Found { op, card });
             }
             Effect::Publish { op, .. } => {
-                self.asks_directory(Kind::Publication);
+                self.control.count(Kind::Publication);
                 let wait = self.wait(node, self.timing.lookup_ms);
                 self.tell(node, wait, Event::Published { op, holders: 20 });
             }
@@ -130,7 +128,7 @@ impl World {
                 self.tell(node, wait, Event::Audited { op, outcome });
             }
             Effect::Volunteers { op, address } => {
-                self.asks_directory(Kind::Search);
+                self.control.count(Kind::Search);
                 let (wait, of) = (self.wait(node, self.timing.lookup_ms), self.addresses.node(&address));
                 let found = self.network.nearest(of).into_iter().filter(|volunteer| *volunteer != node);
                 let places = found.map(|volunteer| Self::place_at_volunteer(of, volunteer)).collect();
@@ -157,11 +155,6 @@ impl World {
             }
             Effect::Discard(_) | Effect::Drop(_) | Effect::Count(_) => {}
         }
-    }
-
-    fn asks_directory(&mut self, kind: Kind) {
-        self.traffic.directory_bytes += LOOKUP_BYTES;
-        self.control.count(kind);
     }
 
     /// Where a volunteer keeps letters for somebody.

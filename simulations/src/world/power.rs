@@ -215,18 +215,7 @@ mod tests {
         fn kept(&mut self, wall: Wall) -> Result<Kept, CommitProblem> {
             let mut door = self.0.borrow_mut();
             door.tries.push(wall);
-            let nothing = Kept {
-                entries: Vec::new(),
-                hosted: Vec::new(),
-                held: Vec::new(),
-                hosting_clock: (0, Wall(0)),
-                granted: Vec::new(),
-                seen: Vec::new(),
-                volunteers: Vec::new(),
-                cards: Vec::new(),
-                facts: Vec::new(),
-            };
-            if door.open { Ok(nothing) } else { Err(CommitProblem::Broken) }
+            if door.open { Ok(Kept::default()) } else { Err(CommitProblem::Broken) }
         }
 
         fn enqueue(&mut self, _: Entry) -> Result<Entry, CommitProblem> {

@@ -215,20 +215,9 @@ impl Connections {
 
 #[cfg(test)]
 mod tests {
-    use rand::SeedableRng;
-    use rand_chacha::ChaCha8Rng;
-
     use super::super::Config;
-    use super::super::context::Names;
+    use super::super::testing::with_context;
     use super::*;
-    use crate::event::{Now, Wall};
-
-    fn with_context<T>(mono: u64, config: &Config, act: impl FnOnce(&mut Context<'_>) -> T) -> (T, Vec<Effect>) {
-        let (mut rng, mut names, mut effects) = (ChaCha8Rng::seed_from_u64(mono), Names::default(), Vec::new());
-        let now = Now { mono: Mono(mono), wall: Wall(0) };
-        let result = act(&mut Context { config, now, rng: &mut rng, names: &mut names, effects: &mut effects });
-        (result, effects)
-    }
 
     #[test]
     fn one_attempt_a_peer_and_a_rest_after_a_failure() {

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use crate::address::Address;
 use crate::event::{CardInfo, Effect, Mono, Place, PlaceKind};
-use crate::ids::{AccountId, Op, PeerId};
+use crate::ids::{AccountId, Op, PeerId, lead};
 use crate::small::{SmallMap, SmallSet};
 
 use super::context::Context;
@@ -26,13 +26,6 @@ pub(crate) enum Standing {
     Old,
     Expired,
     Missing,
-}
-
-/// How a name begins.
-fn lead(name: &[u8; 32]) -> u64 {
-    let mut first = [0; 8];
-    first.copy_from_slice(&name[..8]);
-    u64::from_be_bytes(first)
 }
 
 /// The rows of the index for this card.
@@ -323,27 +316,20 @@ impl Directory {
 mod tests {
     use std::collections::BTreeMap;
 
-    use ed25519_dalek::SigningKey;
     use proptest::collection::vec;
     use proptest::prelude::*;
-    use rand::SeedableRng;
-    use rand_chacha::ChaCha8Rng;
 
-    use super::super::Config;
-    use super::super::context::Names;
+    use super::super::{Config, testing};
     use super::*;
-    use crate::event::{Now, Wall};
+    use crate::event::Wall;
     use crate::ids::QueueName;
 
     fn with_context<T>(mono: u64, act: impl FnOnce(&mut Context<'_>) -> T) -> (T, Vec<Effect>) {
-        let (mut rng, mut names, mut effects) = (ChaCha8Rng::seed_from_u64(mono), Names::default(), Vec::new());
-        let (config, now) = (Config::default(), Now { mono: Mono(mono), wall: Wall(0) });
-        let result = act(&mut Context { config: &config, now, rng: &mut rng, names: &mut names, effects: &mut effects });
-        (result, effects)
+        testing::with_context(mono, &Config::default(), act)
     }
 
     fn card(generation: u32, sequence: u64, at: u8) -> CardInfo {
-        let address = Address::from_key(ed25519_dalek::SigningKey::from_bytes(&[1; 32]).verifying_key().to_bytes()).unwrap();
+        let address = testing::address(1);
         let place = Place { peer: PeerId([at; 32]), queue: QueueName([0; 16]), kind: PlaceKind::Home, addresses: Vec::new() };
         CardInfo {
             address,
@@ -379,11 +365,11 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn whose_cards_list_a_node_is_known_whatever_was_learned(
-            learned in vec((0..60_u8, 0..4_u64, vec(0..8_u8, 0..4)), 0..200),
+            learned in vec((0..60_u64, 0..4_u64, vec(0..8_u8, 0..4)), 0..200),
         ) {
             let (mut directory, mut newest) = (Directory::default(), BTreeMap::new());
             for (person, sequence, peers) in learned {
-                let address = Address::from_key(SigningKey::from_bytes(&[person + 1; 32]).verifying_key().to_bytes()).unwrap();
+                let address = testing::address(person);
                 let place = |peer: &u8| Place { peer: twin(*peer), ..card(1, 0, 0).places[0].clone() };
                 let card = CardInfo { address, places: peers.iter().map(place).collect(), ..card(1, sequence, 0) };
                 let newer = newest.get(&address).is_none_or(|known: &CardInfo| known.sequence < sequence);

@@ -38,11 +38,7 @@ mod tests {
     use crate::ids::QueueName;
 
     use super::super::Config;
-
-    fn address(number: u8) -> Address {
-        let key = ed25519_dalek::SigningKey::from_bytes(&[number; 32]).verifying_key();
-        Address::from_key(key.to_bytes()).unwrap()
-    }
+    use super::super::testing::address;
 
     fn peer(number: u8) -> PeerId {
         PeerId([number; 32])
@@ -51,7 +47,7 @@ mod tests {
     fn card(number: u8) -> CardInfo {
         let home = Place { peer: peer(number), queue: QueueName([number; 16]), kind: PlaceKind::Home, addresses: Vec::new() };
         CardInfo {
-            address: address(number),
+            address: address(number.into()),
             generation: 1,
             sequence: 1,
             learned: Wall(0),
@@ -64,7 +60,11 @@ mod tests {
     #[test]
     fn nodes_of_the_accepted_and_relays_in_use_are_familiar_and_no_others() {
         let (mum, dad) = (AccountId(1), AccountId(2));
-        let own = |account: AccountId, number| OwnAccount { account, address: address(number), queue: QueueName([number; 16]) };
+        let own = |account: AccountId, number: u8| OwnAccount {
+            account,
+            address: address(number.into()),
+            queue: QueueName([number; 16]),
+        };
         let relay = UsedRelay { account: mum, peer: peer(9), addresses: Vec::new(), queue: QueueName([9; 16]), granted: true };
         let snapshot = Snapshot {
             accounts: vec![own(mum, 1), own(dad, 2)],

@@ -492,25 +492,17 @@ impl Mailbox {
 
 #[cfg(test)]
 mod tests {
-    use rand::SeedableRng;
-    use rand_chacha::ChaCha8Rng;
-
-    use super::super::Config;
-    use super::super::context::Names;
+    use super::super::{Config, testing};
     use super::*;
-    use crate::event::{Now, Wall};
 
     fn with_context<T>(mono: u64, act: impl FnOnce(&mut Context<'_>) -> T) -> (T, Vec<Effect>) {
-        let (mut rng, mut names, mut effects) = (ChaCha8Rng::seed_from_u64(mono), Names::default(), Vec::new());
-        let (config, now) = (Config::default(), Now { mono: Mono(mono), wall: Wall(0) });
-        let result = act(&mut Context { config: &config, now, rng: &mut rng, names: &mut names, effects: &mut effects });
-        (result, effects)
+        testing::with_context(mono, &Config::default(), act)
     }
 
     /// An account, and somebody to ask.
     fn searching() -> (Mailboxes, Connections) {
         let (mut mailboxes, mut connections) = (Mailboxes::default(), Connections::default());
-        let address = Address::from_key(ed25519_dalek::SigningKey::from_bytes(&[1; 32]).verifying_key().to_bytes()).unwrap();
+        let address = testing::address(1);
         mailboxes.account_added(&OwnAccount { account: AccountId(1), address, queue: QueueName([0; 16]) });
         connections.peer_up(PeerId([200; 32]));
         (mailboxes, connections)
@@ -563,6 +555,13 @@ mod tests {
             assert!((usual * 1000..=usual * 1125).contains(&wait), "{wait} ms where it is {usual} s");
             mono += wait;
         }
+    }
+
+    #[test]
+    fn a_search_that_is_never_answered_is_made_again() {
+        let (mut mailboxes, mut connections) = searching();
+        let mut searches = |mono| with_context(mono, |cx| mailboxes.pump(&mut connections, cx)).1.len();
+        assert_eq!([0, SEARCH_LATE_MS / 2, SEARCH_LATE_MS / 8 * 9].map(&mut searches), [1, 0, 1]);
     }
 
     fn volunteer(number: u8) -> Place {

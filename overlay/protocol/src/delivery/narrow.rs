@@ -48,18 +48,11 @@ impl Narrow {
 
 #[cfg(test)]
 mod tests {
-    use rand::SeedableRng;
-    use rand_chacha::ChaCha8Rng;
-
-    use super::super::Config;
-    use super::super::context::Names;
+    use super::super::{Config, testing};
     use super::*;
-    use crate::event::{Now, Wall};
 
     fn refused(narrow: &mut Narrow, peer: PeerId, size: u64, mono: u64) {
-        let (mut rng, mut names, config) = (ChaCha8Rng::seed_from_u64(mono), Names::default(), Config::default());
-        let now = Now { mono: Mono(mono), wall: Wall(0) };
-        narrow.refused(peer, size, &Context { config: &config, now, rng: &mut rng, names: &mut names, effects: &mut Vec::new() });
+        testing::with_context(mono, &Config::default(), |cx| narrow.refused(peer, size, cx));
     }
 
     #[test]

@@ -100,13 +100,15 @@ fn where_nobody_keeps_letters_for_strangers_senders_look_for_them_less_and_less_
 }
 
 #[test]
-fn in_another_network_volunteers_are_looked_for_at_once() {
-    let mut world = with_volunteers(1);
-    let volunteers = std::mem::take(&mut world.volunteers);
-    let letters = writes_to_bob(&mut world, 3);
-    world.run(DAY);
-    world.volunteers = volunteers;
-    world.tell(ANNA, 0, Event::NetworkChanged);
-    world.run(MINUTE);
-    assert!(kept_thrice(&world, &letters));
+fn in_another_network_or_when_a_person_asks_volunteers_are_looked_for_at_once() {
+    for asks in [false, true] {
+        let mut world = with_volunteers(1);
+        let volunteers = std::mem::take(&mut world.volunteers);
+        let letters = writes_to_bob(&mut world, 1);
+        world.run(DAY);
+        world.volunteers = volunteers;
+        world.tell(ANNA, 0, if asks { Event::RetryAsked(letters[0]) } else { Event::NetworkChanged });
+        world.run(MINUTE);
+        assert!(kept_thrice(&world, &letters), "asked: {asks}");
+    }
 }

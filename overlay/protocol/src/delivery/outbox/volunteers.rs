@@ -170,25 +170,13 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
-    use rand::SeedableRng;
-    use rand_chacha::ChaCha8Rng;
-
     use super::super::super::Config;
-    use super::super::super::context::Names;
+    use super::super::super::testing::{self, address};
     use super::*;
-    use crate::event::{Now, Wall};
     use crate::ids::{PeerId, QueueName};
 
-    fn with_context<T>(mono: u64, act: impl FnOnce(&Context<'_>) -> T) -> T {
-        let (mut rng, mut names, config) = (ChaCha8Rng::seed_from_u64(mono), Names::default(), Config::default());
-        let now = Now { mono: Mono(mono), wall: Wall(0) };
-        act(&Context { config: &config, now, rng: &mut rng, names: &mut names, effects: &mut Vec::new() })
-    }
-
-    fn address(number: u64) -> Address {
-        let mut seed = [0; 32];
-        seed[..8].copy_from_slice(&number.to_le_bytes());
-        Address::from_key(ed25519_dalek::SigningKey::from_bytes(&seed).verifying_key().to_bytes()).unwrap()
+    fn with_context(mono: u64, act: impl FnOnce(&Context<'_>)) {
+        testing::with_context(mono, &Config::default(), |cx| act(cx));
     }
 
     fn volunteer() -> Arc<[Place]> {
