@@ -90,14 +90,14 @@ impl Plan {
         }
         let tale = world.tale.take().unwrap_or_default();
         let line = |(at, node, what): (u64, u32, String)| format!("{:>10.3} s  node {node}  {what}", at as f64 / 1000.0);
-        let accepted = || world.mails().iter().filter(|mail| mail.accepted);
-        let falsely = |mail: &&crate::world::Mail| mail.failed && mail.filed().is_some_and(|filed| Some(filed) <= mail.ended());
+        let accepted = || world.mails().iter().filter(|mail| mail.accepted());
+        let falsely = |mail: &&crate::world::Mail| mail.failed() && mail.filed().is_some_and(|filed| Some(filed) <= mail.ended());
         let breaches = breaches.borrow().clone();
         Verdict {
             breaches,
             mails: accepted().count() as u64,
             delivered: accepted().filter(|mail| mail.filed().is_some()).count() as u64,
-            failed: accepted().filter(|mail| mail.failed).count() as u64,
+            failed: accepted().filter(|mail| mail.failed()).count() as u64,
             bounced_falsely: accepted().filter(falsely).count() as u64,
             events: world.traffic().events,
             node_hours: f64::from(self.nodes()) * self.end_ms() as f64 / HOUR as f64,
@@ -189,7 +189,7 @@ impl Plan {
     /// P11: when everything is healed, everything that can be delivered is there in no time.
     fn all_arrived(&self, world: &World, breaches: &Rc<RefCell<Vec<Breach>>>) {
         for (number, mail) in world.mails().iter().enumerate() {
-            if mail.accepted && !mail.failed && mail.filed().is_none() {
+            if mail.accepted() && !mail.failed() && mail.filed().is_none() {
                 let what = format!("mail {number} from {} to {} is not there although all is well again", mail.from, mail.to);
                 breaches.borrow_mut().push(Breach::new(world.now(), mail.from, Kind::Stuck, what));
             }
@@ -216,7 +216,7 @@ impl Plan {
                     1 => {}
                     _ => breach(node, Kind::Twice, format!("mail {number} is in the inbox {count} times")),
                 }
-                if mail.accepted && mail.ended().is_none() {
+                if mail.accepted() && mail.ended().is_none() {
                     breach(mail.from, Kind::Stuck, format!("mail {number} has arrived, and its sender does not know"));
                 }
             }

@@ -83,7 +83,7 @@ const SAMPLED_MAX: usize = 20_000;
 
 /// The mails of a world that were taken from their senders so far.
 fn accepted(world: &World) -> impl Iterator<Item = &Mail> {
-    world.mails().iter().filter(|mail| mail.accepted)
+    world.mails().iter().filter(|mail| mail.accepted())
 }
 
 /// The delays of the mails of a world (of every so manieth where there are very many), with the nodes that the oracle may use: sender, recipient, and the
@@ -147,13 +147,13 @@ pub fn summary(world: &World, delays: &[Delay]) -> Summary {
         p50_h: in_hours(quantile(&took, 0.5)),
         p95_h: in_hours(quantile(&took, 0.95)),
         p99_h: in_hours(quantile(&took, 0.99)),
-        failed: counted(|mail| mail.failed),
-        unconfirmed: counted(|mail| mail.unconfirmed),
-        false_bounces: counted(|mail| mail.failed && mail.filed().is_some_and(|filed| Some(filed) <= mail.ended())),
+        failed: counted(|mail| mail.failed()),
+        unconfirmed: counted(|mail| mail.unconfirmed()),
+        false_bounces: counted(|mail| mail.failed() && mail.filed().is_some_and(|filed| Some(filed) <= mail.ended())),
         avoidable_bounces: accepted(world).filter(|mail| is_avoidable(world, mail)).count(),
-        late: counted(|mail| mail.failed && mail.filed().is_some_and(|filed| Some(filed) > mail.ended())),
-        noticed: each(counted(|mail| mail.notices > 0) as f64),
-        noticed_late: counted(|mail| mail.noticed_late),
+        late: counted(|mail| mail.failed() && mail.filed().is_some_and(|filed| Some(filed) > mail.ended())),
+        noticed: each(counted(|mail| mail.noticed()) as f64),
+        noticed_late: counted(|mail| mail.noticed_late()),
         sends: each(accepted(world).map(|mail| f64::from(mail.sends)).sum::<f64>()),
         bytes_per_byte: traffic.mail_bytes as f64 / filed().map(|mail| mail.bytes()).sum::<u64>().max(1) as f64,
         bytes_per_envelope_byte: traffic.mail_bytes as f64
@@ -183,7 +183,7 @@ pub fn near_return(world: &World, delays: &[Delay]) -> f64 {
 
 /// A mail that arrived and was said to have failed, although there was a way for its receipt.
 fn is_avoidable(world: &World, mail: &Mail) -> bool {
-    let (Some(filed), Some(ended), true) = (mail.filed(), mail.ended(), mail.failed) else { return false };
+    let (Some(filed), Some(ended), true) = (mail.filed(), mail.ended(), mail.failed()) else { return false };
     let mut nodes = vec![world.sessions(mail.to), world.sessions(mail.from)];
     let relays = world.relays(mail.from).iter().chain(world.relays(mail.to));
     nodes.extend(relays.filter(|relay| !world.is_liar(**relay)).map(|relay| world.sessions(*relay)));

@@ -723,7 +723,7 @@ impl World {
             Entry { id, account: ACCOUNT, recipient, mid, kind, also: Vec::new(), size: bytes, fleeting: false, progress };
         match self.nodes[from as usize].home.enqueue(entry) {
             Ok(entry) => {
-                self.mails[mail as usize].accepted = true;
+                self.mails[mail as usize].is_accepted();
                 self.tell_tale(from, || format!("takes mail {mail} for {to}"));
                 self.tell(from, 0, Event::Queued(entry));
             }

@@ -110,7 +110,7 @@ impl Watch for Ledger {
     fn booted(&mut self, now: u64, node: u32, kept: &Kept, mails: &[Mail]) {
         let queued: BTreeSet<u64> =
             kept.entries.iter().filter(|entry| entry.kind == EntryKind::Mail).map(|entry| names::mail_of(&entry.mid)).collect();
-        for (number, mail) in (0_u64..).zip(mails).filter(|(_, mail)| mail.from == node && mail.accepted) {
+        for (number, mail) in (0_u64..).zip(mails).filter(|(_, mail)| mail.from == node && mail.accepted()) {
             if mail.ended().is_none() && !queued.contains(&number) {
                 self.breach(now, node, Kind::Lost, format!("mail {number} was accepted, and is not in the queue any more"));
             }

@@ -82,7 +82,7 @@ impl Family {
         world.befall(self.dead_card_day * DAY + 1, Incident::Wiped(PIS[1]));
         drive(&mut world, end, attention);
         // What stood in the queue of the laptop went with it: nobody else had it.
-        let with_it = world.mails().iter().filter(|mail| mail.from == 0 && mail.accepted && mail.at < lost);
+        let with_it = world.mails().iter().filter(|mail| mail.from == 0 && mail.accepted() && mail.at < lost);
         let with_it = with_it.filter(|mail| mail.filed().is_none() && mail.ended().is_none()).count();
         let special = vec![("mails lost with the laptop".to_owned(), with_it as f64)];
         run::outcome(&world, special)

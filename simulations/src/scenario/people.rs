@@ -185,7 +185,7 @@ impl People {
     /// Mails that were on their way when the power failed.
     fn after_the_blackout(&self, world: &World, at: u64) -> Vec<(String, f64)> {
         let caught =
-            || world.mails().iter().filter(|mail| mail.accepted && mail.at < at && mail.filed().is_none_or(|filed| filed > at));
+            || world.mails().iter().filter(|mail| mail.accepted() && mail.at < at && mail.filed().is_none_or(|filed| filed > at));
         let arrived = caught().filter(|mail| mail.filed().is_some()).count();
         vec![
             ("mails on their way at the blackout".to_owned(), caught().count() as f64),
@@ -201,7 +201,7 @@ impl People {
         for (who, acquainted) in kinds {
             for (whom, found) in [("found", true), ("hidden", false)] {
                 let meant = |mail: &&Mail| {
-                    mail.accepted
+                    mail.accepted()
                         && (knows(mail.from, mail.to) || knows(mail.to, mail.from)) == acquainted
                         && self.is_hidden(mail.to, seed) != found
                 };
@@ -213,7 +213,7 @@ impl People {
                     let there = |mail: &&Mail| mail.filed().is_some_and(|filed| filed - mail.at <= days * DAY);
                     100.0 * world.mails().iter().filter(meant).filter(there).count() as f64 / count as f64
                 };
-                let failed = world.mails().iter().filter(meant).filter(|mail| mail.failed).count();
+                let failed = world.mails().iter().filter(meant).filter(|mail| mail.failed()).count();
                 rows.push((format!("{who} to {whom} people: mails"), count as f64));
                 rows.push((format!("{who} to {whom} people: within 7 days, %"), share(7)));
                 rows.push((format!("{who} to {whom} people: within 30 days, %"), share(30)));

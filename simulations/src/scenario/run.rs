@@ -54,7 +54,7 @@ pub fn drive(world: &mut World, until: u64, attention: &Attention<'_>) {
 pub(super) fn outcome(world: &World, mut special: Vec<(String, f64)>) -> Outcome {
     let delays = statistics::delays(world);
     special.push(("within a minute of a return of ten seconds, %".to_owned(), 100.0 * statistics::near_return(world, &delays)));
-    let mails = world.mails().iter().filter(|mail| mail.accepted).count().max(1);
+    let mails = world.mails().iter().filter(|mail| mail.accepted()).count().max(1);
     special.extend(world.control().map(|(name, count)| (format!("messages a mail: {name}"), count as f64 / mails as f64)));
     let loads = (0..world.count()).map(|node| world.load(node)).filter(|load| load.peak > 0).collect();
     Outcome {

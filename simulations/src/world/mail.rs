@@ -19,17 +19,20 @@ pub struct Mail {
     bytes: u32,
     /// Times that its whole envelope went over a network.
     pub sends: u16,
-    /// Delay notices.
-    pub notices: u8,
-    /// The sender's node has taken it.
-    pub accepted: bool,
-    /// The sender was told that it failed.
-    pub failed: bool,
-    /// The sender was told that their node took it and did not confirm it.
-    pub unconfirmed: bool,
-    /// A delay notice was written after its end.
-    pub noticed_late: bool,
+    /// What else is known of it: a bit each.
+    marks: u8,
 }
+
+/// The sender's node has taken it.
+const ACCEPTED: u8 = 1;
+/// The sender was told that it failed.
+const FAILED: u8 = 2;
+/// The sender was told that their node took it and did not confirm it.
+const UNCONFIRMED: u8 = 4;
+/// A delay notice was written.
+const NOTICED: u8 = 8;
+/// A delay notice was written after its end.
+const NOTICED_LATE: u8 = 16;
 
 impl Mail {
     /// One that will be written; of 4 GiB at most.
@@ -42,11 +45,7 @@ impl Mail {
             to,
             bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
             sends: 0,
-            notices: 0,
-            accepted: false,
-            failed: false,
-            unconfirmed: false,
-            noticed_late: false,
+            marks: 0,
         }
     }
 
@@ -68,18 +67,56 @@ impl Mail {
         Some(self.ended).filter(|at| *at != NEVER)
     }
 
+    /// The sender's node has taken it.
+    #[must_use]
+    pub fn accepted(&self) -> bool {
+        self.marks & ACCEPTED != 0
+    }
+
+    /// The sender was told that it failed.
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        self.marks & FAILED != 0
+    }
+
+    /// The sender was told that their node took it and did not confirm it.
+    #[must_use]
+    pub fn unconfirmed(&self) -> bool {
+        self.marks & UNCONFIRMED != 0
+    }
+
+    /// The sender was told that it takes long.
+    #[must_use]
+    pub fn noticed(&self) -> bool {
+        self.marks & NOTICED != 0
+    }
+
+    /// The sender was told that it takes long, after having been told what became of it.
+    #[must_use]
+    pub fn noticed_late(&self) -> bool {
+        self.marks & NOTICED_LATE != 0
+    }
+
+    pub(super) fn is_accepted(&mut self) {
+        self.marks |= ACCEPTED;
+    }
+
     pub(super) fn is_filed(&mut self, now: u64) {
         self.filed = self.filed.min(now);
     }
 
     pub(super) fn ends(&mut self, now: u64, ending: Ending) {
         self.ended = now;
-        (self.failed, self.unconfirmed) = (ending == Ending::Failed, ending == Ending::Unconfirmed);
+        let ending = match ending {
+            Ending::Failed => FAILED,
+            Ending::Unconfirmed => UNCONFIRMED,
+            Ending::Delivered => 0,
+        };
+        self.marks = self.marks & !(FAILED | UNCONFIRMED) | ending;
     }
 
     pub(super) fn is_noticed(&mut self) {
-        self.notices = self.notices.saturating_add(1);
-        self.noticed_late |= self.ended != NEVER;
+        self.marks |= if self.ended == NEVER { NOTICED } else { NOTICED | NOTICED_LATE };
     }
 
     pub(super) fn is_sent(&mut self) {
@@ -92,7 +129,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mail_takes_no_more_than_48_bytes() {
-        assert!(size_of::<Mail>() <= 48);
+    fn a_mail_takes_no_more_than_40_bytes() {
+        assert!(size_of::<Mail>() <= 40);
+    }
+
+    #[test]
+    fn what_the_sender_was_told_last_counts_and_notices_after_the_end_are_late() {
+        let mut mail = Mail::planned(7, 1, 2, 3_000);
+        let told = |mail: &Mail| [mail.accepted(), mail.failed(), mail.unconfirmed(), mail.noticed(), mail.noticed_late()];
+        assert_eq!(told(&mail), [false; 5]);
+        mail.is_accepted();
+        mail.is_noticed();
+        mail.ends(9, Ending::Failed);
+        assert_eq!(told(&mail), [true, true, false, true, false]);
+        mail.ends(10, Ending::Unconfirmed);
+        mail.is_noticed();
+        assert_eq!(told(&mail), [true, false, true, true, true]);
+        mail.ends(11, Ending::Delivered);
+        assert_eq!((told(&mail), mail.ended()), ([true, false, false, true, true], Some(11)));
     }
 }

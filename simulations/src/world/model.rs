@@ -21,8 +21,8 @@ pub(crate) struct Model {
     entries: SmallMap<EntryId, Box<Entry>>,
     /// When the card of a node was learned.
     cards: SmallMap<u32, Wall>,
-    /// Letters that were filed.
-    filed: SmallSet<MailId>,
+    /// Mails that were filed: their numbers, since each lies here for good.
+    filed: SmallSet<u32>,
     hosted: SmallMap<QueueName, Box<HostedQueue>>,
     /// What is kept for others, and since when.
     held: SmallMap<EnvelopeId, (Box<HeldEnvelope>, u64)>,
@@ -117,7 +117,7 @@ impl Model {
                 let sealed = moment.envelopes.opened(envelope);
                 self.cards.insert(sealed.from, moment.wall);
                 if let Content::Mail(mail) = sealed.content {
-                    if matches!(write, Write::File { .. }) && self.filed.insert(sealed.mid) {
+                    if matches!(write, Write::File { .. }) && self.filed.insert(filed_as(mail)) {
                         facts.push(Fact::Filed(mail));
                     }
                     if *receipt {
@@ -132,6 +132,11 @@ impl Model {
             }
         }
     }
+}
+
+/// The number of a mail among those that were filed: a run has no more than 4 billion.
+fn filed_as(mail: u64) -> u32 {
+    u32::try_from(mail).unwrap_or(u32::MAX)
 }
 
 /// The receipt for a letter, not queued yet.
@@ -187,7 +192,7 @@ impl Home for Model {
     }
 
     fn has_filed(&self, _from: &Address, mid: &MailId) -> bool {
-        self.filed.contains(mid)
+        self.filed.contains(&filed_as(names::mail_of(mid)))
     }
 
     fn holds(&self, envelope: &EnvelopeId) -> Option<bool> {
