@@ -15,7 +15,7 @@ mod perform;
 mod power;
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kith_protocol::address::Address;
@@ -221,8 +221,8 @@ pub struct World {
     circuits: BTreeMap<(u32, u32), u64>,
     /// There is a directory with others in it, and whoever starts meets one of them.
     crowded: bool,
-    /// Who accepts whose mail.
-    accepted: BTreeSet<(u32, u32)>,
+    /// Whose mail each node accepts.
+    accepted: Vec<SmallSet<u32>>,
     envelopes: Envelopes,
     serial: Cell<u64>,
     traffic: Traffic,
@@ -304,6 +304,7 @@ impl World {
             timing: Timing::default(),
             calendar,
             addresses: Addresses::of(u32::try_from(relays.len()).unwrap_or(u32::MAX)),
+            accepted: vec![SmallSet::new(); relays.len()],
             places: (0..).zip(&relays).map(|(node, relays)| places(node, relays)).collect(),
             nodes: (0..).zip(relays.into_iter().zip(homes)).map(node).collect(),
             sessions,
@@ -315,7 +316,6 @@ impl World {
             asks: BTreeMap::new(),
             circuits: BTreeMap::new(),
             crowded: false,
-            accepted: BTreeSet::new(),
             envelopes,
             serial: Cell::new(0),
             traffic: Traffic::default(),
@@ -402,7 +402,7 @@ impl World {
 
     /// A person lets somebody's mail in, and has given them stamps.
     pub fn accepts(&mut self, node: u32, of: u32) {
-        self.accepted.insert((node, of));
+        self.accepted[node as usize].insert(of);
     }
 
     /// Leaves these mails out of whatever is asked from now on.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use kith_protocol::address::Address;
-use kith_protocol::event::{CommitProblem, Entry, EntryKind, HeldEnvelope, HostedQueue, Progress, Wall, Write};
+use kith_protocol::event::{CommitProblem, Entry, EntryKind, HeldEnvelope, HeldKind, HostedQueue, Progress, Wall, Write};
 use kith_protocol::ids::{EntryId, EnvelopeId, MailId, PeerId, QueueName};
 use kith_protocol::small::{SmallMap, SmallSet};
 
@@ -24,12 +24,36 @@ pub(crate) struct Model {
     /// Mails that were filed: their numbers, since each lies here for good.
     filed: SmallSet<u32>,
     hosted: SmallMap<QueueName, Box<HostedQueue>>,
-    /// What is kept for others, and since when.
-    held: SmallMap<EnvelopeId, (Box<HeldEnvelope>, u64)>,
+    /// What is kept for others.
+    held: SmallMap<EnvelopeId, Box<Lying>>,
     hosting_clock: (u64, Wall),
     granted: SmallSet<u32>,
     seen: VecDeque<(EnvelopeId, u64)>,
     volunteers: Vec<PeerId>,
+}
+
+/// An envelope that is kept for somebody else, without its name.
+#[derive(Debug)]
+struct Lying {
+    queue: QueueName,
+    size: u64,
+    kind: HeldKind,
+    since_ms: u64,
+    acked_ms: Option<u64>,
+    /// When it came, in ms since the beginning.
+    came: u64,
+}
+
+impl Lying {
+    fn of(held: &HeldEnvelope, came: u64) -> Box<Self> {
+        let HeldEnvelope { envelope: _, queue, size, ref kind, since_ms, acked_ms } = *held;
+        Box::new(Self { queue, size, kind: kind.clone(), since_ms, acked_ms, came })
+    }
+
+    fn held(&self, envelope: EnvelopeId) -> HeldEnvelope {
+        let Self { queue, size, ref kind, since_ms, acked_ms, came: _ } = *self;
+        HeldEnvelope { envelope, queue, size, kind: kind.clone(), since_ms, acked_ms }
+    }
 }
 
 impl Model {
@@ -46,8 +70,8 @@ impl Model {
     }
 
     fn forget(&mut self, envelope: &EnvelopeId, moment: &Moment<'_>, facts: &mut Vec<Fact>) {
-        if let Some((held, since)) = self.held.remove(envelope) {
-            facts.push(Fact::Forgot(held.size, moment.now - since));
+        if let Some(lying) = self.held.remove(envelope) {
+            facts.push(Fact::Forgot(lying.size, moment.now - lying.came));
         }
     }
 
@@ -91,18 +115,18 @@ impl Model {
             }
             Write::Unhost(queue) => {
                 self.hosted.remove(queue);
-                let there = self.held.values().filter(|(held, _)| held.queue == *queue);
-                let gone: Vec<EnvelopeId> = there.map(|(held, _)| held.envelope).collect();
+                let there = self.held.iter().filter(|(_, lying)| lying.queue == *queue);
+                let gone: Vec<EnvelopeId> = there.map(|(envelope, _)| *envelope).collect();
                 gone.iter().for_each(|envelope| self.forget(envelope, moment, facts));
             }
             Write::Hold { held, .. } => {
-                if self.held.insert(held.envelope, (Box::new(held.clone()), moment.now)).is_none() {
+                if self.held.insert(held.envelope, Lying::of(held, moment.now)).is_none() {
                     facts.push(Fact::Held(held.size));
                 }
             }
             Write::Acked { envelope, at_ms } => {
-                if let Some((held, _)) = self.held.get_mut(envelope) {
-                    held.acked_ms.get_or_insert(*at_ms);
+                if let Some(lying) = self.held.get_mut(envelope) {
+                    lying.acked_ms.get_or_insert(*at_ms);
                 }
             }
             Write::Forget(envelopes) => envelopes.iter().for_each(|envelope| self.forget(envelope, moment, facts)),
@@ -162,7 +186,7 @@ impl Home for Model {
         Ok(Kept {
             entries: self.entries.values().map(|entry| (**entry).clone()).collect(),
             hosted: self.hosted.values().map(|rules| (**rules).clone()).collect(),
-            held: self.held.values().map(|(held, _)| (**held).clone()).collect(),
+            held: self.held.iter().map(|(envelope, lying)| lying.held(*envelope)).collect(),
             hosting_clock: self.hosting_clock,
             granted: self.granted.iter().copied().collect(),
             seen: self.seen.iter().map(|(envelope, _)| *envelope).collect(),

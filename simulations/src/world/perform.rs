@@ -260,7 +260,7 @@ impl World {
             Way::Push => Ticket::default(),
             Way::Onward { deposit, onward } => Ticket { deposit, onward, ..Ticket::default() },
         };
-        if ticket.deposit && self.accepted.contains(&(sealed.to, sealed.from)) {
+        if ticket.deposit && self.accepted.get(sealed.to as usize).is_some_and(|accepted| accepted.contains(&sealed.from)) {
             // A contact has stamps enough.
             let mut mark = [0; 16];
             mark[..8].copy_from_slice(&self.next_serial().to_le_bytes());

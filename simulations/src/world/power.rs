@@ -43,8 +43,7 @@ impl World {
         }
         let cards = kept.cards.iter().map(|(of, learned)| self.card(*of, *learned)).collect();
         let address = self.address(node);
-        let of_node = self.accepted.range((node, 0)..=(node, u32::MAX));
-        let accepted = of_node.map(|(_, of)| (ACCOUNT, self.address(*of))).collect();
+        let accepted = self.accepted[node as usize].iter().map(|of| (ACCOUNT, self.address(*of))).collect();
         let n = &mut self.nodes[node as usize];
         n.boot += 1;
         n.unopened = 0;
