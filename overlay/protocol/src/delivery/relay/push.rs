@@ -17,7 +17,7 @@ pub(super) const REST_MS: u64 = 60 * 1000;
 const REACH_MAX: usize = 8;
 /// Whoever is not there is dialled again when the letter has waited for that part longer: who has been away for a day is not looked for every minute. Who
 /// has no relay greets those of contacts when coming back, so that dialling is for those whom a greeting did not reach.
-const REACH_PART: u64 = 16;
+const REACH_PART: u64 = 4;
 /// But after this at the latest, in ms.
 const REACH_LATER_MS: u64 = 20 * 60 * 1000;
 
@@ -297,7 +297,7 @@ mod tests {
     #[test]
     fn who_has_been_away_for_long_is_dialled_less_often() {
         const MINUTE: u64 = 60_000;
-        let waits: Vec<u64> = [0, 16, 60, 160, 1_440, 43_200].map(|age| until_next_dial(age * MINUTE) / MINUTE).into();
-        assert_eq!(waits, [1, 1, 3, 10, 20, 20], "minutes");
+        let waits: Vec<u64> = [0, 4, 16, 60, 160, 43_200].map(|age| until_next_dial(age * MINUTE) / MINUTE).into();
+        assert_eq!(waits, [1, 1, 4, 15, 20, 20], "minutes");
     }
 }
