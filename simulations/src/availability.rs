@@ -67,7 +67,7 @@ pub enum Habit {
 /// The sessions of a node with this habit until `end`.
 #[must_use]
 pub fn sessions(habit: Habit, end: u64, stream: &mut Stream) -> Sessions {
-    match habit {
+    let mut sessions = match habit {
         Habit::Always => vec![(0, end)],
         Habit::Diurnal { hours, centre } => diurnal(hours, centre, end, stream),
         Habit::Random { hours } => {
@@ -83,7 +83,9 @@ pub fn sessions(habit: Habit, end: u64, stream: &mut Stream) -> Sessions {
         Habit::Spells { on, off } => {
             alternating(end, stream, move |s| s.log_normal(on / 60.0, 1.0), move |s| s.exponential(off / 60.0))
         }
-    }
+    };
+    sessions.shrink_to_fit();
+    sessions
 }
 
 /// Mean days between failures of a machine that is up for this share of the time, between the points of the preset.

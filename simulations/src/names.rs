@@ -165,6 +165,14 @@ pub fn envelope(sealed: &Sealed, serial: u64) -> EnvelopeId {
     EnvelopeId(bytes)
 }
 
+/// What sets an envelope apart from others of the same letter.
+#[must_use]
+pub fn serial(envelope: &EnvelopeId) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&envelope.as_bytes()[8..16]);
+    u64::from_le_bytes(bytes)
+}
+
 /// What an envelope's name says of it.
 #[must_use]
 pub fn opened(envelope: &EnvelopeId) -> Sealed {
@@ -195,7 +203,7 @@ mod tests {
         );
         for content in [Content::Mail(12_345_678_901), Content::Receipt(3), Content::Card] {
             let sealed = Sealed { from: 5, to: 900_000, mid: mail_id(content, 99), content };
-            assert_eq!(opened(&envelope(&sealed, 4)), sealed);
+            assert_eq!((opened(&envelope(&sealed, 4)), serial(&envelope(&sealed, 4))), (sealed, 4));
         }
     }
 }

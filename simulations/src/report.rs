@@ -303,7 +303,11 @@ pub fn page(asked: &Asked, command: &str, parts: &[Part], stopped: bool) -> Stri
             1 => "One seed.".to_owned(),
             seeds => format!("The lines are means over {seeds} seeds, the bands their 95 % intervals."),
         },
-        if stopped { " <strong>It was stopped before its end: this is how far it had come.</strong>" } else { "" },
+        if stopped {
+            " <strong>It was stopped before its end: “days simulated” says how far each question had come.</strong>"
+        } else {
+            ""
+        },
     );
     overall(asked, parts).iter().for_each(|chart| page.push_str(&chart.svg()));
     let mapped = parts.iter().filter(|part| part.question.cell.is_some()).count();

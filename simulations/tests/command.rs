@@ -75,7 +75,13 @@ fn ctrl_c_writes_what_was_simulated_so_far() {
     assert_eq!(child.wait().unwrap().code(), Some(1));
     let page = std::fs::read_to_string(out.join("report.html")).unwrap();
     assert!(page.contains("stopped before its end"));
-    assert!(std::fs::read_to_string(out.join("summary.json")).unwrap().contains("mails a run"));
+    let summary: serde_json::Value = serde_json::from_slice(&std::fs::read(out.join("summary.json")).unwrap()).unwrap();
+    let rows = summary[0]["rows"].as_array().unwrap();
+    let figure =
+        |name: &str| rows.iter().find(|row| row[0] == name).unwrap_or_else(|| panic!("{name}: {rows:?}"))[1].as_f64().unwrap();
+    assert!(figure("mails a run") > 0.0);
+    let days = figure("days simulated");
+    assert!(days > 0.0 && days < 300.0, "{days}");
 }
 
 #[test]

@@ -55,6 +55,7 @@ pub(super) fn outcome(world: &World, mut special: Vec<(String, f64)>) -> Outcome
     let delays = statistics::delays(world);
     special.push(("within a minute of a return of ten seconds, %".to_owned(), 100.0 * statistics::near_return(world, &delays)));
     let mails = world.mails().iter().filter(|mail| mail.accepted()).count().max(1);
+    special.push(("days simulated".to_owned(), world.now() as f64 / DAY as f64));
     special.extend(world.control().map(|(name, count)| (format!("messages a mail: {name}"), count as f64 / mails as f64)));
     let loads = (0..world.count()).map(|node| world.load(node)).filter(|load| load.peak > 0).collect();
     Outcome {

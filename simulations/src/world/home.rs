@@ -132,8 +132,8 @@ pub enum Ailment {
 #[derive(Debug, Default)]
 pub(crate) struct Envelopes {
     hashed: Option<BTreeMap<EnvelopeId, (Sealed, u64, u64)>>,
-    /// Mails that a receipt confirms beside the one that its name says. Few receipts do.
-    confirmed: BTreeMap<EnvelopeId, Box<[u64]>>,
+    /// Mails that receipts confirm beside the one that the name says, by the numbers of their envelopes, which only ever grow.
+    confirmed: Vec<(u64, u32)>,
 }
 
 impl Envelopes {
@@ -150,16 +150,19 @@ impl Envelopes {
         id
     }
 
-    /// A receipt confirms these mails, too.
-    pub(crate) fn confirm(&mut self, envelope: EnvelopeId, mails: Vec<u64>) {
-        if !mails.is_empty() {
-            self.confirmed.insert(envelope, mails.into());
-        }
+    /// The receipt in the envelope of this number confirms these mails, too: that of the last one which was sealed.
+    pub(crate) fn confirm(&mut self, serial: u64, mails: impl Iterator<Item = u64>) {
+        self.confirmed.extend(mails.filter_map(|mail| Some((serial, u32::try_from(mail).ok()?))));
     }
 
     /// Which mails a receipt confirms beside the one that its name says.
-    pub(crate) fn confirmed(&self, envelope: &EnvelopeId) -> &[u64] {
-        self.confirmed.get(envelope).map_or(&[], |mails| mails)
+    pub(crate) fn confirmed(&self, envelope: &EnvelopeId) -> impl Iterator<Item = u64> {
+        let serial = match &self.hashed {
+            Some(table) => table.get(envelope).map_or(0, |(_, serial, _)| *serial),
+            None => names::serial(envelope),
+        };
+        let first = self.confirmed.partition_point(|(of, _)| *of < serial);
+        self.confirmed[first..].iter().take_while(move |(of, _)| *of == serial).map(|(_, mail)| u64::from(*mail))
     }
 
     /// What is in one.
@@ -214,6 +217,12 @@ mod tests {
         for mut envelopes in [Envelopes::default(), Envelopes::with_bytes()] {
             let id = envelopes.seal(&sealed, 9, CELL_BYTES);
             assert_eq!(envelopes.opened(&id), sealed);
+        }
+        for mut envelopes in [Envelopes::default(), Envelopes::with_bytes()] {
+            let ids = [4, 9, 12].map(|serial| envelopes.seal(&sealed, serial, CELL_BYTES));
+            envelopes.confirm(4, [5, 6].into_iter());
+            envelopes.confirm(12, [8].into_iter());
+            assert_eq!(ids.map(|id| envelopes.confirmed(&id).collect::<Vec<u64>>()), [vec![5, 6], vec![], vec![8]]);
         }
         let mut hashed = Envelopes::with_bytes();
         let id = hashed.seal(&sealed, 9, CELL_BYTES);

@@ -2,16 +2,18 @@
 
 use super::home::Ending;
 
-/// No moment.
-const NEVER: u64 = u64::MAX;
+/// Not yet.
+const NEVER: u32 = u32::MAX;
 
-/// A mail and what became of it; times in ms since the beginning.
+/// A mail and what became of it; times in ms since the beginning. What comes of it more than 49 days later counts as coming 49 days later: nobody waits so
+/// long.
 #[derive(Clone, Debug)]
 pub struct Mail {
     /// When it was submitted.
     pub at: u64,
-    filed: u64,
-    ended: u64,
+    /// So long after it was submitted, in ms.
+    filed: u32,
+    ended: u32,
     /// The sender.
     pub from: u32,
     /// The recipient.
@@ -37,16 +39,7 @@ const NOTICED_LATE: u8 = 16;
 impl Mail {
     /// One that will be written; of 4 GiB at most.
     pub(super) fn planned(at: u64, from: u32, to: u32, bytes: u64) -> Self {
-        Self {
-            at,
-            filed: NEVER,
-            ended: NEVER,
-            from,
-            to,
-            bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
-            sends: 0,
-            marks: 0,
-        }
+        Self { at, filed: NEVER, ended: NEVER, from, to, bytes: u32::try_from(bytes).unwrap_or(u32::MAX), sends: 0, marks: 0 }
     }
 
     /// Its bytes, as the mail program sent it.
@@ -58,13 +51,13 @@ impl Mail {
     /// When it was in the recipient's mailbox.
     #[must_use]
     pub fn filed(&self) -> Option<u64> {
-        Some(self.filed).filter(|at| *at != NEVER)
+        self.moment(self.filed)
     }
 
     /// When the sender had the receipt, or was told that it failed.
     #[must_use]
     pub fn ended(&self) -> Option<u64> {
-        Some(self.ended).filter(|at| *at != NEVER)
+        self.moment(self.ended)
     }
 
     /// The sender's node has taken it.
@@ -97,16 +90,25 @@ impl Mail {
         self.marks & NOTICED_LATE != 0
     }
 
+    fn moment(&self, after: u32) -> Option<u64> {
+        (after != NEVER).then(|| self.at + u64::from(after))
+    }
+
+    /// For how long it has been on its way.
+    fn passed(&self, now: u64) -> u32 {
+        u32::try_from(now.saturating_sub(self.at)).unwrap_or(NEVER).min(NEVER - 1)
+    }
+
     pub(super) fn is_accepted(&mut self) {
         self.marks |= ACCEPTED;
     }
 
     pub(super) fn is_filed(&mut self, now: u64) {
-        self.filed = self.filed.min(now);
+        self.filed = self.filed.min(self.passed(now));
     }
 
     pub(super) fn ends(&mut self, now: u64, ending: Ending) {
-        self.ended = now;
+        self.ended = self.passed(now);
         let ending = match ending {
             Ending::Failed => FAILED,
             Ending::Unconfirmed => UNCONFIRMED,
@@ -129,8 +131,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mail_takes_no_more_than_40_bytes() {
-        assert!(size_of::<Mail>() <= 40);
+    fn a_mail_takes_no_more_than_32_bytes() {
+        assert!(size_of::<Mail>() <= 32);
     }
 
     #[test]
@@ -147,5 +149,17 @@ mod tests {
         assert_eq!(told(&mail), [true, false, true, true, true]);
         mail.ends(11, Ending::Delivered);
         assert_eq!((told(&mail), mail.ended()), ([true, false, false, true, true], Some(11)));
+    }
+
+    #[test]
+    fn it_is_filed_once_and_what_comes_after_49_days_comes_then() {
+        let day = 24 * 3_600_000;
+        let mut mail = Mail::planned(day, 1, 2, 3_000);
+        assert_eq!((mail.filed(), mail.ended()), (None, None));
+        mail.is_filed(3 * day);
+        mail.is_filed(4 * day);
+        mail.ends(900 * day, Ending::Delivered);
+        assert_eq!(mail.filed(), Some(3 * day));
+        assert!(mail.ended().is_some_and(|ended| (50 * day..51 * day).contains(&ended)), "{:?}", mail.ended());
     }
 }

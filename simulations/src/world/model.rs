@@ -21,8 +21,8 @@ pub(crate) struct Model {
     entries: SmallMap<EntryId, Box<Entry>>,
     /// When the card of a node was learned.
     cards: SmallMap<u32, Wall>,
-    /// Mails that were filed: their numbers, since each lies here for good.
-    filed: SmallSet<u32>,
+    /// Mails that were filed: their numbers in order and nothing beside, since each lies here for good.
+    filed: Vec<u32>,
     hosted: SmallMap<QueueName, Box<HostedQueue>>,
     /// What is kept for others.
     held: SmallMap<EnvelopeId, Box<Lying>>,
@@ -73,6 +73,16 @@ impl Model {
         if let Some(lying) = self.held.remove(envelope) {
             facts.push(Fact::Forgot(lying.size, moment.now - lying.came));
         }
+    }
+
+    /// False if it was filed before.
+    fn file(&mut self, mail: u32) -> bool {
+        let Err(place) = self.filed.binary_search(&mail) else { return false };
+        if self.filed.len() == self.filed.capacity() {
+            self.filed.reserve_exact((self.filed.len() / 4).max(4));
+        }
+        self.filed.insert(place, mail);
+        true
     }
 
     fn see(&mut self, envelope: EnvelopeId, now: u64) {
@@ -141,7 +151,7 @@ impl Model {
                 let sealed = moment.envelopes.opened(envelope);
                 self.cards.insert(sealed.from, moment.wall);
                 if let Content::Mail(mail) = sealed.content {
-                    if matches!(write, Write::File { .. }) && self.filed.insert(filed_as(mail)) {
+                    if matches!(write, Write::File { .. }) && self.file(filed_as(mail)) {
                         facts.push(Fact::Filed(mail));
                     }
                     if *receipt {
@@ -216,7 +226,7 @@ impl Home for Model {
     }
 
     fn has_filed(&self, _from: &Address, mid: &MailId) -> bool {
-        self.filed.contains(&filed_as(names::mail_of(mid)))
+        self.filed.binary_search(&filed_as(names::mail_of(mid))).is_ok()
     }
 
     fn holds(&self, envelope: &EnvelopeId) -> Option<bool> {

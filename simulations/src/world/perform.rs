@@ -188,7 +188,7 @@ impl World {
         let size = sealed_bytes(entry.size);
         let serial = self.next_serial();
         let envelope = self.envelopes.seal(&names::Sealed { from: node, to, mid, content }, serial, size);
-        self.envelopes.confirm(envelope, others);
+        self.envelopes.confirm(serial, others.into_iter());
         Ok(Sealed { envelope, size, ladder, card: (1, 1), at_age_ms: 0, kept_here: false })
     }
 
@@ -324,7 +324,7 @@ impl World {
         let kind = match sealed.content {
             Content::Mail(_) => LetterKind::Mail,
             Content::Receipt(mail) => {
-                let others = self.envelopes.confirmed(&transfer.envelope).iter().copied();
+                let others = self.envelopes.confirmed(&transfer.envelope);
                 let mails = std::iter::once(mail).chain(others).map(|mail| self.mid_of(sealed.from, node, mail));
                 LetterKind::Receipt(mails.collect())
             }
