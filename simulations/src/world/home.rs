@@ -150,7 +150,7 @@ impl Envelopes {
         id
     }
 
-    /// The receipt in the envelope of this number confirms these mails, too: that of the last one which was sealed.
+    /// The receipt that was sealed last, in the envelope of this number, confirms these mails, too.
     pub(crate) fn confirm(&mut self, serial: u64, mails: impl Iterator<Item = u64>) {
         self.confirmed.extend(mails.filter_map(|mail| Some((serial, u32::try_from(mail).ok()?))));
     }
