@@ -411,8 +411,7 @@ impl Session {
             Command::Select(mailbox, access, opening) => return self.select(tag, &mailbox, access, &opening),
             Command::Idle => {
                 self.account_id()?;
-                put!(&mut self.out, "+ Idling\r\n");
-                return Ok(Doing::Idling { tag: tag.to_owned() });
+                return Ok(self.idle(tag.to_owned()));
             }
             Command::Check => {
                 self.selected()?;

@@ -36,6 +36,8 @@ pub(super) struct Finishing {
 pub(super) enum Then {
     /// A command's last line, with its tag.
     End(String, Completion),
+    /// The invitation to idle; the tag of the command.
+    Idle(String),
     /// The client goes on with what it did: it idles, or just listens.
     Back(Doing),
 }
@@ -59,6 +61,13 @@ impl Session {
             _ => completion,
         };
         self.finishing(Then::End(tag, completion), arrived, changed)
+    }
+
+    /// Begins to idle (RFC 2177): news first. What comes in one piece with the invitation stays unread in Thunderbird until there is more to hear.
+    pub(super) fn idle(&mut self, tag: String) -> Doing {
+        self.tell_watched();
+        let (arrived, changed) = self.catch_up(Expunges::Told);
+        self.finishing(Then::Idle(tag), arrived, changed)
     }
 
     fn finishing(&mut self, then: Then, arrived: Option<Uid>, changed: Vec<Message>) -> Doing {
@@ -125,6 +134,10 @@ impl Session {
     pub(super) fn go_on(&mut self, then: Then) -> Doing {
         match then {
             Then::Back(doing) => doing,
+            Then::Idle(tag) => {
+                put!(&mut self.out, "+ Idling\r\n");
+                Doing::Idling { tag }
+            }
             Then::End(tag, completion) => {
                 completion.write(&mut self.out, &tag);
                 Doing::Nothing

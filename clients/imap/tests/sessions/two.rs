@@ -311,3 +311,21 @@ fn two_programs_on_one_folder_know_what_there_is() {
     }
     assert!(uids.values().all(|count| *count == 1));
 }
+
+/// Thunderbird takes the invitation to idle off what came with it, and looks at the rest when there is more: a mail that came just before stayed unheard of.
+#[test]
+fn what_came_before_a_program_idles_is_told_before_the_invitation() {
+    let home = Home::simulated(&SimulatedDisk::default());
+    let (mut idle, mut other) = (Client::new(&home), Client::new(&home));
+    idle.ok("SELECT Archive");
+    other.append("Archive", b"Subject: x\r\n\r\n");
+    idle.send(b"i IDLE\r\n");
+    idle.run();
+    let said = idle.take();
+    assert!(said.starts_with("* 1 EXISTS\r\n") && said.ends_with("+ Idling\r\n"), "{said:?}");
+    other.append("Archive", b"Subject: y\r\n\r\n");
+    idle.run();
+    assert!(idle.take().starts_with("* 2 EXISTS\r\n"), "and later at once");
+    idle.send(b"DONE\r\n");
+    assert_eq!(idle.take(), "i OK IDLE completed\r\n");
+}
