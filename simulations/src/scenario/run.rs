@@ -16,6 +16,8 @@ const MAIL_BYTES: u64 = 200;
 const MAILS_A_DAY: u64 = 5;
 /// Bytes of somebody in a town, with a share of a machine that is always on, and with what lies there.
 const PERSON_BYTES: u64 = 14 * 1024;
+/// Bytes of a mail there.
+const TOWN_MAIL_BYTES: u64 = 140;
 /// Bytes of a town without anybody in it: the program and the calendar.
 const TOWN_BYTES: u64 = 12 << 20;
 /// Bytes of a person's sessions of a day.
@@ -111,7 +113,7 @@ pub(super) fn bytes(nodes: u64, days: u64) -> u64 {
 
 /// The same of people who know each other, and have machines and relays.
 pub(super) fn bytes_of_people(people: u64, days: u64, after: u64) -> u64 {
-    TOWN_BYTES + people * (PERSON_BYTES + days * MAILS_A_DAY * MAIL_BYTES + (days + after) * SESSIONS_BYTES)
+    TOWN_BYTES + people * (PERSON_BYTES + days * MAILS_A_DAY * TOWN_MAIL_BYTES + (days + after) * SESSIONS_BYTES)
 }
 
 /// So long after the last mail a run ends, in ms.
