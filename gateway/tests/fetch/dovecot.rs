@@ -1,5 +1,6 @@
 //! A Dovecot of its own in a folder, on private ports, with one mailbox: `anna`, whose password is `secret`.
 
+use std::ffi::OsStr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -25,6 +26,11 @@ impl Drop for Dovecot {
     }
 }
 
+/// Makes these Dovecot's: only what a test has made, since files of Dovecot's own come and go meanwhile.
+fn give(paths: &[impl AsRef<OsStr>]) {
+    assert!(Command::new("chown").arg("nobody:nogroup").args(paths).status().unwrap().success());
+}
+
 impl Dovecot {
     /// Starts it; `None`, and says so, where it is not installed or we are not root.
     pub(crate) fn start() -> Option<Self> {
@@ -43,8 +49,7 @@ impl Dovecot {
         std::fs::write(folder.path().join("users"), "anna:{PLAIN}secret\n").unwrap();
         std::fs::write(folder.path().join("secret"), "secret\n").unwrap();
         std::fs::create_dir(folder.path().join("mail")).unwrap();
-        let owned = Command::new("chown").args(["nobody:nogroup", &format!("{root}/mail")]).status().unwrap();
-        assert!(owned.success());
+        give(&[folder.path().join("mail")]);
         let ports = [free_port(), free_port(), free_port(), free_port()];
         let [imap, imaps, pop3, pop3s] = ports;
         let listener = |name: &str, port, ssl: &str| {
@@ -113,20 +118,23 @@ impl Dovecot {
         self.folder.path().join("mail/anna")
     }
 
+    /// Makes a folder of the Maildir where there is none; the empty name is the inbox.
+    pub(crate) fn make(&self, folder: &str) {
+        let folder = self.maildir().join(folder);
+        let made = ["", "cur", "new", "tmp"].map(|part| folder.join(part));
+        made.iter().for_each(|part| std::fs::create_dir_all(part).unwrap());
+        give(&made);
+    }
+
     /// Puts a mail into the inbox, as a delivery agent does.
     pub(crate) fn deliver(&self, mail: &str) {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        for part in ["cur", "new", "tmp"] {
-            std::fs::create_dir_all(self.maildir().join(part)).unwrap();
-        }
+        self.make("");
         let name = format!("{}.M{number:06}P1.test", 1_795_000_000 + number);
         let (tmp, new) = (self.maildir().join("tmp").join(&name), self.maildir().join("new").join(&name));
         std::fs::write(&tmp, mail).unwrap();
-        // Only what is made here: files of Dovecot's own come and go meanwhile.
-        let folders = ["", "cur", "new", "tmp"].map(|part| self.maildir().join(part));
-        let owned = Command::new("chown").arg("nobody:nogroup").args(&folders).arg(&tmp).status().unwrap();
-        assert!(owned.success());
+        give(&[&tmp]);
         std::fs::rename(tmp, new).unwrap();
     }
 

@@ -96,12 +96,7 @@ async fn what_is_deleted_or_moved_there_is_here_and_nothing_else_goes() {
     let refused = fetch(&moving, &mut store, 99).await;
     assert!(matches!(refused, Err(FetchError::Refused { .. })), "the folder is not there: {refused:?}");
     assert_eq!((store.mails.len(), store.position.as_ref().unwrap().owed.len()), (4, 1));
-    let folder = dovecot.maildir().join(".Entw&APw-rfe &- Co");
-    for part in ["cur", "new", "tmp"] {
-        std::fs::create_dir_all(folder.join(part)).unwrap();
-    }
-    let owned = std::process::Command::new("chown").args(["-R", "nobody:nogroup"]).arg(&folder).status().unwrap();
-    assert!(owned.success());
+    dovecot.make(".Entw&APw-rfe &- Co");
     fetch(&moving, &mut store, 99).await.unwrap();
     assert_eq!((store.mails.len(), dovecot.files("").len(), dovecot.files(".Entw&APw-rfe &- Co").len()), (4, 1, 1));
 }

@@ -1,5 +1,5 @@
 //! News: what other sessions and arriving mail have done to the selected folder, told when the rules allow it
-//! (RFC 3501 §5.2, §5.5 and §7.4.1), and the last line of a command.
+//! (RFC 3501 §5.2, §5.5 and §7.4.1), and the last line of a command, or the invitation to idle.
 
 use kith_store::account::AccountId;
 use kith_store::feed::Topic;
@@ -45,9 +45,7 @@ pub(super) enum Then {
 impl Session {
     /// Ends a command: news first, then its last line.
     pub(super) fn finish(&mut self, tag: String, completion: Completion, expunges: Expunges) -> Doing {
-        self.tell_watched();
-        let (arrived, changed) = self.catch_up(expunges);
-        self.finishing(Then::End(tag, completion), arrived, changed)
+        self.news_before(Then::End(tag, completion), expunges)
     }
 
     /// Ends a command that removed messages: who follows MODSEQ is told how far it has come (RFC 7162 §3.2.7 and §3.2.8).
@@ -65,9 +63,13 @@ impl Session {
 
     /// Begins to idle (RFC 2177): news first. What comes in one piece with the invitation stays unread in Thunderbird until there is more to hear.
     pub(super) fn idle(&mut self, tag: String) -> Doing {
+        self.news_before(Then::Idle(tag), Expunges::Told)
+    }
+
+    fn news_before(&mut self, then: Then, expunges: Expunges) -> Doing {
         self.tell_watched();
-        let (arrived, changed) = self.catch_up(Expunges::Told);
-        self.finishing(Then::Idle(tag), arrived, changed)
+        let (arrived, changed) = self.catch_up(expunges);
+        self.finishing(then, arrived, changed)
     }
 
     fn finishing(&mut self, then: Then, arrived: Option<Uid>, changed: Vec<Message>) -> Doing {
